@@ -178,7 +178,8 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
     tokenizer = BatchTokenizer(embedded_model_dir())
 
     def conditions(query: str) -> None:
-        without_price(query, constraints.names(query, constraints.price(query, lexicon), lexicon))
+        found = [constraints.price(query, lexicon), *constraints.names(query, lexicon)]
+        without_price(query, [constraint for constraint in found if constraint])
 
     def concepts(query: str) -> None:
         expander.expand(finder.read(query), query)

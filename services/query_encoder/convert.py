@@ -37,6 +37,9 @@ _CONSTRAINT_TYPES = {
     ConstraintType.BRAND: encoder_pb2.CONSTRAINT_TYPE_BRAND,
     ConstraintType.ATTRIBUTE: encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE,
     ConstraintType.CATEGORY: encoder_pb2.CONSTRAINT_TYPE_CATEGORY,
+    ConstraintType.EXCLUSION: encoder_pb2.CONSTRAINT_TYPE_EXCLUSION,
+    ConstraintType.PHRASE: encoder_pb2.CONSTRAINT_TYPE_PHRASE,
+    ConstraintType.ALTERNATIVES: encoder_pb2.CONSTRAINT_TYPE_ALTERNATIVES,
 }
 # These attributes have a type of their own: clients know it since before there were others.
 _COLOURS = frozenset({"colour", "color"})
@@ -140,6 +143,7 @@ def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:
         matched_text=constraint.matched_text,
         value=constraint.value,
         attribute=constraint.attribute,
+        alternatives=constraint.alternatives,
     )
     if constraint.minimum or constraint.maximum:
         message.price.CopyFrom(

@@ -30,8 +30,7 @@ MAX_CANDIDATES = 1_000
 _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
-    "dense_scores", "lexical_scores",
-    "attributes",
+    "dense_scores", "lexical_scores", "attributes", "tiers",
 )  # fmt: skip
 _SCORES = ("scores", "dense_scores", "lexical_scores")
 _SOURCES = {
@@ -108,6 +107,7 @@ def ranking_request(
         now_s=now_s,
         created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
         identifier_rows=tuple(row for row, matches in enumerate(candidates.identifier_matches) if matches),
+        tiers=np.array(candidates.tiers, np.int64) if candidates.tiers else None,
         costs=np.array(candidates.costs, np.float64) if candidates.costs else None,
         is_search=not message.as_slate,
         source=candidate_source(message),
@@ -132,6 +132,7 @@ def kept_rows(message: ranker_pb2.RankItemsRequest, scores: Scores) -> Sequence[
         groups=list(candidates.item_group_ids),
         is_explained=np.array([item_id in explained for item_id in candidates.ids], bool),
         has_identifier=np.array(candidates.identifier_matches or [False] * count, bool),
+        tiers=np.array(candidates.tiers or [0] * count, np.int64),
         match_counts=np.array(candidates.match_counts or [0] * count, np.int64),
         is_in_stock=np.array(candidates.stocks, np.int64) != 0,
     )
@@ -139,10 +140,13 @@ def kept_rows(message: ranker_pb2.RankItemsRequest, scores: Scores) -> Sequence[
 
 
 def order_of(asked: RankingRequest, scores: Scores, slate: Slate | None) -> Sequence[int]:
-    """The slate's; without one best first, products that the query identifies first. Equal scores keep their order."""
+    """The slate's; without one best first, products that the query identifies first, then tier by tier. Equal scores
+    keep their order.
+    """
     if slate is not None:
         return slate.order
-    order: list[int] = np.lexsort((-scores.total, ~asked.has_identifier)).tolist()
+    keys = (-scores.total, *(() if asked.tiers is None else (asked.tiers,)), ~asked.has_identifier)
+    order: list[int] = np.lexsort(keys).tolist()
     return order
 
 

@@ -123,10 +123,8 @@ class ItemRanker:
         return response
 
     def _explored(self, asked: RankingRequest, order: Sequence[int], share: float) -> Explored:
-        """What is out of stock, and what the query names by an identifier, keeps its place."""
-        may_move = (asked.stocks != 0) & ~asked.has_identifier
         policy = SEARCHES if asked.is_search else SLATES
-        return explored(order, may_move, policy, share, self._random)
+        return explored(order, asked.may_be_explored, policy, share, self._random)
 
     def _event_shares(
         self, tenant: str, asked: RankingRequest, shopper: ShopperPerson | None, rows: Sequence[int]

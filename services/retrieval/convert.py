@@ -111,6 +111,8 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         shopper=shopper,
         shopper_version=message.shopper_version if shopper is None else message.shopper_vector.model_version,
         shopper_like_ids=tuple(message.shopper_like_ids),
+        excluded_words=tuple(message.excluded_words),
+        phrases=tuple(message.phrases),
     )
 
 
@@ -255,7 +257,7 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "item_group_ids": candidates.groups,
         "costs": candidates.costs.tolist(),
     }
-    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts"):
+    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers"):
         column = getattr(candidates, name)
         if column is not None:
             columns[name] = column.tolist()

@@ -185,6 +185,9 @@ class ProductIndex(Protocol):
     def words(self, text: str) -> tuple[int, ...]:
         """The numbers of the words of a text, as the columns of the catalogue have them; none for stop words alone."""
 
+    def with_phrases(self, products: Sequence[bytes], phrases: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """[products]: whether a title or a description of each serialised product has each phrase, word by word."""
+
     def keys(self, ids: Sequence[str]) -> KeyArray:
         """The number of each product, whether it exists or not."""
 

@@ -19,6 +19,7 @@ import structlog
 
 from services.common.errors import InvalidArgument, KairosError
 from services.common.filters import ProductFilter, SortOrder
+from services.retrieval.domain.absence import absence_words, forms_of
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.comparable_vectors import (
@@ -35,7 +36,7 @@ from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheap
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import MAX_MATCH_GROUPS, FloatArray, MatchGroup, RetrievalQuery
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
-from services.retrieval.domain.selection import Selection, SoftFilterUse, Words, described
+from services.retrieval.domain.selection import Selection, SoftFilterUse, WordConditions, Words, described
 from services.retrieval.domain.soft_filter import apply_soft_filter, boost
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
@@ -111,7 +112,9 @@ class Retriever:
         pace = _Pace(self._times, time_left, [*degradations, *more])
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
             words = _words(index, query)
-            selection = Selection.of(view, offers, query, words, index.keys(query.excluded_ids))
+            selection = Selection.of(
+                view, offers, query, words, index.keys(query.excluded_ids), _word_conditions(index, query)
+            )
         result = self._search(index, tenant, query, selection, pace)
         if query.shopper is not None and not index.item_dimensions(tenant, query.shopper_version):
             # It was dropped meanwhile.
@@ -206,7 +209,7 @@ class Retriever:
             selection = selection.with_soft_filter(query) if applied else selection
         elif selection.soft_use is SoftFilterUse.BOOST:
             best = boost(best, selection.is_soft(best.keys), min(query.soft_filter_minimum, query.limit))
-        best = selection.with_identified(best, query.limit)
+        best = selection.in_tiers(selection.with_identified(best, query.limit))
         best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
         read = details.candidates if details is not None and not len(selection.identified) else found.candidates
         if read is None or (inline is not None and len(selection.identified)):
@@ -214,7 +217,10 @@ class Retriever:
                 read = index.fetch(tenant, best.keys, columns)
         candidates = read.scored(best, with_image=any(leg.source is Source.IMAGE for leg in legs))
         candidates = candidates if columns.vectors else replace(candidates, vectors=None)
-        return _Result(selection.described(candidates), selection)
+        candidates = selection.in_tiers_with_phrases(
+            selection.described(candidates), lambda products: index.with_phrases(products, query.phrases)
+        )
+        return _Result(candidates, selection)
 
     def _counted(
         self, catalogue: Catalogue, query: RetrievalQuery, result: _Result, pace: _Pace, model_version: str
@@ -366,12 +372,23 @@ def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
     return words
 
 
+def _word_conditions(index: ProductIndex, query: RetrievalQuery) -> WordConditions:
+    """An exclusion or a phrase of stop words alone is none."""
+    excluded = [
+        (group, tuple(number for word in absence_words(text.lower()) for number in index.words(word)))
+        for text in query.excluded_words
+        if (group := [numbers for form in forms_of(text) if (numbers := index.words(form))])
+    ]
+    return WordConditions(excluded, [numbers for text in query.phrases if (numbers := index.words(text))])
+
+
 def _columns(query: RetrievalQuery) -> Columns:
     return Columns(vectors=query.with_vectors)
 
 
 def _depth(query: RetrievalQuery) -> int:
-    return max(query.limit, _MIN_DEPTH)
+    # Some of what the legs find may have what is excluded.
+    return max(query.limit, _MIN_DEPTH) * (2 if query.excluded_words else 1)
 
 
 def _is_learnable(hits: Sequence[LegHits]) -> bool:
@@ -389,7 +406,7 @@ def _details(index: ProductIndex, tenant: str, query: RetrievalQuery, found: Fou
         tenant,
         np.union1d(dense, known),
         replace(columns, vectors=True, heading_terms=True),
-        query.text.strip(),
+        query.lexical_text,
         np.setdiff1d(dense, known),
     )
     return Details(candidates, lexical | scores, found.query_terms)

@@ -118,6 +118,24 @@ async def test_english_query(stub: Stub) -> None:
     assert np.linalg.norm(vector_of(said)) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "matched", "values", "looked_up"),
+    [
+        ("headphones without a microphone", "EXCLUSION", "without a microphone", ["microphone"], "headphones"),
+        ("红色跑步鞋 不要黑色", "EXCLUSION", "不要黑色", ["黑色"], "红色跑步鞋"),
+        ('pegasus "running shoes"', "PHRASE", '"running shoes"', ["running shoes"], "pegasus running shoes"),
+        ("nike or adidas pegasus", "ALTERNATIVES", "nike or adidas", ["nike", "adidas"], "nike adidas pegasus"),
+    ],
+)
+async def test_operators(stub: Stub, text: str, kind: str, matched: str, values: list[str], looked_up: str) -> None:
+    """Exclusions, phrases and alternatives are typed conditions, and their operators are not looked up."""
+    said = await stub.EncodeQuery(query(text))
+    of_kind = encoder_pb2.ConstraintType.Value(f"CONSTRAINT_TYPE_{kind}")
+    (found,) = [one for one in said.constraints if one.type == of_kind]
+    assert (found.matched_text, list(found.alternatives) or [found.value]) == (matched, values)
+    assert said.retrieval_text == looked_up
+
+
 async def test_chinese_query(stub: Stub) -> None:
     """A Chinese query has segmented tokens, its price and concepts, and the vector of its English rendering."""
     said = await stub.EncodeQuery(query("红色手机３００元以下"))

@@ -396,6 +396,16 @@ async def test_exploration_of_a_search(tmp_path: Path) -> None:
             assert set(answers[0].propensities) == {1}
 
 
+async def test_tiers(stub: Stub) -> None:
+    """Candidates of a lower tier come first, whatever their scores, and none behind the first tier is explored."""
+    tiers = {"lamp1": 2, "lamp2": 0, "boot1": 1, "boot2": 0, "desk": 0}
+    for _ in range(5):
+        answer = await stub.RankItems(ranking(ranking_id="r", tiers=list(tiers.values())))
+        assert [tiers[id] for id in answer.item_ids] == [0, 0, 0, 1, 2]
+        assert list(answer.item_ids)[3:] == ["boot1", "lamp1"]
+    assert await refusal(stub.RankItems(ranking(tiers=[0]))) == (INVALID, ["candidates.tiers"])
+
+
 @pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser", "GetInterests"])
 async def test_a_person_needs_an_id(stub: Stub, call: str) -> None:
     """A request without an id, or with an id of more than 128 characters, is rejected with the field's name.

@@ -63,6 +63,19 @@ def test_replicas_share_words(replica: Replica) -> None:
     )
 
 
+def test_phrases_of_one_title_with_operators(replica: Replica) -> None:
+    """ "no country" of one title is read, "old men" is not; brands that titles lack are counted."""
+    store = replica()
+    put(
+        store,
+        Product(id="1", title="No country for old men", brand="Paramount"),
+        Product(id="2", title="Long red dress", attributes={"colour": ("Red",)}),
+    )
+    lexicon = store.read("shop", None)
+    assert set(lexicon.phrases) == {"no country", "no country for"}
+    assert (lexicon.described, lexicon.untitled) == ({"long red": 1, "red dress": 1}, {"paramount": 1})
+
+
 def test_an_unchanged_lexicon_is_not_read_again(replica: Replica) -> None:
     """`read` returns the given lexicon itself until a product changes."""
     one, other = replica(), replica()

@@ -43,7 +43,7 @@ def shop() -> list[product_pb2.Product]:
     ]
     lamp = product("loss leader", "Desk lamp", LAMPS, 50)
     lamp.cost.CopyFrom(common_pb2.Money(currency_code="USD", units=80))
-    return [*kettles, *tents, *vases, *headphones, lamp, *parts(), *mats()]
+    return [*kettles, *tents, *vases, *headphones, lamp, *parts(), *mats(), *excluded(), *chargers()]
 
 
 def parts() -> list[product_pb2.Product]:
@@ -72,6 +72,24 @@ def mats() -> list[product_pb2.Product]:
         mat.attributes["colour"].values.append(colour)
         made.append(mat)
     return made
+
+
+def excluded() -> list[product_pb2.Product]:
+    """Products that have, lack or do not mention what queries exclude."""
+    titles = (
+        "Summer dress with sleeves, long sleeves", "Sleeveless summer dress", "Headset with microphone",
+        "Wireless headset, no mic", "Wired headset", "Sugar free chewing gum", "Chewing gum with sugar, sugar",
+    )  # fmt: skip
+    return [product(f"x{number}", title, "Various", 5) for number, title in enumerate(titles)]
+
+
+def chargers() -> list[product_pb2.Product]:
+    titles = (
+        "Night charger rapid, rapid night light, night charger",
+        "Car kit, a rapid night charger",
+        "Rapid charger",
+    )
+    return [product(f"c{number}", title, "Power", 5) for number, title in enumerate(titles)]
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +125,33 @@ def in_category(category: str, **more: Any) -> gateway_pb2.SearchRequest:
 
 def ids_of(answers: Sequence[gateway_pb2.SearchResponse]) -> list[str]:
     return [result.product.id for answer in answers for result in answer.results]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted", "unwanted"),
+    [
+        ("dress without sleeves", "x1", "x0"),
+        ("headset without microphone", "x3", "x2"),
+        ("headset -wired", "x3", "x4"),
+        ("sugar free", "x5", "x6"),
+        ("sugar free chewing gum", "x5", "x6"),
+        ("chewing gum no sugar", "x5", "x6"),
+    ],
+)
+def test_what_is_excluded_comes_last(stub: Stub, query: str, wanted: str, unwanted: str) -> None:
+    """[Q9] What has the excluded thing does not stand before what has it not, and the answer says what was excluded."""
+    answer = stub.Search(gateway_pb2.SearchRequest(query=query, page_size=100), timeout=BUDGET_S)
+    found = ids_of([answer])
+    assert wanted in found[:3]
+    assert unwanted not in found[: found.index(wanted)]
+    kinds = {chip.constraint.type for chip in answer.interpretation.interpreted_as}
+    assert encoder_pb2.CONSTRAINT_TYPE_EXCLUSION in kinds
+
+
+def test_a_phrase_comes_first(stub: Stub) -> None:
+    """[Q10] The product with the phrase comes before the one with its words scattered and more often."""
+    answer = stub.Search(gateway_pb2.SearchRequest(query='"rapid night charger"', page_size=10), timeout=BUDGET_S)
+    assert ids_of([answer])[:2] == ["c1", "c0"]
 
 
 @pytest.mark.parametrize("sort", ["RELEVANCE", "PRICE_ASCENDING", "PRICE_DESCENDING", "NEWEST"])

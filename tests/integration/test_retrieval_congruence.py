@@ -160,6 +160,46 @@ async def test_the_application_has_them_too(tmp_path: Path) -> None:
         assert any(answer.candidates.attributes)
 
 
+COLAS = (
+    product("sugar", "Cola with sugar, sugar cane and more sugar", "A", "Drinks", 1),
+    product("free", "Sugar free cola", "B", "Drinks", 1),
+    product("none", "Cola drink", "C", "Drinks", 1, description="Without sugar? Tastes of sugar."),
+    product("attribute", "Cola", "D", "Drinks", 1, attributes={"contains": values("sugars")}),
+    product("chinese", "可乐 含糖 cola", "E", "Drinks", 1),
+    product("wireless", "Wireless mouse", "F", "Mice", 1),
+    product("wired", "Wired mouse", "G", "Mice", 1),
+)
+
+
+async def test_exclusions(stub: Stub) -> None:
+    """What has an excluded word in title or attributes, by its stem, comes last and is no match, unless it says that it
+    does without; a description does not matter.
+    """
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=COLAS))
+    answer = await stub.RetrieveCandidates(ask("cola", excluded_words=["sugar", "糖"]))
+    tiers = dict(zip(answer.candidates.ids, answer.candidates.tiers, strict=True))
+    assert tiers == {"free": 0, "none": 0, "attribute": 2, "chinese": 2, "sugar": 2}
+    assert set(list(answer.candidates.ids)[:2]) == {"free", "none"}
+    assert answer.total_size == 2
+    by_price = ask("cola", excluded_words=["sugars"], sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)
+    assert set(await found(stub, by_price)) == {"free", "none", "chinese"}
+    assert (await found(stub, ask("mouse", excluded_words=["wired"])))[0] == "wireless"
+    assert not (await stub.RetrieveCandidates(ask("cola"))).candidates.tiers
+
+
+async def test_phrases(stub: Stub) -> None:
+    """What has the phrase comes before what has its words more often."""
+    chargers = (
+        product("scattered", "Rapid charger night charger rapid night", "A", "Chargers", 1),
+        product("phrase", "Charger for cars, a rapid night charger", "B", "Chargers", 1),
+        product("some", "Rapid charger", "C", "Chargers", 1),
+    )
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=chargers))
+    answer = await stub.RetrieveCandidates(ask("rapid night charger", phrases=["Rapid night charger"]))
+    tiers = zip(answer.candidates.ids, answer.candidates.tiers, strict=True)
+    assert list(tiers) == [("phrase", 0), ("scattered", 1), ("some", 1)]
+
+
 async def test_the_dense_leg(stub: Stub) -> None:
     """A vector finds its neighbours in order; a product with a zero vector is not among them."""
     answer = await stub.RetrieveCandidates(ask(vector=[1, 0.1, 0]))

@@ -17,7 +17,7 @@ from services.common.product import Product
 from services.gateway.domain import sentence
 from services.gateway.domain.concept_edges import edges
 from services.gateway.domain.texts import Texts
-from services.gateway.flows.interpretation import filtered_attribute
+from services.gateway.flows.interpretation import OPERATORS, filtered_attribute
 
 _FILTER, _BOOST = gateway_pb2.INTERPRETATION_EFFECT_FILTER, gateway_pb2.INTERPRETATION_EFFECT_BOOST
 _MARKDOWNS = (pricing_pb2.PRICE_REASON_OVERSTOCK, pricing_pb2.PRICE_REASON_AGED)
@@ -176,13 +176,15 @@ def _price_rules(quote: pricing_pb2.PriceQuote) -> Iterator[gateway_pb2.FiredRul
 def _chips(
     conditions: Conditions, effect: gateway_pb2.InterpretationEffect.ValueType
 ) -> list[gateway_pb2.InterpretedAs]:
-    """The conditions read from the query with this effect, without categories: these only affect the order."""
+    """The conditions read from the query with this effect, without categories and operators: these only affect the
+    order.
+    """
     return [
         chip
         for chip in conditions.interpretation.interpreted_as
         if chip.effect == effect
         and chip.HasField("constraint")
-        and chip.constraint.type != encoder_pb2.CONSTRAINT_TYPE_CATEGORY
+        and chip.constraint.type not in (encoder_pb2.CONSTRAINT_TYPE_CATEGORY, *OPERATORS)
     ]
 
 

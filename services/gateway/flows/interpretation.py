@@ -9,12 +9,20 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.comparison import comparison_form
-from services.gateway.domain.content_words import content_words
+from services.gateway.domain.content_words import MAX_LENGTH, content_words
 from services.gateway.domain.lookup_text import lookup_text
 
 _ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
 # Kinds of conditions of which a soft filter is made, and which words state.
 _CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_BRAND, *_ATTRIBUTES)
+# Conditions on the words of products: they change the order only.
+OPERATORS = (
+    encoder_pb2.CONSTRAINT_TYPE_EXCLUSION,
+    encoder_pb2.CONSTRAINT_TYPE_PHRASE,
+    encoder_pb2.CONSTRAINT_TYPE_ALTERNATIVES,
+)
+# As retrieval takes them.
+_MAX_EXCLUDED, _MAX_PHRASES = 8, 4
 # An encoder of an earlier version names no attribute: it knows only this one.
 _COLOUR = "colour"
 
@@ -54,23 +62,49 @@ def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.
     return lookup_text(understood.retrieval_text, understood.spelling_alternatives, expansions)
 
 
+def add_operators(
+    query: retrieval_pb2.RetrieveCandidatesRequest,
+    message: gateway_pb2.SearchRequest,
+    understood: encoder_pb2.EncodeQueryResponse,
+) -> None:
+    """What the text excludes, and its phrases, as far as retrieval takes them."""
+    if message.literal_query:
+        return
+    values: dict[int, list[str]] = {}
+    for constraint in understood.constraints:
+        values.setdefault(constraint.type, []).append(constraint.value[:MAX_LENGTH])
+    query.excluded_words.extend(values.get(encoder_pb2.CONSTRAINT_TYPE_EXCLUSION, [])[:_MAX_EXCLUDED])
+    query.phrases.extend(values.get(encoder_pb2.CONSTRAINT_TYPE_PHRASE, [])[:_MAX_PHRASES])
+
+
 def match_groups(
     message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
 ) -> list[retrieval_pb2.MatchGroup]:
     """What a product must contain to match. Of a literal query only its words."""
     if message.literal_query:
         return [retrieval_pb2.MatchGroup(alternatives=group) for group in content_words(message.query.strip(), (), ())]
+    # Alternatives stand side by side in the text, and are one group.
+    either = {
+        " ".join(constraint.alternatives): list(constraint.alternatives)
+        for constraint in understood.constraints
+        if constraint.type == encoder_pb2.CONSTRAINT_TYPE_ALTERNATIVES
+    }
     concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
-    groups = content_words(understood.retrieval_text, concepts, understood.spelling_alternatives)
+    text, alternatives = understood.retrieval_text, understood.spelling_alternatives
+    groups = content_words(text, [*either.items(), *concepts], alternatives)
     # The encoder looks up some values instead of the words that state them.
     conditions = [
         f" {constraint.matched_text} {comparison_form(constraint.value)} "
         for constraint in understood.constraints
         if constraint.type in _CONDITIONS and not _is_overridden(constraint, message.filter)
     ]
+
+    def is_condition(word: str) -> bool:
+        return any(f" {word} " in condition for condition in conditions)
+
     return [
         retrieval_pb2.MatchGroup(
-            alternatives=group, is_condition=any(f" {group[0]} " in condition for condition in conditions)
+            alternatives=group, is_condition=all(map(is_condition, either.get(group[0], group[:1])))
         )
         for group in groups
     ]
@@ -110,11 +144,15 @@ def _chips(
 ) -> Iterator[gateway_pb2.InterpretedAs]:
     """Constraints first: a concept with the same words as a constraint is left out."""
     covered: list[str] = []
+    alternatives = [one.matched_text for one in understood.constraints if one.alternatives]
     for constraint in understood.constraints:
         covered.append(constraint.matched_text)
+        if not constraint.alternatives and any(constraint.matched_text in text for text in alternatives):
+            # The chip of the alternatives stands for it.
+            continue
         yield gateway_pb2.InterpretedAs(
             matched_text=constraint.matched_text,
-            value=constraint.value,
+            value=constraint.value or ", ".join(constraint.alternatives),
             constraint=constraint,
             effect=_effect(constraint, message.filter),
             query_without=_without(understood.corrected_text, constraint.matched_text),
@@ -137,6 +175,8 @@ def _effect(
 ) -> gateway_pb2.InterpretationEffect.ValueType:
     if _is_overridden(constraint, own):
         return gateway_pb2.INTERPRETATION_EFFECT_OVERRIDDEN
+    if constraint.type in OPERATORS:
+        return gateway_pb2.INTERPRETATION_EFFECT_BOOST
     if constraint.type == encoder_pb2.CONSTRAINT_TYPE_CATEGORY:
         # Only its words affect the order: a shop's categories are too coarse or too fine to exclude products.
         return gateway_pb2.INTERPRETATION_EFFECT_BOOST

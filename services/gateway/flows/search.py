@@ -22,6 +22,7 @@ from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
+    add_operators,
     interpret,
     match_groups,
     report_effects,
@@ -134,6 +135,8 @@ async def _find_and_rank(
         best_facet_count=message.best_facet_count,
         identifier_text=message.query.strip(),
     )
+    if understood is not None:
+        add_operators(query, message, understood)
     found = await calls.call_or_degrade(
         Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
     )

@@ -13,7 +13,7 @@ from services.common.domain_folder import CONDITIONS, INTENTS, STOP_WORDS, Domai
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.conditions import AttributeCondition, Conditions
-from services.query_encoder.domain.constraints import LONGEST_NAME
+from services.query_encoder.domain.lexicon import LONGEST_NAME
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding_rules import IntentRules

@@ -15,7 +15,14 @@ import redis
 from services.common.errors import Unavailable
 from services.common.redis_errors import redis_errors
 from services.query_encoder.adapters.lexicon_records import record_of, terms_in, words_in
-from services.query_encoder.domain.lexicon import MIN_PHRASE_PRODUCTS, SEQUENCES, Lexicon, Terms, change_of
+from services.query_encoder.domain.lexicon import (
+    MIN_PHRASE_PRODUCTS,
+    SEQUENCES,
+    Lexicon,
+    Terms,
+    change_of,
+    has_operator,
+)
 
 # Members that one scan returns: reading a large set does not block the other clients of Redis.
 _SCAN_COUNT = 5_000
@@ -84,9 +91,12 @@ class RedisLexiconStore:
             )
 
     def _counts(self, tenant: str, kind: str) -> dict[str, int]:
-        least = MIN_PHRASE_PRODUCTS if kind in SEQUENCES else 1
+        """Of phrases those that `Lexicon.counted` keeps."""
         found = self._redis.zscan_iter(_key(tenant, f"count:{kind}"), count=_SCAN_COUNT)
-        return {text.decode(): int(count) for text, count in found if count >= least}
+        counts = ((text.decode(), int(count)) for text, count in found)
+        if kind not in SEQUENCES:
+            return dict(counts)
+        return {text: count for text, count in counts if count >= MIN_PHRASE_PRODUCTS or has_operator(text)}
 
 
 def _key(tenant: str, name: str) -> str:

@@ -10,12 +10,23 @@ from pathlib import Path
 from services.common.errors import Unavailable
 from services.query_encoder.adapters.lexicon_records import record_of, terms_in, words_in
 from services.query_encoder.domain.lexicon import MIN_PHRASE_PRODUCTS, SEQUENCES, Lexicon, Term, Terms, change_of
+from services.query_encoder.domain.operator_words import PHRASE_OPERATORS
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS term (tenant TEXT, kind TEXT, text TEXT, count INTEGER,
                                  PRIMARY KEY (tenant, kind, text)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS product (tenant TEXT, id TEXT, record BLOB, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
+"""
+_OPERATORS = ", ".join(f"'{word}'" for word in sorted(PHRASE_OPERATORS))
+# Of phrases those that `Lexicon.counted` keeps.
+_READ = f"""
+SELECT kind, text, count FROM term WHERE tenant = ? AND (
+    kind NOT IN ('{"', '".join(SEQUENCES)}')
+    OR count >= {MIN_PHRASE_PRODUCTS}
+    OR substr(text, 1, instr(text, ' ') - 1) IN ({_OPERATORS})
+    OR substr(text, instr(text, ' ') + 1) IN ({_OPERATORS})
+)
 """
 # Records that are read at once.
 _PAGE = 1_000
@@ -50,8 +61,7 @@ class SqliteLexiconStore:
             if known is not None and known.version == version:
                 return known
             counts: dict[str, dict[str, int]] = {}
-            query = "SELECT kind, text, count FROM term WHERE tenant = ? AND (kind NOT IN (?, ?) OR count >= ?)"
-            for kind, text, count in self._db.execute(query, (tenant, *SEQUENCES, MIN_PHRASE_PRODUCTS)):
+            for kind, text, count in self._db.execute(_READ, (tenant,)):
                 counts.setdefault(kind, {})[text] = count
         return Lexicon.counted(counts, version)
 

@@ -13,13 +13,14 @@ from services.common.scripts import HAN, is_han
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
 from services.query_encoder.domain.conditions import AttributeCondition, Conditions
-from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.lexicon import LONGEST_NAME, Lexicon, name_key
+from services.query_encoder.domain.name_evidence import is_brand, is_value
 from services.query_encoder.domain.price_reading import read_price
+from services.query_encoder.domain.text import words
 
 _PART = re.compile(rf"[{HAN}]+|[^\s{HAN}]+")
-# Words of the longest name or value that is looked for.
-LONGEST_NAME = 4
 _LONGEST_CHINESE_NAME = 8
+_SIGNS = ",.;:!?()[]\"'"
 # What a mention may be that contains the words of a value by chance: "English literature" is no language.
 _NAMING = (ConceptKind.PRODUCT, ConceptKind.BRAND)
 
@@ -29,12 +30,22 @@ class ConstraintType(Enum):
     BRAND = "brand"
     ATTRIBUTE = "attribute"
     CATEGORY = "category"
+    EXCLUSION = "exclusion"
+    PHRASE = "phrase"
+    ALTERNATIVES = "alternatives"
+
+
+# Those that say how words are looked up; the others are about fields of products.
+OPERATORS = (ConstraintType.EXCLUSION, ConstraintType.PHRASE, ConstraintType.ALTERNATIVES)
+
+
+_FIELDS = (ConstraintType.BRAND, ConstraintType.ATTRIBUTE, ConstraintType.CATEGORY)
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One condition and the words that state it. PRICE has `minimum` or `maximum` or both; the other types have
-    `value`, and ATTRIBUTE names its `attribute`.
+    """One condition and the words that state it. PRICE has `minimum` or `maximum` or both, ALTERNATIVES the words of
+    each of its `alternatives`; the other types have `value`, and ATTRIBUTE names its `attribute`.
     """
 
     type: ConstraintType
@@ -43,6 +54,7 @@ class Constraint:
     minimum: Money | None = None
     maximum: Money | None = None
     attribute: str = ""
+    alternatives: tuple[str, ...] = ()
 
 
 class ConstraintFinder:
@@ -59,19 +71,26 @@ class ConstraintFinder:
         values = (lexicon.values_of(condition.attribute) for condition in self._conditions.attributes)
         return find_price(normal, self._currency, ChainMap(lexicon.brands, *values, lexicon.categories))
 
-    def names(self, normal: str, price: Constraint | None, lexicon: Lexicon) -> list[Constraint]:
-        """All conditions in a text whose price condition is known: at most one brand and one category, any number of
-        values of attributes.
+    def names(self, text: str, lexicon: Lexicon, alternatives: Sequence[Sequence[str]] = ()) -> list[Constraint]:
+        """The brands, values and categories of a text without a price: at most one brand, or several `alternatives`,
+        one category, and any number of values. The longer names come first, and each one uses up its words: "dark
+        blue" is not "blue" as well.
         """
-        rest = normal.replace(price.matched_text, " ", 1) if price else normal
-        phrases = list(_phrases(rest))
-        found = [price] if price else []
-        if self._conditions.brands:
-            found += _longest_name(phrases, lexicon.brands, ConstraintType.BRAND)
-        found += self._values(rest, phrases, lexicon)
+        phrases, context = list(_phrases(text)), _Context(text, lexicon)
+        found = list(self._brands(phrases, context, alternatives)) if self._conditions.brands else []
+        found += self._values(text, phrases, context)
         if self._conditions.categories:
             found += _longest_name(phrases, lexicon.categories, ConstraintType.CATEGORY)
-        return found
+        rest, kept, seen = text, list[Constraint](), set[tuple[str, str]]()
+        for constraint in sorted(found, key=lambda one: -len(one.matched_text)):
+            if constraint.matched_text in rest:
+                if (constraint.attribute, constraint.value) not in seen:
+                    kept.append(constraint)
+                seen.add((constraint.attribute, constraint.value))
+                rest = rest.replace(constraint.matched_text, " ")
+        for either in alternatives:
+            kept = _without_some_of(either, kept)
+        return [one for kind in _FIELDS for one in kept if one.type is kind]
 
     def with_concepts(
         self, constraints: Sequence[Constraint], mentions: Sequence[Mention], lexicon: Lexicon
@@ -89,22 +108,31 @@ class ConstraintFinder:
                 known.add((constraint.attribute, constraint.value))
         return kept
 
-    def _values(self, text: str, phrases: Sequence[str], lexicon: Lexicon) -> Iterator[Constraint]:
-        """The longer names come first, and each one uses up its words: "dark blue" is not "blue" as well."""
+    def _brands(
+        self, phrases: Sequence[str], context: _Context, alternatives: Sequence[Sequence[str]]
+    ) -> Iterator[Constraint]:
+        brands, keys = context.lexicon.brands, context.lexicon.brand_keys
+        for either in alternatives:
+            if all(word in brands for word in either):
+                yield from (Constraint(ConstraintType.BRAND, word, brands[word]) for word in either)
+                return
+        named = {phrase: phrase for phrase in phrases if phrase in brands and context.is_brand(phrase)}
+        for phrase in phrases:
+            # One word of a longer name is not enough.
+            if " " in phrase and " " in (key := name_key(phrase)) and key in keys:
+                named.setdefault(phrase, keys[key])
+        if best := max(named, key=len, default=""):
+            yield Constraint(ConstraintType.BRAND, best, brands[named[best]])
+
+    def _values(self, text: str, phrases: Sequence[str], context: _Context) -> Iterator[Constraint]:
         named: dict[str, Constraint] = {}
         for condition in self._conditions.attributes:
-            values = lexicon.values_of(condition.attribute)
+            values = context.lexicon.values_of(condition.attribute)
             for phrase, value in self._named(condition, text, phrases, values):
                 named.setdefault(
                     phrase, Constraint(ConstraintType.ATTRIBUTE, phrase, value, attribute=condition.attribute)
                 )
-        rest, seen = text, set[tuple[str, str]]()
-        for phrase in sorted(named, key=len, reverse=True):
-            constraint = named[phrase]
-            if phrase in rest and (constraint.attribute, constraint.value) not in seen:
-                yield constraint
-                seen.add((constraint.attribute, constraint.value))
-            rest = rest.replace(phrase, " ")
+        yield from (constraint for phrase, constraint in named.items() if context.is_value(phrase))
 
     def _named(
         self, condition: AttributeCondition, text: str, phrases: Iterable[str], values: Mapping[str, str]
@@ -148,6 +176,38 @@ class ConstraintFinder:
         return any(text in other for other in (*(one.matched_text for one in stated), *others))
 
 
+class _Context:
+    """The words of a text beside the names in it."""
+
+    def __init__(self, text: str, lexicon: Lexicon) -> None:
+        self.lexicon, self._words = lexicon, words(text)
+
+    def is_brand(self, label: str) -> bool:
+        others = {word for word in self._words if word != label}
+        return is_brand(label, self._neighbours(label), others, self.lexicon)
+
+    def is_value(self, label: str) -> bool:
+        return is_value(label, self._neighbours(label), self.lexicon)
+
+    def _neighbours(self, label: str) -> tuple[str, str]:
+        """Empty at the ends of the text, and for a label whose words are not whole words of the text."""
+        parts = label.split()
+        for at in range(len(self._words) - len(parts) + 1):
+            end = at + len(parts)
+            if self._words[at:end] == parts:
+                return self._words[at - 1] if at else "", self._words[end] if end < len(self._words) else ""
+        return "", ""
+
+
+def _without_some_of(either: Sequence[str], constraints: Sequence[Constraint]) -> list[Constraint]:
+    """Without the conditions that only some of the alternatives state: "red or leather"."""
+    stated = [one for one in constraints if one.matched_text in either]
+    subjects = {(one.type, one.attribute) for one in stated}
+    if len(stated) == len(either) and len(subjects) == 1:
+        return list(constraints)
+    return [one for one in constraints if one not in stated]
+
+
 def find_price(normal: str, default_currency: str, names: Container[str] = frozenset()) -> Constraint | None:
     """The price condition of a text; `names` of the catalogue in their normal form."""
     price = read_price(normal, default_currency, names)
@@ -178,11 +238,15 @@ def _longest_name(phrases: Iterable[str], names: Mapping[str, str], kind: Constr
 
 def _phrases(text: str) -> Iterator[str]:
     """Consecutive words of `text`, and the parts of each Chinese run."""
-    parts = [part.strip(",.;:!?()[]\"'") for part in _PART.findall(text)]
+    written = _PART.findall(text)
+    parts = [part.strip(_SIGNS) for part in written]
     for start, part in enumerate(parts):
         for end in range(start + 1, min(start + LONGEST_NAME, len(parts)) + 1):
             phrase = " ".join(parts[start:end])
             if phrase in text:
+                yield phrase
+            elif (phrase := " ".join(written[start:end]).strip(_SIGNS)) in text:
+                # "dr. martens".
                 yield phrase
         if is_han(part[:1]):
             for first in range(len(part)):

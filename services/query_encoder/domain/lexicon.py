@@ -7,15 +7,18 @@ changes or is deleted takes its terms back, so that the lexicon is always that o
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from functools import cached_property
+from itertools import chain, pairwise, repeat
 from typing import NamedTuple, TypeAlias
 
 from services.common.comparison import comparison_form
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
 from services.common.scripts import is_han
+from services.query_encoder.domain.correction import english_words
+from services.query_encoder.domain.operator_words import BOUNDARIES, PHRASE_OPERATORS
 from services.query_encoder.domain.text import normal_form, words
 
 # Characters of a word; longer ones are not learned.
@@ -24,18 +27,32 @@ _MAX_WORD = 32
 _PHRASES = (2, 3)
 # Where one part of a title ends and the next one begins: "Headphones - Black", "Kettle, 1.7 l (red)".
 _BREAK = re.compile(r"\s[-–—]+\s|[,;:|()\[\]{}<>•·…!?\"“”、。「」【】《》]|\s/\s")
-# Products from which on a phrase is read. Most phrases occur in one title only and are not useful.
+# Products from which on a phrase is read. Most phrases occur in one title only and are not useful, but for those that
+# begin or end with an operator ("no country").
 MIN_PHRASE_PRODUCTS = 2
 # Characters of an attribute's value; longer ones are not learned.
 _MAX_VALUE = 48
+# Words of the longest name or value that is looked for.
+LONGEST_NAME = 4
 # Attributes of a lexicon, and values of one attribute: those of most products.
 MAX_ATTRIBUTES, MAX_VALUES = 64, 1_000
+# Letters up to which the name of a brand is ambiguous whatever it is.
+SHORT_NAME = 2
+# Say nothing about the product.
+_NO_BRANDS = frozenset(
+    {"unknown", "unbranded", "generic", "none", "n/a", "na", "nan", "null", "other", "others", "various", "no brand",
+     "no name", "not applicable", "misc", "不详", "无", "其他", "无品牌"}
+)  # fmt: skip
+_NAME_PART = re.compile(r"[^\W_]+")
+_JOINING = frozenset({"and", "the", "inc", "co", "ltd", "llc", "corp"})
 
 # Kinds of terms. The values of an attribute have the kind "values:" and its name in `comparison_form`.
 WORDS, PHRASES, NEIGHBOURS = "words", "phrases", "neighbours"
 # Of these a store reads only those of at least MIN_PHRASE_PRODUCTS products.
 SEQUENCES = PHRASES, NEIGHBOURS
 BRANDS, CATEGORIES, _VALUES = "brands", "categories", "values:"
+# Kinds whose counts are fields of a lexicon with the same name.
+BRANDED, UNTITLED, COMPANIONS, DESCRIBED = _COUNTED = "branded", "untitled", "companions", "described"
 
 
 class Term(NamedTuple):
@@ -58,7 +75,8 @@ class Lexicon:
     """
 
     words: dict[str, int] = field(default_factory=dict)
-    # Two or three consecutive words of one part of a title, of at least MIN_PHRASE_PRODUCTS products.
+    # Two or three consecutive words of one part of a title, of at least MIN_PHRASE_PRODUCTS products; those that begin
+    # or end with an operator of any product.
     phrases: dict[str, int] = field(default_factory=dict)
     # Two consecutive words with a break between them, of at least MIN_PHRASE_PRODUCTS products.
     neighbours: dict[str, int] = field(default_factory=dict)
@@ -70,6 +88,14 @@ class Lexicon:
     # Products of each brand and of each category's leaf name, by normal form.
     brand_products: dict[str, int] = field(default_factory=dict)
     category_products: dict[str, int] = field(default_factory=dict)
+    # By a brand's name, and by a phrase that begins or ends with it: titles of its products that contain it.
+    branded: dict[str, int] = field(default_factory=dict)
+    # By a brand's name: its products whose titles do not contain it.
+    untitled: dict[str, int] = field(default_factory=dict)
+    # By `companion_key`: products of a brand with an ambiguous name whose titles contain the word.
+    companions: dict[str, int] = field(default_factory=dict)
+    # By a phrase that begins or ends with a value of an attribute: titles of products with this value that contain it.
+    described: dict[str, int] = field(default_factory=dict)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
@@ -77,7 +103,8 @@ class Lexicon:
     def counted(cls, counts: Mapping[str, Mapping[str, int]], version: int = 1) -> Lexicon:
         """`counts`: products by kind and text of a term, each at least 1."""
         phrases, neighbours = (
-            {text: n for text, n in counts.get(kind, {}).items() if n >= MIN_PHRASE_PRODUCTS} for kind in SEQUENCES
+            {text: n for text, n in counts.get(kind, {}).items() if n >= MIN_PHRASE_PRODUCTS or has_operator(text)}
+            for kind in SEQUENCES
         )
         brands, brand_products = _names(counts.get(BRANDS, {}))
         categories, category_products = _names(counts.get(CATEGORIES, {}), _leaf)
@@ -86,7 +113,8 @@ class Lexicon:
         values = {kind.removeprefix(_VALUES): _names(counts[kind], most=MAX_VALUES)[0] for kind in kinds}
         return cls(
             dict(counts.get(WORDS, {})), phrases, neighbours, brands, categories,
-            dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products, version,
+            dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products,
+            *(dict(counts.get(kind, {})) for kind in _COUNTED), version,
         )  # fmt: skip
 
     @classmethod
@@ -98,11 +126,28 @@ class Lexicon:
                 counts.setdefault(kind, Counter())[text] += 1
         return cls.counted(counts)
 
-    def pairs(self) -> dict[str, int]:
+    @cached_property
+    def pairs(self) -> Mapping[str, int]:
         """Two consecutive words of a title, with and without a break between them, and the number of products."""
         pairs = Counter({text: count for text, count in self.phrases.items() if text.count(" ") == 1})
         pairs.update(self.neighbours)
         return dict(pairs)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Brands, categories and values, by their normal form."""
+        return ChainMap(self.brands, self.categories, *self.values.values())
+
+    @cached_property
+    def brand_keys(self) -> Mapping[str, str]:
+        """By `name_key`: the normal form of a brand. "black decker" is Black & Decker."""
+        return {key: normal for normal in self.brands if (key := name_key(normal)) != normal}
+
+    @cached_property
+    def titled_share(self) -> float:
+        """Of the products with a brand of one word: the share whose titles contain it."""
+        titled, untitled = (sum(map(of.get, self.brands, repeat(0))) for of in (self.branded, self.untitled))
+        return titled / (titled + untitled) if titled else 0.0
 
     def values_of(self, attribute: str) -> dict[str, str]:
         return self.values.get(comparison_form(attribute), {})
@@ -117,18 +162,25 @@ def terms_of(product: Product) -> Terms:
         [words(part) for part in _BREAK.split(normal_form(title))]
         for title in (product.title, *product.localized_titles.values())
     ]
+    flat = [list(chain(*title)) for title in titles]
     names = (words(normal_form(name)) for name in (product.brand, *product.category_path))
     return frozenset((
         *(Term(WORDS, word) for word in chain(*chain(*titles), *names) if len(word) <= _MAX_WORD),
         *(Term(PHRASES, phrase) for part in chain(*titles) for phrase in _phrases(part)),
         *(Term(NEIGHBOURS, pair) for title in titles for pair in _neighbours(title)),
-        *([Term(BRANDS, product.brand)] if normal_form(product.brand) else []),
+        *_terms_of_brand(product.brand, flat),
         *(Term(CATEGORIES, path) for path in category_ancestry(product.category_path)),
         *(
             Term(_VALUES + comparison_form(name), value)
             for name, values in product.attributes.items()
             for value in values
             if _is_a_name(normal_form(value))
+        ),
+        *(
+            Term(DESCRIBED, phrase)
+            for value in chain(*product.attributes.values())
+            if _is_a_name(normal := normal_form(value))
+            for phrase in _phrases_with(normal, flat)
         ),
     ))  # fmt: skip
 
@@ -138,6 +190,62 @@ def change_of(before: Iterable[Terms], after: Iterable[Terms]) -> dict[Term, int
     change = Counter(chain.from_iterable(after))
     change.subtract(chain.from_iterable(before))
     return {term: more for term, more in change.items() if more}
+
+
+def has_operator(phrase: str) -> bool:
+    """Whether the phrase begins or ends with a word such as "no": then even one title with it says something."""
+    first, _, rest = phrase.partition(" ")
+    return first in PHRASE_OPERATORS or rest in PHRASE_OPERATORS
+
+
+def name_key(normal: str) -> str:
+    """A name without the signs and words that shoppers leave out: "black decker" for "black & decker"."""
+    return " ".join(part for part in _NAME_PART.findall(normal) if part not in _JOINING)
+
+
+def _terms_of_brand(name: str, titles: Sequence[Sequence[str]]) -> Iterator[Term]:
+    """Only of brands of one word are titles evidence: a longer name is hardly ever something else."""
+    brand = normal_form(name)
+    if not brand or brand in _NO_BRANDS:
+        return
+    yield Term(BRANDS, name)
+    if is_ambiguous(brand):
+        yield from (
+            Term(COMPANIONS, companion_key(brand, word)) for title in titles for word in title if is_content(word)
+        )
+    if holding := [title for title in titles if brand in title]:
+        yield Term(BRANDED, brand)
+        yield from (Term(BRANDED, phrase) for phrase in _phrases_with(brand, holding))
+    else:
+        yield Term(UNTITLED, brand)
+
+
+def companion_key(brand: str, word: str) -> str:
+    """Of a brand and a word of titles, without the s of a plural."""
+    return f"{brand} {word.removesuffix('s')}"
+
+
+def is_ambiguous(name: str) -> bool:
+    """Whether the name of a brand is one English word, or has one or two letters."""
+    return len(name) <= SHORT_NAME or name in english_words()
+
+
+def is_content(word: str) -> bool:
+    """Whether a word says what a product is: no number, letter or preposition."""
+    return 2 <= len(word) <= _MAX_WORD and word.isalpha() and word not in BOUNDARIES
+
+
+def _phrases_with(name: str, titles: Iterable[Sequence[str]]) -> Iterator[str]:
+    """`name`, of one or two words, with the word before it or after it in titles."""
+    parts = tuple(words(name))
+    size = len(parts)
+    for title in titles if size < _PHRASES[-1] else ():
+        for at in range(len(title) - size + 1):
+            if tuple(title[at : at + size]) == parts:
+                if at and len(title[at - 1]) <= _MAX_WORD:
+                    yield joined(title[at - 1 : at + size])
+                if at + size < len(title) and len(title[at + size]) <= _MAX_WORD:
+                    yield joined(title[at : at + size + 1])
 
 
 def joined(parts: Sequence[str]) -> str:

@@ -5,13 +5,16 @@ Serving, training and labelling use this same code.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from services.common.limits import MAX_QUERY
 from services.query_encoder.domain.concept_finding import ConceptFinder
-from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, without_price
+from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, ConstraintType, without_price
 from services.query_encoder.domain.correction import SpellCorrector, Spelling
 from services.query_encoder.domain.expansion import Expander
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.lookup_text import text_to_look_up
+from services.query_encoder.domain.operators import Operations, OperatorReader, phrases_of
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.query_reading import QueryReading
 
@@ -21,6 +24,7 @@ class QueryReader:
 
     def __init__(self, domain: QueryDomain, default_currency: str) -> None:
         self._constraints = ConstraintFinder(domain.conditions, domain.graph, default_currency)
+        self._operators = OperatorReader(domain.graph)
         self._finder = ConceptFinder(domain.graph)
         self._stop_words = domain.own_stop_words
 
@@ -30,8 +34,13 @@ class QueryReader:
         corrected = spelling.text
         if corrected != normal:
             price = self._constraints.price(corrected, lexicon)
-        constraints = self._constraints.names(corrected, price, lexicon)
-        text = without_price(corrected, constraints)
+        operations = self._operators.read(_blanked(corrected, price), lexicon)
+        either = [one.values for one in operations.alternatives]
+        constraints = [price] if price else []
+        constraints += self._constraints.names(operations.plain, lexicon, either)
+        constraints += _operators(corrected, operations)
+        # All of the text, if it says nothing but its price and what it excludes.
+        text = operations.plain if any(map(str.isalnum, operations.plain)) else without_price(corrected, constraints)
         reading = self._finder.read(text)
         expansion = expander.expand(reading, text)
         constraints = self._constraints.with_concepts(constraints, reading.mentions, lexicon)
@@ -42,10 +51,36 @@ class QueryReader:
 
 
 def _spelling(normal: str, price: Constraint | None, corrector: SpellCorrector) -> Spelling:
-    """The words of a price are not corrected: no shop has "not" or "hkd" in its titles."""
-    if price is None:
-        return corrector.read(normal)
-    before, words, after = normal.partition(price.matched_text)
-    left, right = corrector.read(before), corrector.read(after)
-    text = f"{left.text}{words}{right.text}"
-    return Spelling(text, left.alternatives + right.alternatives) if len(text) <= MAX_QUERY else Spelling(normal)
+    """The words of a price and of a phrase in quotes are not corrected: no shop has "not" or "hkd" in its titles."""
+    fixed = [(one.start, one.end) for one in phrases_of(normal)]
+    if price is not None:
+        start = normal.find(price.matched_text)
+        fixed = [
+            (start, start + len(price.matched_text)),
+            *(span for span in fixed if not _overlap(span, start, price)),
+        ]
+    text, at, alternatives = "", 0, list[str]()
+    for start, end in [*sorted(fixed), (len(normal), len(normal))]:
+        spelling = corrector.read(normal[at:start])
+        text, at = f"{text}{spelling.text}{normal[start:end]}", end
+        alternatives += spelling.alternatives
+    return Spelling(text, tuple(alternatives)) if len(text) <= MAX_QUERY else Spelling(normal)
+
+
+def _overlap(span: tuple[int, int], start: int, price: Constraint) -> bool:
+    return span[0] < start + len(price.matched_text) and start < span[1]
+
+
+def _blanked(text: str, price: Constraint | None) -> str:
+    """With line ends in the place of the price: the words beside it are no neighbours."""
+    return text.replace(price.matched_text, "\n" * len(price.matched_text), 1) if price else text
+
+
+def _operators(text: str, operations: Operations) -> Iterator[Constraint]:
+    for one in operations.exclusions:
+        matched = text[one.start : one.end]
+        yield from (Constraint(ConstraintType.EXCLUSION, matched, value) for value in one.values)
+    for one in operations.phrases:
+        yield Constraint(ConstraintType.PHRASE, text[one.start : one.end], one.values[0])
+    for one in operations.alternatives:
+        yield Constraint(ConstraintType.ALTERNATIVES, text[one.start : one.end], alternatives=one.values)

@@ -14,7 +14,8 @@ class QueryReading:
     """What was read from one query.
 
     `normal` is its normal form, `corrected` the same after spelling correction, `retrieval_text` what is looked up:
-    without the price condition and the domain's own stop words, with values in the place of words that state them.
+    without the price condition, what is excluded and the domain's own stop words, with values in the place of words
+    that state them.
     `spelling_alternatives`: words of the shop that the shopper may have meant by doubtful words of `corrected`.
     `mentions` of concepts in `corrected`.
     """

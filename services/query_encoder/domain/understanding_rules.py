@@ -60,7 +60,8 @@ class IntentRules:
         named |= {part.text for part in reading.mentions}
         is_product = any(part.concepts[0].kind is ConceptKind.PRODUCT for part in reading.mentions)
         is_brand = any(constraint.type is ConstraintType.BRAND for constraint in reading.constraints)
-        if len(named) < 2 or not (is_product or is_brand):
+        is_undecided = any(constraint.type is ConstraintType.ALTERNATIVES for constraint in reading.constraints)
+        if len(named) < 2 or not (is_product or is_brand) or is_undecided:
             return False
         if any(pattern.search(reading.retrieval_text) for pattern in self.ranges):
             return False

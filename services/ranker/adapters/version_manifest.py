@@ -21,5 +21,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
             "train it again"
         )
     if "reranked" not in about:
-        raise ValueError(f"{folder} does not say how many candidates it reranks: an earlier build made it; train it again")
+        raise ValueError(
+            f"{folder} does not say how many candidates it reranks: an earlier build made it; train it again"
+        )
     return about

@@ -17,12 +17,14 @@ class VariantPreference:
     """What the variants of a group are compared by, before their score. Row i belongs to candidate i.
 
     `groups` are item group ids; `is_explained`: the request asks about this very variant; `has_identifier`: the query
-    is an identifier of it; `match_counts`: how many of the query's words it contains; `is_in_stock`.
+    is an identifier of it; `tiers`: lower ones come first; `match_counts`: how many of the query's words it contains;
+    `is_in_stock`.
     """
 
     groups: Sequence[str]
     is_explained: BoolArray
     has_identifier: BoolArray
+    tiers: npt.NDArray[np.int64]
     match_counts: npt.NDArray[np.int64]
     is_in_stock: BoolArray
 
@@ -35,7 +37,7 @@ def best_variants(preference: VariantPreference, scores: FloatArray) -> list[int
     """
     order = np.lexsort(
         (
-            -scores, ~preference.is_in_stock, -preference.match_counts, ~preference.has_identifier,
+            -scores, ~preference.is_in_stock, -preference.match_counts, preference.tiers, ~preference.has_identifier,
             ~preference.is_explained,
         )
     )  # fmt: skip

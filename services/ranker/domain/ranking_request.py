@@ -58,6 +58,8 @@ class RankingRequest:
     costs: npt.NDArray[np.float64] | None = None
     # Rows of the candidates that the query names by an identifier.
     identifier_rows: tuple[int, ...] = ()
+    # [n]: those of a lower tier come first, whatever their scores; None: all are of one.
+    tiers: npt.NDArray[np.int64] | None = None
     shopper_scores: FloatArray | None = None
     neighbour_scores: FloatArray | None = None
     weights: Weights | None = None
@@ -95,6 +97,12 @@ class RankingRequest:
         return named
 
     @property
+    def may_be_explored(self) -> BoolArray:
+        """[n]: not what is out of stock, what the query names by an identifier, and what is behind the first tier."""
+        is_of_first_tier = True if self.tiers is None else self.tiers == self.tiers.min(initial=0)
+        return (self.stocks != 0) & ~self.has_identifier & is_of_first_tier
+
+    @property
     def is_of_known_person(self) -> bool:
         """Whether anything of the request says what this person wants, beside a query."""
         return bool(self.profile.size) or self.shopper_scores is not None or self.neighbour_scores is not None
@@ -114,6 +122,7 @@ class RankingRequest:
             brands=[self.brands[row] for row in at],
             created_s=None if self.created_s is None else self.created_s[at],
             costs=None if self.costs is None else self.costs[at],
+            tiers=None if self.tiers is None else self.tiers[at],
             retrieval_bounds=self.retrieval_bounds
             or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))),
             identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from services.common.arrays import unit_rows
 from services.common.errors import NotFound
@@ -18,7 +19,7 @@ from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vect
 from services.retrieval.adapters.item_vectors import QdrantItemVectors, find_space
 from services.retrieval.adapters.points import DENSE, IMAGE, IsOneOf, Where, point_id, where
 from services.retrieval.adapters.product_writes import ProductWriter
-from services.retrieval.adapters.records import Record, candidates_of
+from services.retrieval.adapters.records import Record, candidates_of, with_phrases
 from services.retrieval.adapters.reembedding import QdrantReembedding
 from services.retrieval.adapters.staged_searches import StagedSearches
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
@@ -74,6 +75,9 @@ class QdrantIndex:
 
     def words(self, text: str) -> tuple[int, ...]:
         return self._encoder.terms(text)
+
+    def with_phrases(self, products: Sequence[bytes], phrases: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return with_phrases(products, phrases)
 
     def keys(self, ids: Sequence[str]) -> KeyArray:
         return np.fromiter(map(point_id, ids), np.uint64, len(ids))

@@ -9,24 +9,32 @@ A record holds its direction in int8: half the memory, and half of what a search
 from __future__ import annotations
 
 import base64
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from kairos.common.v1 import product_pb2
 from services.common.arrays import compact_rows
 from services.common.convert import product_from_proto
+from services.common.product import Product
+from services.retrieval.adapters.bm25 import numbers_of
 from services.retrieval.domain.candidates import NO_STOCK_COUNT, Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.table import Entry
+from services.retrieval.domain.lexical import phrase_pattern
 from services.retrieval.ports import Columns
 
 VECTOR = "vector"
 # When the point was written, in milliseconds since 1970: other replicas on a server look for what is new.
 CHANGED_AT = "changed_at"
 _COLUMNS, _PRODUCT, _FINGERPRINT, _HEADING_TERMS = "columns", "product", "fingerprint", "words"
+
+_PARSED = 32
+_ROUGH_WORD, _ROUGH_GAP = re.compile(rb"[a-z0-9]+"), rb"[^a-z0-9]+"
 
 # All columns of a record.
 EVERYTHING = Columns(vectors=True, fingerprints=True, heading_terms=True)
@@ -77,7 +85,38 @@ def record_of(indexed: IndexedProduct, heading_terms: Sequence[int]) -> Record:
 
 def entry_of(key: int, record: Record, words: Sequence[int]) -> Entry:
     """The product as the columns of the catalogue take it. `words`: the numbers of the words of its text."""
-    return Entry(key, product_from_proto(product_pb2.Product.FromString(record.product), "product"), words)
+    product = product_from_proto(product_pb2.Product.FromString(record.product), "product")
+    return Entry(key, product, words, naming_words(product, record))
+
+
+def naming_words(product: Product, record: Record) -> list[int]:
+    """The numbers of the words of its title, its brand and its attributes, each once."""
+    numbers = dict.fromkeys(np.frombuffer(record.heading_terms, "<u4").tolist())
+    for values in product.attributes.values():
+        for value in values:
+            numbers.update(dict.fromkeys(numbers_of(value)))
+    return list(numbers)
+
+
+def with_phrases(products: Sequence[bytes], phrases: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """[products]: whether a title or a description of each serialised product has each of the phrases.
+
+    The serialised form holds texts as they are: few products are parsed. Behind _PARSED of them a phrase counts that is
+    anywhere in the serialised form.
+    """
+    exact, rough = [], []
+    for phrase in phrases:
+        exact.append(phrase_pattern(phrase.lower()))
+        # Other letters than ASCII have other bytes in upper case.
+        rough.append(re.compile(_ROUGH_GAP.join(map(re.escape, _ROUGH_WORD.findall(phrase.lower().encode())))))
+    found = np.zeros(len(products), np.bool_)
+    parsed = 0
+    for row, data in enumerate(products):
+        lowered = data.lower()
+        if all(pattern.search(lowered) for pattern in rough):
+            found[row] = parsed >= _PARSED or _has_all(data, exact)
+            parsed += 1
+    return found
 
 
 def payload_of(record: Record, dense: Sequence[float] | None) -> dict[str, Any]:
@@ -136,6 +175,16 @@ def candidates_of(records: Mapping[int, Record], columns: Columns, dimensions: i
         if has_vectors
         else None,
     )
+
+
+def _has_all(data: bytes, phrases: Sequence[re.Pattern[str]]) -> bool:
+    product = product_pb2.Product.FromString(data)
+    texts = (
+        product.title, *product.localized_titles.values(), product.description,
+        *product.localized_descriptions.values(),
+    )  # fmt: skip
+    lowered = [text.lower() for text in texts]
+    return all(any(phrase.search(text) for text in lowered) for phrase in phrases)
 
 
 def _record(payload: Mapping[str, Any], vector: bytes) -> Record:

@@ -97,7 +97,7 @@ def legs_of(query: RetrievalQuery) -> list[Leg]:
     if query.image is not None:
         legs.append(Leg(Source.IMAGE, query.image[0]))
     if query.text.strip():
-        legs.append(Leg(Source.LEXICAL, query.text.strip()))
+        legs.append(Leg(Source.LEXICAL, query.lexical_text))
     return legs
 
 

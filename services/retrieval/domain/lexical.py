@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterator
 
 from services.common.product import Product
+from services.common.scripts import HAN, has_han
 from services.common.typed_text import decoded, folded
+from services.retrieval.domain.absence import absence_word, absences
 
 # Short spellings count only after a number: "in" and "a" are also words. Long ones count anywhere.
 _UNITS = {
@@ -50,6 +52,7 @@ _TIMES = re.compile(r"(?<=\d)\s*(?:x|\*|×|by)\s*(?=\d)")
 _BEFORE_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _NUMBER = re.compile(r"\d+(?:[./⁄]\d+)?")
 _WORD = re.compile(r"[a-z]{2,}")
+_PHRASE_PART = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+")
 
 
 def lexical_text(text: str) -> str:
@@ -70,6 +73,17 @@ def lexical_query(text: str) -> str:
     return " ".join([lexical_text(text), *(left + right for left, right in itertools.pairwise(words))])
 
 
+def phrase_pattern(phrase: str) -> re.Pattern[str]:
+    """Finds the words of `phrase` in this order and side by side, in a text in lower case."""
+    parts = [re.escape(part) for part in _PHRASE_PART.findall(phrase)]
+    # Between Chinese characters nothing has to stand.
+    joined = "".join(
+        part if not number else rf"{'[^a-z0-9]*' if has_han(parts[number - 1] + part) else r'[^a-z0-9]+'}{part}"
+        for number, part in enumerate(parts)
+    )
+    return re.compile(rf"(?<![a-z0-9]){joined}(?![a-z0-9])")
+
+
 def heading(product: Product) -> str:
     """Title and brand, which count in full."""
     return _joined((product.title, *product.localized_titles.values(), product.brand))
@@ -78,6 +92,13 @@ def heading(product: Product) -> str:
 def body(product: Product) -> str:
     """Category, attributes and description, which count less."""
     return _joined(_body_parts(product))
+
+
+def absent(product: Product) -> str:
+    """A word for each absence that a text of the product states."""
+    texts = (product.title, *product.localized_titles.values(), *_body_parts(product))
+    text = folded(decoded("\n".join(texts)))
+    return " ".join(dict.fromkeys(map(absence_word, absences(text))))
 
 
 def _body_parts(product: Product) -> Iterator[str]:

@@ -13,6 +13,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_MODEL_VERSION, MAX_QUERY, id_problem, text_problem
+from services.retrieval.domain.absence import absence_words
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.item_vectors import MAX_LIKE_IDS
 from services.retrieval.domain.offers.context import OfferContext
@@ -27,8 +28,9 @@ MAX_QUERY_VECTORS = 16
 MAX_OTHER_MODELS = 4
 MAX_MATCH_GROUPS = 32
 MAX_ALTERNATIVES = 32
-# Characters of one alternative.
+# Characters of one alternative, of what is excluded, and of a phrase.
 MAX_ALTERNATIVE = 128
+MAX_EXCLUDED, MAX_PHRASES = 8, 4
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,16 @@ class RetrievalQuery:
     shopper_like_ids: tuple[str, ...] = ()
     # The product attributes to return: those that users of the tenant may declare as features.
     attribute_names: tuple[str, ...] = ()
+    # What products shall not have, and phrases that they shall have.
+    excluded_words: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+    @property
+    def lexical_text(self) -> str:
+        """The text of the lexical leg: a product that states the absence of what is excluded is found by it."""
+        text = self.text.strip()
+        absent = [word for excluded in self.excluded_words for word in absence_words(excluded.lower())] if text else []
+        return " ".join([text, *absent])
 
     @property
     def is_browse(self) -> bool:
@@ -130,6 +142,8 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     if not 0 <= query.best_facet_count <= MAX_FACETS:
         yield FieldViolation("best_facet_count", f"is {query.best_facet_count}; send 0 to {MAX_FACETS}")
     yield from _match_violations(query.match_groups)
+    yield from _text_violations("excluded_words", query.excluded_words, MAX_EXCLUDED)
+    yield from _text_violations("phrases", query.phrases, MAX_PHRASES)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     yield from _shopper_violations(query)
@@ -145,9 +159,18 @@ def _match_violations(groups: Sequence[MatchGroup]) -> Iterator[FieldViolation]:
         path, texts = f"match_groups[{index}].alternatives", group.alternatives
         if not 1 <= len(texts) <= MAX_ALTERNATIVES:
             yield FieldViolation(path, f"has {len(texts)} entries; 1 to {MAX_ALTERNATIVES}")
-        for place, text in enumerate(texts[:MAX_ALTERNATIVES]):
-            if problem := text_problem(text, MAX_ALTERNATIVE):
-                yield FieldViolation(f"{path}[{place}]", problem)
+        yield from _wrong_texts(path, texts[:MAX_ALTERNATIVES])
+
+
+def _text_violations(name: str, texts: Sequence[str], limit: int) -> Iterator[FieldViolation]:
+    yield from _too_many(name, texts, limit)
+    yield from _wrong_texts(name, texts[:limit])
+
+
+def _wrong_texts(path: str, texts: Sequence[str]) -> Iterator[FieldViolation]:
+    for place, text in enumerate(texts):
+        if problem := text_problem(text, MAX_ALTERNATIVE):
+            yield FieldViolation(f"{path}[{place}]", problem)
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

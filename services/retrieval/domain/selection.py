@@ -7,11 +7,12 @@ change it. If too few products contain the words, the scores of what the legs fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
@@ -52,6 +53,27 @@ class Words:
 
 
 @dataclass(frozen=True)
+class WordConditions:
+    """`excluded`: (the words of something, as numbers, in each way to write it; the numbers that state the absence of
+    one) of each thing that products shall not have. `phrases`: the words of each phrase.
+    """
+
+    excluded: Sequence[tuple[Group, Alternative]] = ()
+    phrases: Sequence[Alternative] = ()
+
+    def rows(self, view: CatalogueView) -> tuple[BoolArray | None, BoolArray | None]:
+        """(the rows that have what is excluded, the rows that have the words of all phrases); None without any."""
+        without = with_words = None
+        if self.excluded:
+            stating = [view.containing([(word,) for word in absent]) for _, absent in self.excluded]
+            having = [view.named_by(words) for words, _ in self.excluded]
+            without = np.logical_or.reduce([has & ~states for has, states in zip(having, stating, strict=True)])
+        if self.phrases:
+            with_words = np.logical_and.reduce([view.containing([words]) for words in self.phrases])
+        return without, with_words
+
+
+@dataclass(frozen=True)
 class Reach:
     """What the legs may find: only `keys`, or everything up to `depth_factor` times the usual depth."""
 
@@ -75,6 +97,9 @@ class Selection:
     soft_use: SoftFilterUse
     soft: BoolArray
     excluded: KeyArray
+    # The rows that have what the query excludes, and those that have the words of its phrases. None: without a meaning.
+    without: BoolArray | None = None
+    with_words: BoolArray | None = None
     attribute_names: Sequence[str] = ()
 
     @classmethod
@@ -85,18 +110,21 @@ class Selection:
         query: RetrievalQuery,
         words: Sequence[Words],
         excluded: KeyArray,
+        word_conditions: WordConditions | None = None,
     ) -> Selection:
+        without, with_words = (word_conditions or WordConditions()).rows(view)
         identified = view.identified_by(query.identifier_text)
         filters, soft, use = [query.filter], np.ones(0, np.bool_), SoftFilterUse.NONE
         if not query.soft_filter.is_empty:
-            use, soft = _soft_use(view, offers, query, words)
+            use, soft = _soft_use(view, offers, query, words, without)
             if use is SoftFilterUse.STRICT:
                 filters.append(query.soft_filter)
         conditions = view.conditions(filters, offers, excluded)
-        matches = view.matches(_groups(words), conditions, identified=identified)
+        matches = view.matches(_groups(words), conditions, identified=identified, without=without)
         identified = identified[conditions.mask()[identified]]
         return cls(
-            view, offers, words, identified, conditions, matches, use, soft, excluded, query.attribute_names
+            view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,
+            query.attribute_names,
         )  # fmt: skip
 
     @property
@@ -109,13 +137,16 @@ class Selection:
         if self.has_matches:
             return self
         groups, identified = _groups(self.words), self.identified
-        matches = self.view.matches(groups, self.conditions, identified=identified, candidates=keys)
+        matches = self.view.matches(
+            groups, self.conditions, identified=identified, candidates=keys, without=self.without
+        )
         return replace(self, matches=matches)
 
     def with_soft_filter(self, query: RetrievalQuery) -> Selection:
         """As if the soft filter had been strict from the beginning."""
         conditions = self.view.conditions([query.filter, query.soft_filter], self.offers, self.excluded)
-        matches = self.view.matches(_groups(self.words), conditions, identified=self.identified)
+        groups, identified = _groups(self.words), self.identified
+        matches = self.view.matches(groups, conditions, identified=identified, without=self.without)
         return replace(self, conditions=conditions, matches=matches, soft_use=SoftFilterUse.STRICT)
 
     def reach(self, also: BoolArray | None = None) -> Reach:
@@ -168,6 +199,41 @@ class Selection:
             scored.found + len(new),
         )
         return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
+
+    def in_tiers(self, scored: ScoredKeys) -> ScoredKeys:
+        """What lacks words of a phrase follows the others, and what has something excluded follows all of them."""
+        tiers = self.tiers(scored.keys)
+        return scored if tiers is None else scored.take(np.argsort(tiers, kind="stable"))
+
+    def tiers(self, keys: KeyArray, with_phrases: BoolArray | None = None) -> npt.NDArray[np.int64] | None:
+        """[keys]: see retrieval.proto; None if all are of one tier. `with_phrases`: which of them have the phrases."""
+        if self.without is None and self.with_words is None:
+            return None
+        rows = self._rows_of(keys)
+        is_known = (rows >= 0) & (rows < len(self.view))
+        at, tiers = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64)
+        if self.with_words is not None:
+            tiers += ~(self.with_words[at] if with_phrases is None else with_phrases)
+        if self.without is not None:
+            tiers += 2 * (self.without[at] & is_known)
+        # The query names them.
+        tiers[np.isin(at, self.identified)] = 0
+        return tiers
+
+    def in_tiers_with_phrases(
+        self, candidates: Candidates, has_phrases: Callable[[Sequence[bytes]], BoolArray]
+    ) -> Candidates:
+        """Candidates in their final tiers. `has_phrases` of serialised products that have the words of all phrases."""
+        tiers = self.tiers(candidates.keys)
+        if tiers is None:
+            return candidates
+        if self.with_words is not None:
+            with_phrases = np.zeros(len(candidates), np.bool_)
+            rows = np.flatnonzero(tiers % 2 == 0)
+            with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
+            with_all = self.tiers(candidates.keys, with_phrases)
+            tiers = tiers if with_all is None else with_all
+        return replace(candidates, tiers=tiers).take(np.argsort(tiers, kind="stable"))
 
     def few_of_each_group(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The best `limit`, at most _VARIANTS of a group."""
@@ -234,7 +300,11 @@ def _groups(words: Sequence[Words]) -> list[Group]:
 
 
 def _soft_use(
-    view: CatalogueView, offers: EffectiveOffers, query: RetrievalQuery, words: Sequence[Words]
+    view: CatalogueView,
+    offers: EffectiveOffers,
+    query: RetrievalQuery,
+    words: Sequence[Words],
+    without: BoolArray | None,
 ) -> tuple[SoftFilterUse, BoolArray]:
     """(how the soft filter is used, the rows that meet it)."""
     soft = view.conditions([query.soft_filter], offers)
@@ -246,11 +316,12 @@ def _soft_use(
     if query.soft_filter.is_only_price or (words and not named):
         # A price is a limit: all products within it are answers.
         return _strict_if(np.count_nonzero(mask) >= needed), mask
-    if view.matches(named, view.conditions([], offers)).level is not MatchLevel.ALL_WORDS:
+    if view.matches(named, view.conditions([], offers), without=without).level is not MatchLevel.ALL_WORDS:
         return SoftFilterUse.UNDECIDED, mask
-    meeting = view.matches(named, soft)
+    meeting = view.matches(named, soft, without=without)
     enough = meeting.level is MatchLevel.ALL_WORDS and len(meeting.found) >= needed
-    return _strict_if(enough and view.matches(named, within).level is MatchLevel.ALL_WORDS), mask
+    is_there = enough and view.matches(named, within, without=without).level is MatchLevel.ALL_WORDS
+    return _strict_if(is_there), mask
 
 
 def _strict_if(holds: bool | np.bool_) -> SoftFilterUse:

@@ -5,8 +5,16 @@ from __future__ import annotations
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.lookup_text import lookup_text
-from services.gateway.flows.interpretation import interpret, match_groups, report_effects, soft_filter, text_to_look_up
+from services.gateway.flows.interpretation import (
+    add_operators,
+    interpret,
+    match_groups,
+    report_effects,
+    soft_filter,
+    text_to_look_up,
+)
 
 FILTER = gateway_pb2.INTERPRETATION_EFFECT_FILTER
 BOOST = gateway_pb2.INTERPRETATION_EFFECT_BOOST
@@ -99,6 +107,45 @@ def test_a_value_that_is_looked_up_is_a_condition() -> None:
     )
     groups = match_groups(gateway_pb2.SearchRequest(query="python after work"), answer)
     assert [(group.alternatives[0], group.is_condition) for group in groups] == [("python", False), ("evening", True)]
+
+
+def understood_operators() -> encoder_pb2.EncodeQueryResponse:
+    """The encoder's answer to 'nikon or canon camera "full frame" without lens'."""
+    answer = encoder_pb2.EncodeQueryResponse(
+        corrected_text='nikon or canon camera "full frame" without lens',
+        retrieval_text="nikon canon camera full frame",
+    )
+    for brand in ("nikon", "canon"):
+        answer.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_BRAND, matched_text=brand, value=brand.title())
+    answer.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_EXCLUSION, matched_text="without lens", value="lens")
+    answer.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_PHRASE, matched_text='"full frame"', value="full frame")
+    answer.constraints.add(
+        type=encoder_pb2.CONSTRAINT_TYPE_ALTERNATIVES, matched_text="nikon or canon", alternatives=["nikon", "canon"]
+    )
+    return answer
+
+
+def test_chips_of_operators() -> None:
+    """Exclusions, phrases and alternatives are chips that change the order; brands among alternatives have none."""
+    interpretation = gateway_pb2.QueryInterpretation()
+    interpret(interpretation, gateway_pb2.SearchRequest(), understood_operators())
+    assert [(c.matched_text, c.value, c.effect, c.query_without) for c in interpretation.interpreted_as] == [
+        ("nikon or canon", "nikon, canon", BOOST, 'camera "full frame" without lens'),
+        ('"full frame"', "full frame", BOOST, "nikon or canon camera without lens"),
+        ("without lens", "lens", BOOST, 'nikon or canon camera "full frame"'),
+    ]
+
+
+def test_operators_for_retrieval() -> None:
+    """Retrieval gets what is excluded and the phrases; a product needs one of the alternatives. Not if literal."""
+    query, answer = retrieval_pb2.RetrieveCandidatesRequest(), understood_operators()
+    add_operators(query, gateway_pb2.SearchRequest(), answer)
+    assert (list(query.excluded_words), list(query.phrases)) == (["lens"], ["full frame"])
+    group = match_groups(gateway_pb2.SearchRequest(), answer)[0]
+    assert (list(group.alternatives), group.is_condition) == (["nikon canon", "nikon", "canon"], True)
+    literal = retrieval_pb2.RetrieveCandidatesRequest()
+    add_operators(literal, gateway_pb2.SearchRequest(literal_query=True), answer)
+    assert not literal.ByteSize()
 
 
 def test_lookup_text_is_bounded() -> None:

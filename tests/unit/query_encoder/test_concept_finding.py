@@ -178,7 +178,7 @@ def test_colours(text: str, shop: list[str], values: list[str]) -> None:
     """A Chinese colour becomes a condition with the shop's name of it, or of the colour that it is a kind of."""
     lexicon = Lexicon(values={"colour": {colour: colour.title() for colour in shop}})
     finder = ConstraintFinder(embedded_domain().conditions, GRAPH, "USD")
-    said = finder.with_concepts(finder.names(text, None, lexicon), FINDER.read(text).mentions, lexicon)
+    said = finder.with_concepts(finder.names(text, lexicon), FINDER.read(text).mentions, lexicon)
     assert [c.value for c in said if c.attribute == "colour"] == values
 
 

@@ -34,7 +34,9 @@ FINDER = ConstraintFinder(DOMAIN.conditions, DOMAIN.graph, "USD")
 
 
 def find_constraints(text: str) -> list[Constraint]:
-    return FINDER.names(text, FINDER.price(text, SHOP), SHOP)
+    price = FINDER.price(text, SHOP)
+    rest = text.replace(price.matched_text, " ", 1) if price else text
+    return [*([price] if price else []), *FINDER.names(rest, SHOP)]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_phrases_end_with_a_part_of_a_title() -> None:
     lexicon = titled(*["Sony - Stereo Headphones - Black, 2 m (refurbished)"] * 2)
     assert lexicon.phrases == {"stereo headphones": 2, "2 m": 2}
     assert lexicon.neighbours == {"sony stereo": 2, "headphones black": 2, "black 2": 2, "m refurbished": 2}
-    assert lexicon.pairs() == lexicon.phrases | lexicon.neighbours
+    assert lexicon.pairs == lexicon.phrases | lexicon.neighbours
 
 
 def test_signs_and_entities() -> None:

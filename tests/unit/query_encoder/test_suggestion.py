@@ -38,7 +38,7 @@ def suggester() -> Suggester:
 def suggester_of(products: Sequence[Product]) -> Suggester:
     lexicon = Lexicon.of(products)
     of_products = ([text for kind, text in terms_of(product) if kind == "words"] for product in products)
-    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.pairs()), STOP_WORDS, of_products)
+    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.pairs), STOP_WORDS, of_products)
 
 
 def titled(*titles: str, count: int = 3) -> Suggester:

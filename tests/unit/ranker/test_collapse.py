@@ -18,6 +18,7 @@ def kept(groups: Sequence[str], scores: Sequence[float], **preferred: Sequence[A
         groups,
         np.array(preferred.get("is_explained", [False] * count), bool),
         np.array(preferred.get("has_identifier", [False] * count), bool),
+        np.array(preferred.get("tiers", [0] * count), np.int64),
         np.array(preferred.get("match_counts", [0] * count), np.int64),
         np.array(preferred.get("is_in_stock", [True] * count), bool),
     )
@@ -34,6 +35,10 @@ def test_a_variant_in_stock_is_kept_before_a_better_one_that_is_sold_out() -> No
 
 def test_the_variant_that_the_words_name_is_kept_even_if_it_is_sold_out() -> None:
     assert kept(["shoe", "shoe"], [0.1, 0.9], match_counts=[2, 1], is_in_stock=[False, True]) == [0]
+
+
+def test_a_variant_of_a_lower_tier_is_kept_before_one_with_more_words() -> None:
+    assert kept(["shoe", "shoe"], [0.1, 0.9], tiers=[0, 2], match_counts=[1, 2]) == [0]
 
 
 def test_the_variant_whose_identifier_was_typed_is_kept_before_all_others() -> None:

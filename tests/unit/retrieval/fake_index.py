@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 
 from services.common.errors import Conflict
 from services.common.filters import ProductFilter
@@ -97,6 +98,9 @@ class FakeIndex:
 
     def words(self, text: str) -> tuple[int, ...]:
         return tuple(self.known_words.index(word) for word in text.split() if word in self.known_words)
+
+    def with_phrases(self, products: Sequence[bytes], phrases: Sequence[str]) -> npt.NDArray[np.bool_]:
+        raise NotImplementedError
 
     def keys(self, ids: Sequence[str]) -> KeyArray:
         return np.array([IDS.index(id) for id in ids], np.uint64)

@@ -45,6 +45,9 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"facets": ("brand",) * 8}, {"facets": ("brand",) * 9}, "facets"),
         ({"facets": ("category", "price")}, {"facets": ("category", "stock")}, "facets[1]"),
         ({"best_facet_count": 8}, {"best_facet_count": 9}, "best_facet_count"),
+        ({"excluded_words": ("x",) * 8}, {"excluded_words": ("x",) * 9}, "excluded_words"),
+        ({"excluded_words": ("x" * 128,)}, {"excluded_words": ("x" * 129,)}, "excluded_words[0]"),
+        ({"phrases": ("x",) * 4}, {"phrases": ("x",) * 5}, "phrases"),
         ({"match_groups": (WORD,) * 32}, {"match_groups": (WORD,) * 33}, "match_groups"),
         (
             {"match_groups": (MatchGroup(("x" * 128,)),)},

@@ -23,6 +23,7 @@ from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.field_columns import Matched
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.table import Table
+from services.retrieval.domain.catalogue.words import WordPostings
 from services.retrieval.domain.facets import CountAccuracy
 
 # Products that fill a page.
@@ -85,11 +86,20 @@ def everything(conditions: Conditions) -> Matches:
 
 
 def matches_of(
-    table: Table, groups: Sequence[Group], conditions: Conditions, identified: RowArray, candidates: RowArray
+    table: Table,
+    groups: Sequence[Group],
+    conditions: Conditions,
+    identified: RowArray,
+    candidates: RowArray,
+    without: BoolArray | None = None,
 ) -> Matches:
-    """`identified`: rows that match whatever their words are. `candidates`: the rows of the last level."""
+    """`identified`: rows that match whatever their words are. `candidates`: the rows of the last level. `without`: rows
+    that match only at the last level.
+    """
     levels: list[BoolArray] = []
     for level, mask in _levels(table, groups, len(conditions.alive), identified, candidates):
+        if without is not None and level is not MatchLevel.CANDIDATES:
+            mask &= ~without
         if not levels and level is not MatchLevel.CANDIDATES:
             # ANY_WORD counts from the first product on: what lies behind it are the candidates.
             enough = PAGE if level is MatchLevel.ALL_WORDS else 1
@@ -114,13 +124,14 @@ def _levels(
     yield MatchLevel.CANDIDATES, _with(_with(np.zeros(size, np.bool_), identified), candidates)
 
 
-def containing(table: Table, group: Group, size: int) -> BoolArray:
-    """[size]: the rows, living or not, that contain one of the alternatives of the group."""
+def containing(table: Table, group: Group, size: int, postings: WordPostings | None = None) -> BoolArray:
+    """[size]: the rows, living or not, that contain one of the alternatives of the group; by default in their text."""
     mask = np.zeros(len(table), np.bool_)
+    words = table.words if postings is None else postings
     for alternative in group:
         if not alternative:
             continue
-        rows, *others = sorted((table.words.rows(word) for word in alternative), key=len)
+        rows, *others = sorted((words.rows(word) for word in alternative), key=len)
         for other in others:
             rows = rows[np.isin(rows, other)]
         mask[rows] = True

@@ -25,11 +25,13 @@ class Entry:
     """A product as the columns take it.
 
     `key`: the number under which the engine stores it. `words`: the numbers of the words of its text, each once.
+    `naming`: of these, those of its title, brand and attributes.
     """
 
     key: int
     product: Product
     words: Sequence[int] | WordArray
+    naming: Sequence[int] | WordArray = ()
 
 
 class _Sized(Protocol):
@@ -59,6 +61,7 @@ class Table:
     attributes: dict[str, ValuesColumn] = field(default_factory=dict)
     names: ValuesColumn = field(default_factory=ValuesColumn)
     words: WordPostings = field(default_factory=WordPostings)
+    naming: WordPostings = field(default_factory=WordPostings)
     identifiers: Identifiers = field(default_factory=Identifiers)
     row_by_key: NumberMap = field(default_factory=NumberMap)
     group_by_hash: NumberMap = field(default_factory=NumberMap)
@@ -91,10 +94,8 @@ class Table:
         self.brands.extend([self.brands.code(each.brand) for each in products])
         self.categories.extend([self.categories.path_code(each.category_path) for each in products])
         self._add_attributes(first, products)
-        lengths = [len(entry.words) for entry in entries]
-        if sum(lengths):
-            words = np.concatenate([np.asarray(entry.words, np.uint32) for entry in entries])
-            self.words.add(words, np.repeat(rows, lengths))
+        self.words.add_all([entry.words for entry in entries], rows)
+        self.naming.add_all([entry.naming for entry in entries], rows)
         for row, product in enumerate(products, first):
             self.identifiers.add(row, product)
         self._add_groups(products)
@@ -130,7 +131,9 @@ class Table:
 
     def tidied(self, *, only_due: bool = True) -> Table:
         """The same table with sorted lookups, those that are due or all, sharing all else; itself if none is due."""
-        parts = {name: getattr(self, name) for name in ("words", "identifiers", "row_by_key", "group_by_hash")}
+        parts = {
+            name: getattr(self, name) for name in ("words", "naming", "identifiers", "row_by_key", "group_by_hash")
+        }
         due = {name: part.tidied() for name, part in parts.items() if part.is_due or not only_due}
         return replace(self, **due) if due else self
 
@@ -159,6 +162,7 @@ class Table:
             attributes={name: column for name, column in attributes.items() if len(column.rows)},
             names=self.names.compacted(moved),
             words=self.words.compacted(moved),
+            naming=self.naming.compacted(moved),
             identifiers=self.identifiers.compacted(moved),
             row_by_key=NumberMap.of(keys, np.arange(len(keys))),
             group_by_hash=NumberMap.of(hashes, np.arange(len(hashes))),
@@ -172,7 +176,7 @@ class Table:
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
             self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes, *self.attributes.values(),
-            self.names, self.words, self.identifiers, self.row_by_key, self.group_by_hash,
+            self.names, self.words, self.naming, self.identifiers, self.row_by_key, self.group_by_hash,
         )  # fmt: skip
         return sum(part.nbytes for part in parts)
 

@@ -92,13 +92,17 @@ class CatalogueView:
         *,
         identified: RowArray | None = None,
         candidates: KeyArray | None = None,
+        without: BoolArray | None = None,
     ) -> Matches:
         """Of a query: `groups` are its content words, `identified` the rows of `identified_by`.
 
-        `candidates`: the keys that the legs found, for a query of whose words no product has any.
+        `candidates`: the keys that the legs found, for a query of whose words no product has any. `without`: rows that
+        have what the query excludes.
         """
-        rows = _NO_ROWS if candidates is None else self._known(candidates)
-        return matches_of(self._table, groups, conditions, _NO_ROWS if identified is None else identified, rows)
+        rows, named = _NO_ROWS if candidates is None else self._known(candidates), _NO_ROWS
+        if identified is not None:
+            named = identified
+        return matches_of(self._table, groups, conditions, named, rows, without)
 
     def everything(self, conditions: Conditions) -> Matches:
         """Of a request without a query."""
@@ -126,6 +130,10 @@ class CatalogueView:
     def containing(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, that contain one of the alternatives."""
         return containing(self._table, group, self._size)
+
+    def named_by(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
+        return containing(self._table, group, self._size, self._table.naming)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""

@@ -56,6 +56,12 @@ class WordPostings:
         self._words.extend(words)
         self._rows.extend(rows)
 
+    def add_all(self, words: Sequence[Sequence[int] | WordArray], rows: IntArray) -> None:
+        """rows[i] contains each of words[i]."""
+        lengths = [len(its) for its in words]
+        if sum(lengths):
+            self.add(np.concatenate([np.asarray(its, np.uint32) for its in words]), np.repeat(rows, lengths))
+
     def rows(self, word: int) -> IntArray:
         """The rows that contain the word, living or not."""
         tail = self._rows.view.take(np.flatnonzero(self._words.view == np.uint32(word)))

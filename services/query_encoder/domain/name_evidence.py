@@ -1,0 +1,90 @@
+"""Whether a word of a query is meant as the brand or value that it is in the catalogue.
+
+"Wireless", "Back" and "Red" are brands and ordinary words. The shop's titles decide: of those that have the word beside
+the same neighbour, or else anywhere, how many are of products of this brand, or with this value? A brand that is an
+ordinary word also needs another word of the query that the titles of its products have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+from services.query_encoder.domain.lexicon import SHORT_NAME, Lexicon, companion_key, is_ambiguous, is_content
+
+# Least share of the titles with the word whose products are of the brand: for an ambiguous name, for another one, and
+# for a name of one or two letters that is the whole query.
+_AMBIGUOUS, _OTHERWISE, _SHORT_ALONE = 0.4, 0.1, 0.8
+# An ambiguous name needs no other word if its share is as large, and so many titles of its products have it.
+_SURE, _SURE_TITLES = 0.95, 10
+# Least share of the titles with a neighbour beside it; so many titles with the share anywhere are added to them.
+_BESIDE, _PRIOR_TITLES = 0.2, 0.5
+# Least share of the titles with a value beside its neighbour whose products have the value.
+_OF_VALUE = 0.3
+_CONFIRMING = frozenset({"by", "brand", "品牌", "牌"})
+
+
+def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], lexicon: Lexicon) -> bool:
+    """`label`: a brand of the shop in its normal form. `neighbours`: the words before and after it in the query, empty
+    at the ends. `others`: all other words of the query.
+    """
+    if not (label.isascii() and label.isalnum()):
+        return True
+    share, is_short = _share_of_brand(label, lexicon), len(label) <= SHORT_NAME
+    if share is None:
+        # Learned by an earlier version.
+        return not is_short or not others
+    if not is_ambiguous(label):
+        return share >= _OTHERWISE
+    if beside := list(_beside(label, neighbours, lexicon.pairs, lexicon.branded)):
+        implied = _implied(label, neighbours, lexicon)
+        titles, branded = implied + sum(pair[0] for pair in beside), implied + sum(pair[1] for pair in beside)
+        share = (branded + _PRIOR_TITLES * share) / (titles + _PRIOR_TITLES)
+        return branded > 0 and share >= _BESIDE
+    if not _CONFIRMING.isdisjoint(neighbours):
+        return True
+    known = [word for word in others if is_content(word) and word in lexicon.words]
+    if any(companion_key(label, word) in lexicon.companions for word in known):
+        return share >= _AMBIGUOUS
+    if is_short:
+        return not others and share >= _SHORT_ALONE
+    is_sure = share >= _SURE and lexicon.branded.get(label, 0) >= _SURE_TITLES
+    # Beside it there are only numbers, if anything.
+    return is_sure or (share >= _AMBIGUOUS and not any(map(str.isalpha, others)))
+
+
+def is_value(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> bool:
+    """Whether `label` is meant as a value of an attribute: "red" beside "dress", but not beside "bull"."""
+    beside = list(_beside(label, neighbours, lexicon.pairs, lexicon.described))
+    return not beside or any(described >= _OF_VALUE * titles for titles, described in beside)
+
+
+def _share_of_brand(label: str, lexicon: Lexicon) -> float | None:
+    """Of the titles with the word: the share of the brand's products. None without statistics."""
+    branded, untitled = lexicon.branded.get(label, 0), lexicon.untitled.get(label, 0)
+    if not branded and not untitled:
+        return None
+    words = max(lexicon.words.get(label, 0), branded + untitled)
+    titled = words - untitled
+    if not titled:
+        return 1.0
+    # A shop that seldom names brands in titles says less about a word by them.
+    return lexicon.titled_share * branded / titled + (1 - lexicon.titled_share) * (branded + untitled) / words
+
+
+def _implied(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> float:
+    """About so many products of the brand have titles with a neighbour, but without the brand."""
+    branded, untitled = lexicon.branded.get(label, 0), lexicon.untitled.get(label, 0)
+    companions = sum(lexicon.companions.get(companion_key(label, word), 0) for word in neighbours if word)
+    return companions * untitled / (branded + untitled)
+
+
+def _beside(
+    label: str, neighbours: tuple[str, str], phrases: Mapping[str, int], carrying: Mapping[str, int]
+) -> Iterator[tuple[int, int]]:
+    """(titles, of these the ones of products that carry the name) of each neighbour that titles have beside it."""
+    before, after = neighbours
+    for phrase in ((f"{before} {label}",) if before else ()) + ((f"{label} {after}",) if after else ()):
+        carried = carrying.get(phrase, 0)
+        # A phrase of one title alone is not among the phrases.
+        if titles := max(phrases.get(phrase, 0), carried):
+            yield titles, carried
