@@ -111,7 +111,7 @@ class Retriever:
         pace = _Pace(self._times, time_left, [*degradations, *more])
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
             words = _words(index, query)
-            selection = Selection.of(view, offers, query, words, index.keys(query.excluded_ids))
+            selection = Selection.of(view, offers, query, words, index.keys(query.excluded_ids), index.words)
         result = self._search(index, tenant, query, selection, pace)
         if query.shopper is not None and not index.item_dimensions(tenant, query.shopper_version):
             # It was dropped meanwhile.
@@ -206,7 +206,7 @@ class Retriever:
             selection = selection.with_soft_filter(query) if applied else selection
         elif selection.soft_use is SoftFilterUse.BOOST:
             best = boost(best, selection.is_soft(best.keys), min(query.soft_filter_minimum, query.limit))
-        best = selection.with_identified(best, query.limit)
+        best = selection.with_identified(selection.typed_first(best), query.limit)
         best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
         read = details.candidates if details is not None and not len(selection.identified) else found.candidates
         if read is None or (inline is not None and len(selection.identified)):
@@ -241,6 +241,7 @@ class Retriever:
             model_version,
             total_accuracy=selection.matches.accuracy,
             match_level=selection.matches.level,
+            product_type="" if selection.typed is None else selection.typed.name,
         )
 
     def _browse(
@@ -356,13 +357,13 @@ def lookup(
 
 
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
-    """The content words as numbers. A group of stop words alone is none."""
+    """The content words as numbers. A stop word is none, whatever may stand in its place."""
     groups = query.match_groups or tuple(MatchGroup((word,)) for word in query.text.split()[:MAX_MATCH_GROUPS])
     words = []
     for group in groups:
-        alternatives = [numbers for text in group.alternatives if (numbers := index.words(text))]
-        if alternatives:
-            words.append(Words(alternatives, group.is_condition))
+        alternatives = [index.words(text) for text in group.alternatives]
+        if alternatives[0]:
+            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.alternatives[0]))
     return words
 
 

@@ -29,6 +29,7 @@ MAX_MATCH_GROUPS = 32
 MAX_ALTERNATIVES = 32
 # Characters of one alternative.
 MAX_ALTERNATIVE = 128
+MAX_TYPE_WORDS = 16
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,19 @@ class MatchGroup:
 
     alternatives: tuple[str, ...]
     is_condition: bool = False
+
+
+@dataclass(frozen=True)
+class AskedType:
+    """The type of product that the query asks for: words that may name it, and other names of it for `matched_text`."""
+
+    words: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    matched_text: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.words or self.names)
 
 
 @dataclass(frozen=True)
@@ -83,6 +97,7 @@ class RetrievalQuery:
     shopper_like_ids: tuple[str, ...] = ()
     # The product attributes to return: those that users of the tenant may declare as features.
     attribute_names: tuple[str, ...] = ()
+    asked_type: AskedType = field(default_factory=AskedType)
 
     @property
     def is_browse(self) -> bool:
@@ -130,6 +145,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     if not 0 <= query.best_facet_count <= MAX_FACETS:
         yield FieldViolation("best_facet_count", f"is {query.best_facet_count}; send 0 to {MAX_FACETS}")
     yield from _match_violations(query.match_groups)
+    yield from _type_violations(query.asked_type)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     yield from _shopper_violations(query)
@@ -148,6 +164,19 @@ def _match_violations(groups: Sequence[MatchGroup]) -> Iterator[FieldViolation]:
         for place, text in enumerate(texts[:MAX_ALTERNATIVES]):
             if problem := text_problem(text, MAX_ALTERNATIVE):
                 yield FieldViolation(f"{path}[{place}]", problem)
+
+
+def _type_violations(asked: AskedType) -> Iterator[FieldViolation]:
+    for name, texts in (("words", asked.words), ("names", asked.names)):
+        path = f"asked_type.{name}"
+        yield from _too_many(path, texts, MAX_TYPE_WORDS)
+        for place, text in enumerate(texts[:MAX_TYPE_WORDS]):
+            if problem := text_problem(text, MAX_ALTERNATIVE):
+                yield FieldViolation(f"{path}[{place}]", problem)
+    if len(asked.matched_text) > MAX_QUERY:
+        yield FieldViolation(
+            "asked_type.matched_text", f"has {len(asked.matched_text)} characters; at most {MAX_QUERY}"
+        )
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

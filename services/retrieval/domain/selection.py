@@ -7,12 +7,14 @@ change it. If too few products contain the words, the scores of what the legs fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
+from services.common.filters import SortOrder
+from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
@@ -45,10 +47,11 @@ class SoftFilterUse(Enum):
 
 @dataclass(frozen=True)
 class Words:
-    """A content word as numbers: alternatives of which a product must contain one whole."""
+    """A content word, and as numbers its alternatives, of which a product must contain one whole."""
 
     alternatives: Sequence[Alternative]
     is_condition: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Selection:
     soft: BoolArray
     excluded: KeyArray
     attribute_names: Sequence[str] = ()
+    typed: TypedRows | None = None
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class Selection:
         query: RetrievalQuery,
         words: Sequence[Words],
         excluded: KeyArray,
+        numbers_of: Callable[[str], Alternative],
     ) -> Selection:
         identified = view.identified_by(query.identifier_text)
         filters, soft, use = [query.filter], np.ones(0, np.bool_), SoftFilterUse.NONE
@@ -95,9 +100,13 @@ class Selection:
         conditions = view.conditions(filters, offers, excluded)
         matches = view.matches(_groups(words), conditions, identified=identified)
         identified = identified[conditions.mask()[identified]]
+        typed = None
+        if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
+            content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
+            typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         return cls(
-            view, offers, words, identified, conditions, matches, use, soft, excluded, query.attribute_names
-        )  # fmt: skip
+            view, offers, words, identified, conditions, matches, use, soft, excluded, query.attribute_names, typed
+        )
 
     @property
     def has_matches(self) -> bool:
@@ -149,6 +158,10 @@ class Selection:
         # A product that was written again meanwhile has no row here.
         meets: BoolArray = self.soft[rows] & (rows != NOWHERE)
         return meets
+
+    def typed_first(self, scored: ScoredKeys) -> ScoredKeys:
+        """The products of the type that is asked for are raised."""
+        return scored if self.typed is None else self.typed.first(scored, self.conditions.mask())
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
