@@ -171,7 +171,7 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
     """Median milliseconds of EncodeQuery's steps other than the inference, each measured alone in this process."""
     with closing(SqliteLexiconStore(data_dir)) as store:
         lexicon = store.read(DEFAULT_TENANT, None)
-    corrector, settings = SpellCorrector(lexicon.words, lexicon.pairs()), QueryEncoderSettings()
+    corrector, settings = SpellCorrector(lexicon.words, lexicon.pairs), QueryEncoderSettings()
     domain = embedded_domain()
     constraints = ConstraintFinder(domain.conditions, domain.graph, settings.default_currency)
     finder, expander = ConceptFinder(domain.graph), Expander(domain.graph, shop_words(lexicon.words))

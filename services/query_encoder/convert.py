@@ -14,6 +14,7 @@ from services.common.convert import money_to_proto, product_from_proto, vectors_
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY, id_problem
 from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY_PATH, Product, violations
+from services.query_encoder.domain.asked_type import AskedType
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
@@ -109,12 +110,19 @@ def encoded_query_to_proto(
         other_vectors=[
             vector_to_proto(other.in_context, other.model_version) for other in others if other.in_context is not None
         ],
+        asked_type=_asked_type_to_proto(reading.asked_type),
         session_mixings=[
             encoder_pb2.SessionMixing(base=vector_to_proto(mixing.base, one.model_version), weight=mixing.weight)
             for one in vectors
             if (mixing := one.mixing) is not None
         ],
     )
+
+
+def _asked_type_to_proto(asked: AskedType) -> encoder_pb2.AskedType | None:
+    if asked.is_empty:
+        return None
+    return encoder_pb2.AskedType(words=asked.words, names=asked.names, matched_text=asked.matched_text)
 
 
 def vector_to_proto(vector: FloatArray, model_version: str) -> common_pb2.Vectors:

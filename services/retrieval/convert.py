@@ -31,6 +31,7 @@ from services.retrieval.domain.query import (
     DEFAULT_LIMIT,
     DEFAULT_SOFT_FILTER_MINIMUM,
     MAX_OTHER_MODELS,
+    AskedType,
     MatchGroup,
     RetrievalQuery,
 )
@@ -113,6 +114,9 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         shopper_like_ids=tuple(message.shopper_like_ids),
         excluded_words=tuple(message.excluded_words),
         phrases=tuple(message.phrases),
+        asked_type=AskedType(
+            tuple(message.asked_type.words), tuple(message.asked_type.names), message.asked_type.matched_text
+        ),
     )
 
 
@@ -224,6 +228,7 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         next_page_token="" if retrieval.next is None else retrieval.next.to_token(),
         total_accuracy=_ACCURACIES[retrieval.total_accuracy],
         match_level=_LEVELS[retrieval.match_level],
+        product_type=retrieval.product_type,
     )
     _fill(message.candidates, retrieval.candidates, retrieval.model_version)
     return message

@@ -113,7 +113,7 @@ class Retriever:
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
             words = _words(index, query)
             selection = Selection.of(
-                view, offers, query, words, index.keys(query.excluded_ids), _word_conditions(index, query)
+                view, offers, query, words, index.keys(query.excluded_ids), index.words, _word_conditions(index, query)
             )
         result = self._search(index, tenant, query, selection, pace)
         if query.shopper is not None and not index.item_dimensions(tenant, query.shopper_version):
@@ -209,7 +209,7 @@ class Retriever:
             selection = selection.with_soft_filter(query) if applied else selection
         elif selection.soft_use is SoftFilterUse.BOOST:
             best = boost(best, selection.is_soft(best.keys), min(query.soft_filter_minimum, query.limit))
-        best = selection.in_tiers(selection.with_identified(best, query.limit))
+        best = selection.in_tiers(selection.with_identified(selection.typed_first(best), query.limit))
         best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
         read = details.candidates if details is not None and not len(selection.identified) else found.candidates
         if read is None or (inline is not None and len(selection.identified)):
@@ -247,6 +247,7 @@ class Retriever:
             model_version,
             total_accuracy=selection.matches.accuracy,
             match_level=selection.matches.level,
+            product_type="" if selection.typed is None else selection.typed.name,
         )
 
     def _browse(
@@ -362,13 +363,13 @@ def lookup(
 
 
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
-    """The content words as numbers. A group of stop words alone is none."""
+    """The content words as numbers. A stop word is none, whatever may stand in its place."""
     groups = query.match_groups or tuple(MatchGroup((word,)) for word in query.text.split()[:MAX_MATCH_GROUPS])
     words = []
     for group in groups:
-        alternatives = [numbers for text in group.alternatives if (numbers := index.words(text))]
-        if alternatives:
-            words.append(Words(alternatives, group.is_condition))
+        alternatives = [index.words(text) for text in group.alternatives]
+        if alternatives[0]:
+            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.alternatives[0]))
     return words
 
 

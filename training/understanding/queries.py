@@ -15,10 +15,11 @@ from typing import Any
 
 import yaml
 
+from services.common.noun_phrases import singular
 from services.common.product import CATEGORY_SEPARATOR, Product
 from services.common.scripts import has_han
 from services.query_encoder.domain.concept_finding import ConceptFinder
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key, singular
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
 from services.query_encoder.domain.lexicon import joined
 from services.query_encoder.domain.text import normal_form, words
 from services.query_encoder.domain.understanding_rules import ADVICE, BROWSE, CHAT, FIND, INTENTS, NEUTRAL, ORDER

@@ -110,6 +110,16 @@ def match_groups(
     ]
 
 
+def asked_type(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> retrieval_pb2.AskedType | None:
+    """None for a literal query."""
+    if message.literal_query or not understood.HasField("asked_type"):
+        return None
+    asked = understood.asked_type
+    return retrieval_pb2.AskedType(words=asked.words, names=asked.names, matched_text=asked.matched_text)
+
+
 def interpret(
     interpretation: gateway_pb2.QueryInterpretation,
     message: gateway_pb2.SearchRequest,

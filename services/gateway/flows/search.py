@@ -23,6 +23,7 @@ from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
     add_operators,
+    asked_type,
     interpret,
     match_groups,
     report_effects,
@@ -102,7 +103,7 @@ async def _find_and_rank(
     understood, session, picture = await asyncio.gather(
         _understand(calls, parts, message), _session(calls, parts, message), _encode_picture(calls, parts, message)
     )
-    tenant, wanted, groups = calls.info.tenant, None, list[retrieval_pb2.MatchGroup]()
+    tenant, wanted, groups, asked = calls.info.tenant, None, list[retrieval_pb2.MatchGroup](), None
     if understood is None:
         text = fallbacks.encoder_late(message)
     else:
@@ -110,6 +111,7 @@ async def _find_and_rank(
         calls.locale = calls.locale or understood.language
         wanted = soft_filter(message, understood)
         text, groups = text_to_look_up(message, understood), match_groups(message, understood)
+        asked = asked_type(message, understood)
     if message.image and picture is None and not message.query.strip():
         return fallbacks.retrieval_late(parts, tenant, viewer)
     if (message.facets or message.best_facet_count) and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
@@ -132,6 +134,7 @@ async def _find_and_rank(
         offer_context=offer_context(viewer),
         collapse=collapse_mode(viewer),
         match_groups=groups,
+        asked_type=asked,
         best_facet_count=message.best_facet_count,
         identifier_text=message.query.strip(),
     )
@@ -145,6 +148,8 @@ async def _find_and_rank(
     calls.degradations.extend(found.degradations)
     response.facets.extend(found.facets)
     response.match_level = found.match_level
+    if understood is not None:
+        response.interpretation.product_type = found.product_type
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
         vector = _of_model(vectors, found.model_version)

@@ -7,8 +7,9 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from services.common.noun_phrases import singular
 from services.common.scripts import HAN, has_han, is_han
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, singular
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
 from services.query_encoder.domain.traditional_chinese import simplified
 
 _HAN_RUN = re.compile(f"[{HAN}]+")

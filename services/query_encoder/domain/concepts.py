@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.noun_phrases import singular
 from services.common.scripts import has_han
 from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.traditional_chinese import simplified
@@ -100,15 +101,6 @@ def chinese_key(label: str) -> str:
 def english_key(label: str) -> tuple[str, ...]:
     """The form in which labels are compared: the words in the singular."""
     return tuple(map(singular, _WORD.findall(normal_form(label).replace("'s", ""))))
-
-
-def singular(word: str) -> str:
-    """The singular of a lower-case English word, by its last letters. Singular and plural give the same result."""
-    if len(word) < 4 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
-        return word
-    if word.endswith("ies") and len(word) > 4:
-        return f"{word[:-3]}y"
-    return word[:-2] if word.endswith(("sses", "shes", "ches", "xes")) else word[:-1]
 
 
 def _index(pairs: Iterator[tuple[Any, Concept]]) -> dict[Any, tuple[Concept, ...]]:

@@ -19,7 +19,7 @@ from symspellpy import SymSpell, Verbosity
 from symspellpy.suggest_item import SuggestItem
 
 from services.common.limits import MAX_QUERY
-from services.query_encoder.domain.concepts import singular
+from services.common.noun_phrases import singular
 
 # Letters of a word that is corrected. Shorter words are similar to too many others: a word of three letters is
 # corrected only with the help of the words next to it, or to a frequent word.

@@ -52,7 +52,7 @@ WORDS, PHRASES, NEIGHBOURS = "words", "phrases", "neighbours"
 SEQUENCES = PHRASES, NEIGHBOURS
 BRANDS, CATEGORIES, _VALUES = "brands", "categories", "values:"
 # Kinds whose counts are fields of a lexicon with the same name.
-BRANDED, UNTITLED, COMPANIONS, DESCRIBED = _COUNTED = "branded", "untitled", "companions", "described"
+BRANDED, UNTITLED, COMPANIONS, DESCRIBED = "branded", "untitled", "companions", "described"
 
 
 class Term(NamedTuple):
@@ -114,7 +114,8 @@ class Lexicon:
         return cls(
             dict(counts.get(WORDS, {})), phrases, neighbours, brands, categories,
             dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products,
-            *(dict(counts.get(kind, {})) for kind in _COUNTED), version,
+            branded=dict(counts.get(BRANDED, {})), untitled=dict(counts.get(UNTITLED, {})),
+            companions=dict(counts.get(COMPANIONS, {})), described=dict(counts.get(DESCRIBED, {})), version=version,
         )  # fmt: skip
 
     @classmethod

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.common.limits import MAX_QUERY
+from services.query_encoder.domain.asked_type import asked_type
 from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, ConstraintType, without_price
 from services.query_encoder.domain.correction import SpellCorrector, Spelling
@@ -46,8 +47,9 @@ class QueryReader:
         constraints = self._constraints.with_concepts(constraints, reading.mentions, lexicon)
         retrieval_text = text_to_look_up(text, constraints, reading.mentions, self._stop_words)
         return QueryReading(
-            normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion
-        )
+            normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion,
+            asked_type(retrieval_text, reading.mentions),
+        )  # fmt: skip
 
 
 def _spelling(normal: str, price: Constraint | None, corrector: SpellCorrector) -> Spelling:

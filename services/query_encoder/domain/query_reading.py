@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.query_encoder.domain.asked_type import AskedType
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.constraints import Constraint
 from services.query_encoder.domain.expansion import Expansion
@@ -17,7 +18,7 @@ class QueryReading:
     without the price condition, what is excluded and the domain's own stop words, with values in the place of words
     that state them.
     `spelling_alternatives`: words of the shop that the shopper may have meant by doubtful words of `corrected`.
-    `mentions` of concepts in `corrected`.
+    `mentions` of concepts in `corrected`. `asked_type`: the product that the query asks for.
     """
 
     normal: str
@@ -27,6 +28,7 @@ class QueryReading:
     constraints: list[Constraint]
     mentions: list[Mention]
     expansion: Expansion
+    asked_type: AskedType
 
     @property
     def rendering(self) -> str:

@@ -99,8 +99,8 @@ class RankingRequest:
     @property
     def may_be_explored(self) -> BoolArray:
         """[n]: not what is out of stock, what the query names by an identifier, and what is behind the first tier."""
-        is_of_first_tier = True if self.tiers is None else self.tiers == self.tiers.min(initial=0)
-        return (self.stocks != 0) & ~self.has_identifier & is_of_first_tier
+        explored: BoolArray = (self.stocks != 0) & ~self.has_identifier
+        return explored if self.tiers is None else explored & (self.tiers == self.tiers.min(initial=0))
 
     @property
     def is_of_known_person(self) -> bool:

@@ -31,6 +31,7 @@ MAX_ALTERNATIVES = 32
 # Characters of one alternative, of what is excluded, and of a phrase.
 MAX_ALTERNATIVE = 128
 MAX_EXCLUDED, MAX_PHRASES = 8, 4
+MAX_TYPE_WORDS = 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,19 @@ class MatchGroup:
 
     alternatives: tuple[str, ...]
     is_condition: bool = False
+
+
+@dataclass(frozen=True)
+class AskedType:
+    """The type of product that the query asks for: words that may name it, and other names of it for `matched_text`."""
+
+    words: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    matched_text: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.words or self.names)
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,7 @@ class RetrievalQuery:
     # What products shall not have, and phrases that they shall have.
     excluded_words: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
+    asked_type: AskedType = field(default_factory=AskedType)
 
     @property
     def lexical_text(self) -> str:
@@ -144,6 +159,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from _match_violations(query.match_groups)
     yield from _text_violations("excluded_words", query.excluded_words, MAX_EXCLUDED)
     yield from _text_violations("phrases", query.phrases, MAX_PHRASES)
+    yield from _type_violations(query.asked_type)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     yield from _shopper_violations(query)
@@ -171,6 +187,19 @@ def _wrong_texts(path: str, texts: Sequence[str]) -> Iterator[FieldViolation]:
     for place, text in enumerate(texts):
         if problem := text_problem(text, MAX_ALTERNATIVE):
             yield FieldViolation(f"{path}[{place}]", problem)
+
+
+def _type_violations(asked: AskedType) -> Iterator[FieldViolation]:
+    for name, texts in (("words", asked.words), ("names", asked.names)):
+        path = f"asked_type.{name}"
+        yield from _too_many(path, texts, MAX_TYPE_WORDS)
+        for place, text in enumerate(texts[:MAX_TYPE_WORDS]):
+            if problem := text_problem(text, MAX_ALTERNATIVE):
+                yield FieldViolation(f"{path}[{place}]", problem)
+    if len(asked.matched_text) > MAX_QUERY:
+        yield FieldViolation(
+            "asked_type.matched_text", f"has {len(asked.matched_text)} characters; at most {MAX_QUERY}"
+        )
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

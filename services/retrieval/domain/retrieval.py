@@ -40,3 +40,4 @@ class Retrieval:
     next: Cursor | None = None
     total_accuracy: CountAccuracy = CountAccuracy.EXACT
     match_level: MatchLevel = MatchLevel.EVERYTHING
+    product_type: str = ""

@@ -14,6 +14,8 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
+from services.common.filters import SortOrder
+from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
@@ -46,10 +48,11 @@ class SoftFilterUse(Enum):
 
 @dataclass(frozen=True)
 class Words:
-    """A content word as numbers: alternatives of which a product must contain one whole."""
+    """A content word, and as numbers its alternatives, of which a product must contain one whole."""
 
     alternatives: Sequence[Alternative]
     is_condition: bool = False
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,7 @@ class Selection:
     without: BoolArray | None = None
     with_words: BoolArray | None = None
     attribute_names: Sequence[str] = ()
+    typed: TypedRows | None = None
 
     @classmethod
     def of(
@@ -110,6 +114,7 @@ class Selection:
         query: RetrievalQuery,
         words: Sequence[Words],
         excluded: KeyArray,
+        numbers_of: Callable[[str], Alternative],
         word_conditions: WordConditions | None = None,
     ) -> Selection:
         without, with_words = (word_conditions or WordConditions()).rows(view)
@@ -122,9 +127,13 @@ class Selection:
         conditions = view.conditions(filters, offers, excluded)
         matches = view.matches(_groups(words), conditions, identified=identified, without=without)
         identified = identified[conditions.mask()[identified]]
+        typed = None
+        if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
+            content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
+            typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         return cls(
             view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,
-            query.attribute_names,
+            query.attribute_names, typed,
         )  # fmt: skip
 
     @property
@@ -180,6 +189,10 @@ class Selection:
         # A product that was written again meanwhile has no row here.
         meets: BoolArray = self.soft[rows] & (rows != NOWHERE)
         return meets
+
+    def typed_first(self, scored: ScoredKeys) -> ScoredKeys:
+        """The products of the type that is asked for are raised."""
+        return scored if self.typed is None else self.typed.first(scored, self.conditions.mask())
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
 from services.query_encoder.adapters.domain_files import embedded_domain, load_domain
-from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind, singular
+from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind
 
 
 def test_short_and_long_form() -> None:
@@ -77,19 +77,6 @@ def test_any_document(document: Any) -> None:
     """Any document is either read or refused."""
     with contextlib.suppress(InvalidArgument):
         ConceptGraph.read({"products": document})
-
-
-@pytest.mark.parametrize(
-    ("word", "one"),
-    [
-        ("jeans", "jean"), ("dresses", "dress"), ("dress", "dress"), ("batteries", "battery"), ("watches", "watch"),
-        ("boxes", "box"), ("shoes", "shoe"), ("usb", "usb"), ("canvas", "canva"), ("tennis", "tennis"), ("gas", "gas"),
-    ],
-)  # fmt: skip
-def test_singular(word: str, one: str) -> None:
-    """Singular and plural give the same word."""
-    assert singular(word) == one
-    assert singular(one) == one
 
 
 def test_embedded_graph() -> None:

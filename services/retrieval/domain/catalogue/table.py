@@ -17,6 +17,7 @@ from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Ma
 from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
+from services.retrieval.domain.catalogue.product_type import product_type
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
 
 
@@ -57,6 +58,7 @@ class Table:
     group_sizes: Growing[np.int32] = field(default_factory=lambda: Growing(np.int32))
     brands: SingleColumn = field(default_factory=SingleColumn)
     categories: CategoryColumn = field(default_factory=CategoryColumn)
+    types: SingleColumn = field(default_factory=SingleColumn)
     # By the comparison form of its name; and the names that each product has.
     attributes: dict[str, ValuesColumn] = field(default_factory=dict)
     names: ValuesColumn = field(default_factory=ValuesColumn)
@@ -93,6 +95,7 @@ class Table:
         self.stocks.extend([NOT_TRACKED if each.stock is None else each.stock for each in products])
         self.brands.extend([self.brands.code(each.brand) for each in products])
         self.categories.extend([self.categories.path_code(each.category_path) for each in products])
+        self.types.extend([self.types.code(product_type(each)) for each in products])
         self._add_attributes(first, products)
         self.words.add_all([entry.words for entry in entries], rows)
         self.naming.add_all([entry.naming for entry in entries], rows)
@@ -159,6 +162,7 @@ class Table:
             group_sizes=Growing(np.int32, self.group_sizes.view[groups]),
             brands=self.brands.compacted(kept),
             categories=self.categories.compacted(kept),
+            types=self.types.compacted(kept),
             attributes={name: column for name, column in attributes.items() if len(column.rows)},
             names=self.names.compacted(moved),
             words=self.words.compacted(moved),
@@ -175,8 +179,9 @@ class Table:
         """Bytes of the arrays; texts of values and what is not sorted yet are left out."""
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
-            self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes, *self.attributes.values(),
-            self.names, self.words, self.naming, self.identifiers, self.row_by_key, self.group_by_hash,
+            self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes, self.types.codes,
+            *self.attributes.values(), self.names, self.words, self.naming, self.identifiers, self.row_by_key,
+            self.group_by_hash,
         )  # fmt: skip
         return sum(part.nbytes for part in parts)
 
@@ -222,6 +227,7 @@ class Table:
         self._count_groups(self.groups.view[rows], -1)
         self.brands.release(dead)
         self.categories.release(dead)
+        self.types.release(dead)
         for name in set(self.names.pairs(dead)[1].tolist()):
             self.attributes[self.names.spellings.texts[name]].release(dead)
         self.names.release(dead)

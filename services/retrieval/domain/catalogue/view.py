@@ -135,6 +135,11 @@ class CatalogueView:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
         return containing(self._table, group, self._size, self._table.naming)
 
+    def of_type(self, word: str) -> BoolArray:
+        """[rows]: the rows, living or not, of products of this type."""
+        types = self._table.types
+        return types.mask(types.spellings.with_forms([word]), self._size)
+
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
         return variants_of(self._table, group_ids, self.alive)

@@ -1,0 +1,52 @@
+"""Noun phrases of titles and queries in English. Their last word, the head, says what a product is.
+
+"Leather case for Apple iPad" is a case: what follows a preposition describes it. No dictionary is needed for that, only
+the order of the words.
+"""
+
+from __future__ import annotations
+
+import re
+
+_WORD = re.compile(r"[^\W_]+(?:['’.+-][^\W_]+)*")
+# "Slip-on" and "all in one" are no prepositions, and neither is the "in." of inches.
+_PREPOSITION = re.compile(
+    r"(?<![\w-])(?:(?:for|with|without|w/o|from|of|per|featuring|including|includes?|compatible|fits?|designed|up to)"
+    r"(?![\w-])|w/|(?<!all )in(?![\w.-]))|[,;]\s",
+)
+# "A set of knives" is knives.
+_QUANTITY = re.compile(r"^\s*(?:an? )?(?:set|pair|pack|box|case|lot|bundle|package)s? of (?=\S)")
+# Words that say how a product is sold or built, and not what it is: a speaker system is a speaker.
+_FORMS = frozenset((
+    "system", "set", "pack", "pair", "combo", "package", "bundle", "series", "unit", "device", "machine", "edition",
+    "class", "value", "collection", "assortment", "piece", "count", "console", "disc", "only",
+))  # fmt: skip
+
+
+def singular(word: str) -> str:
+    """The singular of a lower-case English word, by its last letters. Singular and plural give the same result."""
+    if len(word) < 4 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    return word[:-2] if word.endswith(("sses", "shes", "ches", "xes")) else word[:-1]
+
+
+def noun_phrase(text: str) -> list[str]:
+    """The words of the first noun phrase of a lower-case text, in the singular, the head last; empty without a word.
+
+    Numbers and model names at its end are left out, and so are words for the form of a product.
+    """
+    text = _QUANTITY.sub("", text)
+    start, words = 0, list[str]()
+    while not words:
+        end = _PREPOSITION.search(text, start)
+        words = [singular(word) for word in _WORD.findall(text, start, end.start() if end else len(text))]
+        if end is None:
+            break
+        start = end.end()
+    while words and any(character.isdigit() for character in words[-1]):
+        words.pop()
+    while len(words) > 1 and words[-1] in _FORMS and not any(character.isdigit() for character in words[-2]):
+        words.pop()
+    return words
