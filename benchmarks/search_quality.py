@@ -94,13 +94,15 @@ def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]
     return dict(zip(queries, found, strict=True))
 
 
-def by_gateway(suite: InProcessSuite, queries: Sequence[str], name: str) -> dict[str, Ranking]:
+def by_gateway(
+    suite: InProcessSuite, queries: Sequence[str], name: str, page_size: int = RECALL_DEPTH
+) -> dict[str, Ranking]:
     """Raises RuntimeError if a stage was late or failed: such figures would not be the product's."""
     with grpc.insecure_channel(suite.gateway_target, [("grpc.max_receive_message_length", 16 << 20)]) as channel:
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
 
         def search(query: str) -> Ranking:
-            request = gateway_pb2.SearchRequest(query=query[:512], page_size=RECALL_DEPTH)
+            request = gateway_pb2.SearchRequest(query=query[:512], page_size=page_size)
             answer = stub.Search(request, timeout=_TIMEOUT_S)
             if any(degradation.fallback != "lexical retrieval" for degradation in answer.degradations):
                 raise RuntimeError(f"{query!r}: {answer.degradations}")
@@ -134,18 +136,25 @@ def by_retrieval(
 
 
 def by_bm25s(path: Path, mapping: str, queries: Sequence[str]) -> dict[str, Ranking]:
-    """Lù, 2024: Lucene's BM25 with an English stemmer and stop words, k1 1.5, b 0.75, over all mapped text."""
+    """bm25s over all mapped text."""
     columns_of, names = mapping_for(path, parse_mapping(mapping, column_names(path), "USD"))
     columns = columns_of.columns_of(names)
     (id_column,) = columns["id"]
     sources = [column for field, names in columns.items() if field != "id" for column in names]
     rows = {row.values[id_column]: row.values for row in read_rows(path) if not row.problem}
+    texts = {id: " ".join(str(values.get(source) or "") for source in sources) for id, values in rows.items()}
+    return bm25s_rankings(texts, queries)
+
+
+def bm25s_rankings(texts: Mapping[str, str], queries: Sequence[str]) -> dict[str, Ranking]:
+    """Lù, 2024: Lucene's BM25 with an English stemmer and stop words, k1 1.5, b 0.75. `texts` by product id."""
     stemmer = Stemmer.Stemmer("english")
-    texts = [" ".join(str(values.get(source) or "") for source in sources) for values in rows.values()]
     index = bm25s.BM25()
-    index.index(bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False)
+    index.index(
+        bm25s.tokenize(list(texts.values()), stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False
+    )
     tokens = bm25s.tokenize(list(queries), stopwords="en", stemmer=stemmer, show_progress=False)
-    ids = np.array(list(rows))
+    ids = np.array(list(texts))
     found, _ = index.retrieve(tokens, corpus=ids, k=min(CANDIDATES, len(ids)), show_progress=False)
     return {query: list(row) for query, row in zip(queries, found, strict=True)}
 

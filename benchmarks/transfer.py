@@ -32,8 +32,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.search_quality import Figures, Ranking, by_bm25s, figures_of, interval
-from benchmarks.transfer_data import write
+from benchmarks.search_quality import Figures, Ranking, bm25s_rankings, figures_of, interval
 from catalog.products import read_catalogue
 from services.common.product import Product
 from services.query_encoder.domain.product_text import product_text
@@ -110,13 +109,6 @@ def training_part(judgements: Judgements, queries: int, pairs: int, seed: int) -
     for index in random.permutation(len(right))[pairs:]:
         kept[right[index].query][right[index].product_id] = NOT_WRONG
     return kept
-
-
-def bm25s_rankings(texts: Mapping[str, str], queries: Sequence[str]) -> dict[str, Ranking]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sample.csv.gz"
-        write(path, ("id", "title"), texts.items())
-        return by_bm25s(path, "id=id,title=title", queries)
 
 
 def trained(domain: Domain, judgements: Judgements, base_dir: Path, target: Path, plan: TrainingPlan) -> Path:
