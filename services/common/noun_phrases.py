@@ -42,11 +42,11 @@ def noun_phrase(text: str) -> list[str]:
     while not words:
         end = _PREPOSITION.search(text, start)
         words = [singular(word) for word in _WORD.findall(text, start, end.start() if end else len(text))]
+        while words and any(character.isdigit() for character in words[-1]):
+            words.pop()
         if end is None:
             break
         start = end.end()
-    while words and any(character.isdigit() for character in words[-1]):
-        words.pop()
     while len(words) > 1 and words[-1] in _FORMS and not any(character.isdigit() for character in words[-2]):
         words.pop()
     return words

@@ -47,14 +47,13 @@ def _type_of(title: str, brand: str) -> str:
     parts = [part for part in _PARTS.split(_BRACKETS.sub(" ", text)) if _LETTER.search(part)]
     if len(parts) > 1 and brand and _letters(parts[0]) == _letters(_plain(brand)):
         parts = parts[1:]
-    phrases = [phrase for phrase in map(noun_phrase, parts) if phrase]
-    if not phrases:
-        return ""
-    last = phrases[-1]
+    last = noun_phrase(parts[-1]) if parts else []
     if len(last) == 1 and last[0] in _MEDIA:
         return last[0]
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
-    return next((phrase[-1] for phrase in phrases if phrase[-1] != "class"), "")
+    found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
+    # A title of brand and model alone does not say what the product is.
+    return found[-1] if found and found[-1] not in comparison_form(brand).split() else ""
 
 
 def _plain(text: str) -> str:
