@@ -31,7 +31,6 @@ def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], l
         return True
     share, is_short = _share_of_brand(label, lexicon), len(label) <= SHORT_NAME
     if share is None:
-        # Learned by an earlier version.
         return not is_short or not others
     if not is_ambiguous(label):
         return share >= _OTHERWISE

@@ -84,7 +84,7 @@ def test_brands_and_colours(text: str, found: list[str]) -> None:
 
 
 def test_without_statistics() -> None:
-    """With a lexicon of an earlier version a brand counts as before, but one of two letters only alone."""
+    """Without counts of titles a brand is one, but one of two letters only if it is the whole query."""
     old = Lexicon(brands={"back": "Back", "hp": "HP"})
     assert [[one.value for one in FINDER.names(text, old)] for text in ("back pain", "hp", "hp ink")] == [
         ["Back"], ["HP"], [],
