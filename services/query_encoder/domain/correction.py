@@ -107,6 +107,9 @@ class SpellCorrector:
         for word, count in shop_words.items():
             if _is_plain(word, MIN_LENGTH):
                 self._symspell.create_dictionary_entry(word, count)
+        # "wifi" is no typo of "wife" in a shop that writes "Wi-Fi".
+        hyphened = sorted((count, word) for word, count in shop_words.items() if "-" in word and count >= MIN_PRODUCTS)
+        self._hyphened = {word.replace("-", ""): word for _, word in hyphened}
         self._near = lru_cache(_CACHED)(partial(_near, self._symspell))
 
     def correct(self, normal: str) -> str:
@@ -144,6 +147,8 @@ class SpellCorrector:
         count = self._shop_words.get(word, 0)
         if count >= MIN_PRODUCTS:
             return Spelling(word, self._alternatives(word, count, left, right))
+        if hyphened := self._hyphened.get(word):
+            return Spelling(hyphened)
         best = self._best_candidate(word, left, right)
         is_of_domain = singular(word) in self._domain_words
         if count or self._english.get(word, 0) >= _COMMON:

@@ -44,6 +44,13 @@ def test_corrected(text: str, corrected: str) -> None:
     assert CORRECTOR.correct(text) == corrected
 
 
+def test_a_word_that_the_shop_writes_with_a_hyphen() -> None:
+    """It is that word, and no typo of a word that is nearer by letters."""
+    corrector = SpellCorrector({"wi-fi": 9, "wife": 90, "camera": 50, "x-y": 1})
+    assert corrector.correct("camera with wifi") == "camera with wi-fi"
+    assert corrector.correct("xy") == "xy"
+
+
 @pytest.mark.parametrize(
     "text",
     [
