@@ -7,7 +7,7 @@ shop contain as a phrase is a name, unless it describes a product: a title may a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import rjieba
@@ -95,10 +95,14 @@ class _Span:
 
 
 class OperatorReader:
-    """`graph` tells products, which a query can exclude parts of, from other words."""
+    """`graph` tells products, which a query can exclude parts of, from other words. `stated`: phrases that state a value
+    of an attribute. They exclude nothing: "without an appointment" is a walk-in.
+    """
 
-    def __init__(self, graph: ConceptGraph) -> None:
+    def __init__(self, graph: ConceptGraph, stated: Iterable[str] = ()) -> None:
         self._graph = graph
+        own = sorted(filter(_has_operator, stated), key=len, reverse=True)
+        self._stated = re.compile("|".join(_whole(phrase) for phrase in own)) if own else None
 
     def read(self, text: str, lexicon: Lexicon) -> Operations:
         """`text` in its normal form, with blanks in the place of a price."""
@@ -108,7 +112,8 @@ class OperatorReader:
         phrases = list(phrases_of(text))
         excluded = [one for one in phrases if text[one.start] == "-"]
         # What stands in quotes is not read further.
-        rest = _blanked(text, phrases)
+        stated = self._stated.finditer(text) if self._stated else ()
+        rest = _blanked(text, [*phrases, *(Operation(found.start(), found.end(), ()) for found in stated)])
         excluded += self._exclusions(rest, lexicon, has_more=bool(phrases))
         alternatives = list(self._alternatives(_blanked(rest, excluded), lexicon))
         exclusions = sorted(excluded, key=lambda one: one.start)[:MAX_EXCLUSIONS]
@@ -411,6 +416,15 @@ def _joined(tokens: Sequence[_Token]) -> str:
 
 def _written(text: str, tokens: Sequence[_Token]) -> str:
     return text[tokens[0].start : tokens[-1].end]
+
+
+def _has_operator(phrase: str) -> bool:
+    return bool(_FIRST_WORDS.intersection(phrase.split())) or _is_operated_chinese(phrase)
+
+
+def _whole(phrase: str) -> str:
+    pattern = re.escape(phrase)
+    return pattern if has_han(phrase) else rf"(?<![a-z0-9]){pattern}(?![a-z0-9])"
 
 
 def _blanked(text: str, operations: Sequence[Operation]) -> str:

@@ -25,7 +25,9 @@ class QueryReader:
 
     def __init__(self, domain: QueryDomain, default_currency: str) -> None:
         self._constraints = ConstraintFinder(domain.conditions, domain.graph, default_currency)
-        self._operators = OperatorReader(domain.graph)
+        self._operators = OperatorReader(
+            domain.graph, (phrase for one in domain.conditions.attributes for phrase in one.words)
+        )
         self._finder = ConceptFinder(domain.graph)
         self._stop_words = domain.own_stop_words
 

@@ -175,3 +175,10 @@ def test_any_text(text: str) -> None:
         assert found.plain.strip(" ,;-") == normal.strip(" ,;-")
     if normal:
         assert read(text).retrieval_text
+
+
+def test_a_phrase_that_states_a_value_excludes_nothing() -> None:
+    """ "Without an appointment" is a walk-in, in a domain that says so."""
+    reader = OperatorReader(DOMAIN.graph, ["without an appointment", "walk in"])
+    assert not reader.read("flu jab without an appointment", SHOP).exclusions
+    assert [one.values for one in reader.read("flu jab without pain", SHOP).exclusions] == [("pain",)]
