@@ -95,8 +95,8 @@ class _Span:
 
 
 class OperatorReader:
-    """`graph` tells products, which a query can exclude parts of, from other words. `stated`: phrases that state a value
-    of an attribute. They exclude nothing: "without an appointment" is a walk-in.
+    """`graph` tells products, which a query can exclude parts of, from other words. `stated`: phrases that state a
+    value of an attribute. They exclude nothing: "without an appointment" is a walk-in.
     """
 
     def __init__(self, graph: ConceptGraph, stated: Iterable[str] = ()) -> None:
