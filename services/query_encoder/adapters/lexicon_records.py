@@ -7,6 +7,9 @@ import zlib
 
 from services.query_encoder.domain.lexicon import FORGOTTEN, WORDS, Term, Terms
 
+# Of words that an earlier version learned.
+REMEDY = "import the catalogue again, and delete them"
+
 
 def record_of(terms: Terms) -> bytes:
     """Equal terms have equal records. Empty for no terms."""

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import redis
+import structlog
 
-from services.common.errors import Unavailable
 from services.common.redis_errors import redis_errors
-from services.query_encoder.adapters.lexicon_records import record_of, terms_in, words_in
+from services.query_encoder.adapters.lexicon_records import REMEDY, record_of, terms_in, words_in
 from services.query_encoder.domain.lexicon import (
     MIN_PHRASE_PRODUCTS,
     SEQUENCES,
@@ -27,6 +27,7 @@ from services.query_encoder.domain.lexicon import (
 # Members that one scan returns: reading a large set does not block the other clients of Redis.
 _SCAN_COUNT = 5_000
 _WHOSE = "the lexicon's Redis"
+_log = structlog.get_logger("kairos.lexicon")
 
 
 class RedisLexiconStore:
@@ -36,6 +37,7 @@ class RedisLexiconStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client
+        self._checked = set[str]()
 
     def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
         with redis_errors(_WHOSE):
@@ -43,7 +45,7 @@ class RedisLexiconStore:
             version = int(self._redis.get(_key(tenant, "version")) or 0)
             if known is not None and known.version == version:
                 return known
-            self._check_layout(tenant)
+            self._warn_of_earlier(tenant)
             kinds = [kind.decode() for kind in self._redis.smembers(_key(tenant, "kinds"))]
             return Lexicon.counted({kind: self._counts(tenant, kind) for kind in kinds}, version)
 
@@ -69,7 +71,6 @@ class RedisLexiconStore:
 
         if new:
             with redis_errors(_WHOSE):
-                self._check_layout(tenant)
                 self._redis.transaction(write, version)
 
     def words_of_products(self, tenant: str) -> Iterator[list[str]]:
@@ -80,15 +81,11 @@ class RedisLexiconStore:
     def close(self) -> None:
         self._redis.close()
 
-    def _check_layout(self, tenant: str) -> None:
-        """Raises Unavailable for keys of an earlier layout: it did not know the products, so that nothing could be
-        forgotten.
-        """
-        if self._redis.exists(_key(tenant, "words")):
-            raise Unavailable(
-                f"{_WHOSE} has keys of an earlier layout, which cannot forget deleted products; nothing was changed. "
-                f"Delete the keys {_key(tenant, '*')} and import the catalogue again"
-            )
+    def _warn_of_earlier(self, tenant: str) -> None:
+        """Keys of the earlier layout did not know the products, so that nothing could be forgotten: none is read."""
+        if tenant not in self._checked and self._redis.exists(earlier := _key(tenant, "words")):
+            _log.warning("words of an earlier layout are not read", key=earlier, remedy=REMEDY)
+        self._checked.add(tenant)
 
     def _counts(self, tenant: str, kind: str) -> dict[str, int]:
         """Of phrases those that `Lexicon.counted` keeps."""

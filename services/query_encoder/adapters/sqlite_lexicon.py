@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from services.common.errors import Unavailable
-from services.query_encoder.adapters.lexicon_records import record_of, terms_in, words_in
+import structlog
+
+from services.query_encoder.adapters.lexicon_records import REMEDY, record_of, terms_in, words_in
 from services.query_encoder.domain.lexicon import MIN_PHRASE_PRODUCTS, SEQUENCES, Lexicon, Term, Terms, change_of
 from services.query_encoder.domain.operator_words import PHRASE_OPERATORS
 
@@ -30,8 +31,10 @@ SELECT kind, text, count FROM term WHERE tenant = ? AND (
 """
 # Records that are read at once.
 _PAGE = 1_000
-# A table that only files of an earlier layout have: it did not know the products, so that nothing could be forgotten.
-_EARLIER = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'word'"
+_FILE = "terms.db"
+# The file of the earlier layout. It did not know the products, so that nothing could be forgotten.
+_EARLIER = "lexicon.db"
+_log = structlog.get_logger("kairos.lexicon")
 
 
 class SqliteLexiconStore:
@@ -40,17 +43,11 @@ class SqliteLexiconStore:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        """Raises Unavailable, with the remedy, for a file of an earlier layout."""
         data_dir.mkdir(parents=True, exist_ok=True)
-        path = data_dir / "lexicon.db"
+        if (earlier := data_dir / _EARLIER).exists():
+            _log.warning("words of an earlier layout are not read", file=str(earlier), remedy=REMEDY)
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
-        if self._db.execute(_EARLIER).fetchone():
-            self._db.close()
-            raise Unavailable(
-                f"{path} has an earlier layout, which cannot forget deleted products; nothing was changed. Move "
-                f"{path.name}* away, start again and import the catalogue again"
-            )
+        self._db = sqlite3.connect(data_dir / _FILE, timeout=10, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
