@@ -63,7 +63,7 @@ class TypedRows:
         most = 0
         for word in asked.words:
             rows = view.of_type(word)
-            if not rows.any():
+            if rows is None:
                 continue
             support = rows & view.alive
             for content, own in zip(words, parts, strict=True):
@@ -75,12 +75,13 @@ class TypedRows:
         # A word that no other word supports still names the product if it ends a name: "front load washer".
         for text in (*matched[-1:], *asked.names):
             head = text.rpartition(" ")[2]
-            rows = view.of_type(text.replace(" ", "-"))
-            if head != text:
-                rows = rows | (view.of_type(head) & view.containing([numbers_of(text)]))
-            if text != name and rows.any():
-                typed = typed | rows
-                name = name or head
+            found = [view.of_type(text.replace(" ", "-"))] if text != name else []
+            if head != text and (of_head := view.of_type(head)) is not None:
+                found.append(of_head & view.containing([numbers_of(text)]))
+            for rows in found:
+                if rows is not None and rows.any():
+                    typed = typed | rows
+                    name = name or head
         if not name:
             return None
         if asked.names and (not named or named & set(matched)):

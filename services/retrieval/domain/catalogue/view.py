@@ -135,10 +135,11 @@ class CatalogueView:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
         return containing(self._table, group, self._size, self._table.naming)
 
-    def of_type(self, word: str) -> BoolArray:
-        """[rows]: the rows, living or not, of products of this type."""
+    def of_type(self, word: str) -> BoolArray | None:
+        """[rows]: the rows, living or not, of products of this type. None if there never was one."""
         types = self._table.types
-        return types.mask(types.spellings.with_forms([word]), self._size)
+        code = types.spellings.find(word)
+        return None if code is None else types.codes.view[: self._size] == code
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
