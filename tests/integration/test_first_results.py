@@ -76,6 +76,14 @@ def test_the_first_result(stub: Stub, query: str, first: str, type: str) -> None
     assert answer.interpretation.product_type == type
 
 
+@pytest.mark.parametrize(
+    "query", [f"camera {'a' * 300}", f'camera "{"c" * 200}"', f"camera or {'d' * 200}", f"camera -{'e' * 300}"]
+)
+def test_long_words(stub: Stub, query: str) -> None:
+    """A word that is longer than any name is searched for as others are."""
+    assert stub.Search(gateway_pb2.SearchRequest(query=query), timeout=20).results
+
+
 def test_a_literal_query_asks_for_no_type(stub: Stub) -> None:
     """Its words alone count."""
     answer = stub.Search(gateway_pb2.SearchRequest(query="slate", literal_query=True), timeout=20)

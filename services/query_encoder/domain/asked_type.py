@@ -11,6 +11,8 @@ from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.concepts import ConceptKind, english_key
 
 MAX_WORDS = 16
+# Characters of a word; a longer one names no product.
+MAX_WORD = 64
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def asked_type(text: str, mentions: Sequence[Mention]) -> AskedType:
 
     In English a product before a preposition is asked for, in Chinese the last one: 苹果手机壳 is a case.
     """
-    words = [word for word in noun_phrase(text) if not has_han(word)]
+    words = [word for word in noun_phrase(text) if len(word) <= MAX_WORD and not has_han(word)]
     asked = [mention for mention in mentions if _is_asked(mention, words)]
     if not asked:
         return AskedType(tuple(words[-MAX_WORDS:]))

@@ -97,7 +97,7 @@ def body(product: Product) -> str:
 def absent(product: Product) -> str:
     """A word for each absence that a text of the product states."""
     texts = (product.title, *product.localized_titles.values(), *_body_parts(product))
-    text = folded(decoded("\n".join(texts)))
+    text = folded("\n".join(texts))
     return " ".join(dict.fromkeys(map(absence_word, absences(text))))
 
 

@@ -6,15 +6,13 @@ beginning are left out.
 
 from __future__ import annotations
 
-import html
 import re
 
-from services.common.comparison import comparison_form
 from services.common.noun_phrases import noun_phrase
 from services.common.product import Product
 from services.common.scripts import has_han
+from services.common.typed_text import folded
 
-_SIGNS = re.compile("[®™©℠]")
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _UNITS = (
     "in|inch|inches|ft|foot|feet|sq|cu|oz|gal|gallons?|lbs?|qt|mm|cm|m|w|v|yds?|pt|ga|amps?|volts?|watts?|pk|pc|ct|dia|psi|"
@@ -41,11 +39,11 @@ def product_type(product: Product) -> str:
 
 
 def _type_of(title: str, brand: str) -> str:
-    text = _plain(title)
+    text, brand = folded(title), folded(brand)
     if any(map(str.isdigit, text)):
         text = _BETWEEN_NUMBERS.sub(" ", _MEASURE.sub(" 0 ", text))
     parts = [part for part in _PARTS.split(_BRACKETS.sub(" ", text)) if _LETTER.search(part)]
-    if len(parts) > 1 and brand and _letters(parts[0]) == _letters(_plain(brand)):
+    if len(parts) > 1 and brand and _letters(parts[0]) == _letters(brand):
         parts = parts[1:]
     last = noun_phrase(parts[-1]) if parts else []
     if len(last) == 1 and last[0] in _MEDIA:
@@ -53,12 +51,7 @@ def _type_of(title: str, brand: str) -> str:
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
     found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
     # A title of brand and model alone does not say what the product is.
-    return found[-1] if found and found[-1] not in comparison_form(brand).split() else ""
-
-
-def _plain(text: str) -> str:
-    # Feeds escape twice.
-    return comparison_form(_SIGNS.sub("", html.unescape(html.unescape(text))))
+    return found[-1] if found and found[-1] not in brand.split() else ""
 
 
 def _letters(text: str) -> str:
