@@ -82,6 +82,8 @@ class Vocabularies:
         known = self._vocabularies[tenant][0] if tenant in self._vocabularies else None
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
+            # Computed here, and not with the first query.
+            lexicon.brand_keys, lexicon.titled_share  # noqa: B018
             expander = Expander(self._domain.graph, shop_words(lexicon.words))
             known = Vocabulary(lexicon, self._domain.corrector(lexicon), expander)
             if tenant in self._suggesters:
