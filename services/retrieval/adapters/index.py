@@ -14,7 +14,7 @@ from services.common.arrays import unit_rows
 from services.common.errors import NotFound
 from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
-from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
+from services.retrieval.adapters.collection import Collection, Collections, Hits, Pair, VectorQuery
 from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vectors
 from services.retrieval.adapters.item_vectors import QdrantItemVectors, find_space
 from services.retrieval.adapters.points import DENSE, IMAGE, IsOneOf, Where, point_id, where
@@ -60,12 +60,15 @@ class QdrantIndex:
 
     def pinned(self, tenant: str, model_version: str = "") -> QdrantIndex:
         index = copy.copy(self)
-        index._pinned = (tenant, self._staged(tenant, model_version) or self._live(tenant))
+        # One read of both collections: a switch between two reads would leave the query without its collection.
+        pair = self._collections.known_pair(tenant)
+        index._pinned = (tenant, self._staged(tenant, model_version, pair) or pair.live)
         return index
 
     def revision(self, tenant: str, model_version: str = "") -> Revision | None:
         of_live = self._collections.revision(tenant)
-        staged = None if of_live is None else self._staged(tenant, model_version)
+        pair = self._collections.known_pair(tenant)
+        staged = None if of_live is None else self._staged(tenant, model_version, pair)
         if staged is None:
             return of_live
         return None if staged.revision is None else (of_live, staged.revision)
@@ -222,11 +225,10 @@ class QdrantIndex:
             return self._pinned[1]
         return self._collections.get(tenant)
 
-    def _staged(self, tenant: str, model_version: str) -> Collection | None:
+    def _staged(self, tenant: str, model_version: str, pair: Pair) -> Collection | None:
         """The staged collection, if it may answer a search that begins with a vector of this version."""
         if not model_version or not self._has_versions(tenant):
             return None
-        pair = self._collections.known_pair(tenant)
         live, staged = pair.live, pair.staged
         if live is None or staged is None or live.model_version == model_version:
             return None
