@@ -3,14 +3,13 @@
     python -m benchmarks.pair_model --products P.csv.gz --judgements J.csv.gz --out R.json \
       [--shop S.csv.gz --shop-map id=upc,title=name]
 
-The judged queries are split by their hash: the pair model (see pair_training) learns from the first part, weights and
-small networks from the second, and the third is measured. A pair model's titles of a query are four judged ones and
-four that BM25 finds and nobody judged. Of --measured random queries the gateway's first 40 results with default
-settings are fetched once, and reordered here:
+Of --measured random queries the gateway's first 40 results with default settings are fetched once, and reordered here.
+A hash of the query splits them: the pair model (see pair_training) learns from the first part (judged products, and
+others among the first 20), weights and small networks from the second, and the third is measured:
 
 - N: the first N by pair score − weight x log(1 + place); the weight is chosen on the second part.
-- A network of the fusion's form over what retrieval knows of each of the 40, fitted to the judgements of the second
-  part, with and without the pair score as one more feature.
+- A network of the fusion's form over what retrieval knows of each of the first results, fitted to the judgements of the
+  second part, with and without the pair score as one more feature.
 - The same network without the pair score, fitted to the pair scores, or to their mean with the judgements: distilled.
 
 P@5: relevant products among the first five, divided by five, or by the relevant products if these are fewer. With
@@ -37,9 +36,20 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.first_results import figures_of, read_rules
-from benchmarks.pair_training import FloatArray, Group, PairTraining, milliseconds, pair_scores, train_pair_model
+from benchmarks.pair_training import (
+    FloatArray,
+    Group,
+    PairModel,
+    PairTraining,
+    TokenStates,
+    WholePair,
+    milliseconds,
+    pair_scores,
+    train_pair_model,
+    whole_pairs,
+)
 from benchmarks.results import Results
-from benchmarks.search_quality import Ranking, bm25s_rankings, each
+from benchmarks.search_quality import Ranking, each
 from catalog.products import read_catalogue
 from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
@@ -52,14 +62,17 @@ from training.search.fusion import RankedQuery, train_fusion
 from training.search.settings import FusionTraining
 from training.search.train import import_products
 
-DEPTHS = (10, 20, 40)
-LAYERS = (1, 2, 3, 6)
+DEPTHS = (10, 20)
+TIMED_DEPTHS, LAYERS = (10, 20, 40), (1, 2, 3, 6)
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 DEFAULT = "default settings"
-_JUDGED, _UNJUDGED, _FROM = 4, 4, 40
+_JUDGED, _UNJUDGED, _FROM = 5, 5, 20
+_FETCHED = 40
 _FIRST = 5
 _TIMED = 12
 _SAMPLE = 18
+# Of all queries; of the known ones those that the pair model learns from.
+_KNOWN, _FOR_PAIRS = 0.6, 0.8
 _WORD = re.compile(r"\w+")
 
 # Of a query, its results in the served order: product id, cosine, BM25 score.
@@ -68,26 +81,25 @@ Scores = Mapping[str, Sequence[float]]
 Orders = Mapping[str, Ranking]
 
 
-def training_groups(
-    judgements: Judgements, titles: Mapping[str, str], found: Callable[[Sequence[str]], Orders], most: int, seed: int
-) -> list[Group]:
-    """Of at most `most` random queries with a relevant product. `found` gives what BM25 finds, best first."""
+def training_groups(judgements: Judgements, titles: Mapping[str, str], served: Served, seed: int) -> list[Group]:
+    """Of each query with a relevant product: judged products, and unjudged ones of the first results."""
     draw = np.random.default_rng(seed)
-    useful = [
-        query
-        for query, judged in judgements.items()
-        if any(relevance >= RELEVANT and id in titles for id, relevance in judged.items())
-    ]
-    chosen = [useful[row] for row in draw.permutation(len(useful))[:most]]
-    groups, rankings = [], found(chosen)
-    for query in chosen:
+    groups = []
+    for query, found in served.items():
+        places = {id: place for place, (id, _, _) in enumerate(found)}
         judged = {id: relevance for id, relevance in judgements[query].items() if id in titles}
         ids = [list(judged)[row] for row in draw.permutation(len(judged))[:_JUDGED]]
         if any(gain(judged[id]) > 0 for id in ids):
-            others = [id for id in rankings[query][:_FROM] if id not in judged]
-            ids += [others[row] for row in sorted(draw.permutation(len(others))[:_UNJUDGED])]
-            gains = np.array([gain(judged.get(id, 1.0)) for id in ids], np.float32)
-            groups.append(Group(query, [titles[id] for id in ids], gains))
+            others = [id for id in [*places][:_FROM] if id not in judged]
+            ids += [others[row] for row in draw.permutation(len(others))[:_UNJUDGED]]
+            groups.append(
+                Group(
+                    query,
+                    [titles[id] for id in ids],
+                    np.array([places.get(id, len(found)) for id in ids], np.float32),
+                    np.array([gain(judged.get(id, 1.0)) for id in ids], np.float32),
+                )
+            )
     return groups
 
 
@@ -99,7 +111,7 @@ def serve(products: Path, mapping: str, queries: Sequence[str], results: Results
         with Connection(suite.gateway_target, timeout_s=60).stub() as stub:
 
             def search(query: str) -> list[tuple[str, float, float]]:
-                request = gateway_pb2.SearchRequest(query=query[:512], page_size=DEPTHS[-1], explain=True)
+                request = gateway_pb2.SearchRequest(query=query[:512], page_size=_FETCHED, explain=True)
                 answer = stub.Search(request, timeout=60)
                 if any(late.fallback != "lexical retrieval" for late in answer.degradations):
                     raise RuntimeError(f"{query!r}: {answer.degradations}")
@@ -206,14 +218,19 @@ def _compared(
 
 
 def shop_figures(
-    products: Path, mapping: str, results: Results, folder: Path, model: Callable[[], torch.nn.Module], weight: float
+    products: Path,
+    mapping: str,
+    results: Results,
+    folder: Path,
+    scored: Callable[[Served, Mapping[str, str]], Scores],
+    weight: float,
 ) -> dict[str, dict[str, Any]]:
-    """Head queries of the development half over another catalogue."""
+    """Head queries of the development half over another catalogue. `scored` gives the pair scores of results."""
     rules = read_rules(Path(__file__).parent / "data" / "head_queries.csv", "development")
     titles = {product.id: product.title for product in read_catalogue(products, mapping)}
     existing = {query: rule.existing(titles.values()) for query, rule in rules.items()}
     served = results.part("served shop", lambda: serve(products, mapping, list(rules), results, folder))
-    scores = results.part("pair scores shop", lambda: _scores(model(), served, titles, "Pairs of the shop"))
+    scores = results.part("pair scores shop", lambda: scored(served, titles))
     orders = {DEFAULT: reordered(served, scores, 0, 0.0)} | {
         f"first {depth}, weight {own:g}": reordered(served, scores, depth, own)
         for depth in DEPTHS
@@ -224,20 +241,28 @@ def shop_figures(
     return {name: _compared(own, values[DEFAULT]) for name, own in values.items()}
 
 
-def _scores(model: Any, served: Served, titles: Mapping[str, str], name: str) -> dict[str, list[float]]:
-    shown = {query: [titles[id] for id, _, _ in found] for query, found in served.items()}
-    return pair_scores(model, embedded_model_dir(), shown, name)
+def _scores(
+    model: PairModel, states: TokenStates, served: Served, titles: Mapping[str, str], name: str
+) -> dict[str, list[float]]:
+    shown = {query: [titles[id] for id, _, _ in found[: DEPTHS[-1]]] for query, found in served.items()}
+    return pair_scores(model, states, shown, name)
 
 
 def costs(titles: Sequence[str], queries: Sequence[str], folder: Path) -> dict[str, float]:
-    """Milliseconds of CPU a query, the median, by layers and titles."""
-    draw = random.Random(_SAMPLE)
-    taken = {}
-    for layers in LAYERS:
-        for depth in DEPTHS:
-            pairs = [[(query, draw.choice(titles)) for _ in range(depth)] for query in draw.sample(queries, _TIMED)]
-            every = milliseconds(embedded_model_dir(), layers, pairs, folder)
-            taken[f"{layers} layers, {depth} titles"] = round(float(np.median(every[2:])), 1)
+    """Milliseconds of CPU a query by model and titles."""
+    base, draw, taken = embedded_model_dir(), random.Random(_SAMPLE), {}
+    states = TokenStates(base)
+    for depth in TIMED_DEPTHS:
+        pairs = [[(query, draw.choice(titles)) for _ in range(depth)] for query in draw.sample(queries, _TIMED)]
+        whole = whole_pairs(base, pairs)
+        for layers in LAYERS:
+            ms = milliseconds(WholePair(base, layers), whole, folder / f"whole-{layers}.onnx")
+            taken[f"{layers} layers over the whole pair, {depth} titles"] = round(ms, 1)
+        states.read({text for own in pairs for pair in own for text in pair}, "Texts to time")
+        late = [(*states.batch([q for q, _ in own]), *states.batch([title for _, title in own])) for own in pairs]
+        for layers in (1, 2):
+            ms = milliseconds(PairModel(base, layers), late, folder / f"late-{layers}.onnx")
+            taken[f"{layers} layers after titles were read, {depth} titles"] = round(ms, 1)
     return taken
 
 
@@ -263,49 +288,40 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the JSON file; the work folder is beside it")
     parser.add_argument("--shop", type=Path, help="a catalogue that the head queries are searched in")
     parser.add_argument("--shop-map", default="id=upc,title=name", help="as for `kairos catalog import`")
-    parser.add_argument("--trained", type=int, default=1_600, help="queries that the pair model learns from")
-    parser.add_argument("--measured", type=int, default=2_000, help="random queries, of which the split takes its parts")
-    parser.add_argument("--layers", type=int, default=PairTraining().layers)
+    parser.add_argument("--measured", type=int, default=2_000, help="random queries, which the split divides")
+    parser.add_argument("--together", type=int, default=PairTraining().together, help="layers that read both texts")
     parser.add_argument("--minutes", type=float, default=PairTraining().minutes, help="of the pair model's training")
     parser.add_argument("--seed", type=int, default=0, help="of the training")
     arguments = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(1)
-    settings = PairTraining(arguments.layers, arguments.minutes, seed=arguments.seed)
+    settings = PairTraining(arguments.together, arguments.minutes, seed=arguments.seed)
     folder = arguments.out.with_suffix("").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     data = {"products": arguments.products, "judgements": arguments.judgements, "shop": arguments.shop}
     names = {name: path.name for name, path in data.items() if path is not None}
-    counts = {"trained": arguments.trained, "measured": arguments.measured}
-    results = Results(arguments.out, names | counts | {"training": asdict(settings)})
+    results = Results(arguments.out, names | {"measured": arguments.measured, "training": asdict(settings)})
     judgements = read_judgements(arguments.judgements)
-    known, test = split(judgements, 0.8, "evaluation")
-    for_pairs, for_weights = split(known, 0.8, "fusion")
+    known, test = split(judgements, _KNOWN, "evaluation")
+    for_pairs, for_weights = split(known, _FOR_PAIRS, "fusion")
     titles = {product.id: product.title for product in read_catalogue(arguments.products, arguments.map)}
-
     taken = results.part("milliseconds", lambda: costs(list(titles.values()), sorted(judgements), folder))
-
-    def model() -> torch.nn.Module:
-        groups = training_groups(
-            for_pairs,
-            titles,
-            lambda queries: results.part(
-                "found by bm25s",
-                lambda: {query: list(own[:_FROM]) for query, own in bm25s_rankings(titles, queries).items()},
-            ),
-            arguments.trained,
-            arguments.seed,
-        )
-        return train_pair_model(groups, embedded_model_dir(), folder / "pair.checkpoint", settings)
-
     sample = random.Random(_SAMPLE).sample(sorted(judgements), min(arguments.measured, len(judgements)))
-    asked = [query for query in sample if query in test or query in for_weights]
-    served = results.part(
-        "served", lambda: serve(arguments.products, arguments.map, asked, results, folder / "judged")
+    served: Served = results.part(
+        "served", lambda: serve(arguments.products, arguments.map, sample, results, folder / "judged")
     )
-    scores = results.part("pair scores", lambda: _scores(model(), served, titles, "Pairs"))
-    fitted = {query: found for query, found in served.items() if query in for_weights and found}
-    tested = {query: found for query, found in served.items() if query in test and found}
+    learned, fitted, tested = (
+        {query: found for query, found in served.items() if query in part and found}
+        for part in (for_pairs, for_weights, test)
+    )
+    base = embedded_model_dir()
+    states = TokenStates(base)
+
+    def model() -> PairModel:
+        groups = training_groups(judgements, titles, learned, arguments.seed)
+        return train_pair_model(groups, states, base, folder / "pair.checkpoint", settings)
+
+    scores = results.part("pair scores", lambda: _scores(model(), states, fitted | tested, titles, "Pairs"))
     best = {
         depth: max(WEIGHTS, key=lambda weight: mean_ndcg(judgements, reordered(fitted, scores, depth, weight)))
         for depth in DEPTHS
@@ -320,7 +336,14 @@ def main() -> int:
     if arguments.shop is not None:
         shop = results.part(
             "figures shop",
-            lambda: shop_figures(arguments.shop, arguments.shop_map, results, folder / "shop", model, best[20]),
+            lambda: shop_figures(
+                arguments.shop,
+                arguments.shop_map,
+                results,
+                folder / "shop",
+                lambda served, names: _scores(model(), states, served, names, "Pairs of the shop"),
+                best[DEPTHS[-1]],
+            ),
         )
         show("Head queries of the shop", shop)
     for name, ms in taken.items():
