@@ -95,10 +95,6 @@ class ProductFilter:
     def is_empty(self) -> bool:
         return self == ProductFilter()
 
-    @property
-    def is_only_price(self) -> bool:
-        return self == ProductFilter(price=self.price)
-
     @cached_property
     def category_forms(self) -> frozenset[tuple[str, ...]]:
         return frozenset(map(category_form_of, self.categories))

@@ -19,7 +19,7 @@ from services.common.convert import (
 )
 from services.common.convert_offers import offer_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.filters import SortOrder
+from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_QUERY, text_problem
 from services.common.product import violations
 from services.retrieval.convert_offers import offer_context_from_proto
@@ -29,7 +29,6 @@ from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
 from services.retrieval.domain.query import (
     DEFAULT_LIMIT,
-    DEFAULT_SOFT_FILTER_MINIMUM,
     MAX_OTHER_MODELS,
     AskedType,
     MatchGroup,
@@ -90,7 +89,6 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         weights=tuple(message.query_vector_weights),
         filter=filter_from_proto(message.filter, "filter"),
         soft_filter=filter_from_proto(message.soft_filter, "soft_filter"),
-        soft_filter_minimum=message.soft_filter_minimum or DEFAULT_SOFT_FILTER_MINIMUM,
         excluded_ids=tuple(message.excluded_ids),
         limit=message.limit or DEFAULT_LIMIT,
         sort=sort,
@@ -118,6 +116,16 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
             tuple(message.asked_type.words), tuple(message.asked_type.names), message.asked_type.matched_text
         ),
     )
+
+
+def soft_filter_from_proto(message: retrieval_pb2.LookupProductsRequest) -> ProductFilter | None:
+    """None without conditions."""
+    if not message.HasField("soft_filter"):
+        return None
+    soft_filter = filter_from_proto(message.soft_filter, "soft_filter")
+    if wrong := tuple(filter_violations(soft_filter, "soft_filter")):
+        raise InvalidArgument(*wrong)
+    return soft_filter
 
 
 def upsert_from_proto(
@@ -262,7 +270,10 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "item_group_ids": candidates.groups,
         "costs": candidates.costs.tolist(),
     }
-    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers"):
+    for name in (
+        "image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers",
+        "meets_soft_filter",
+    ):  # fmt: skip
         column = getattr(candidates, name)
         if column is not None:
             columns[name] = column.tolist()

@@ -13,8 +13,8 @@ from services.gateway.domain.content_words import MAX_LENGTH, content_words
 from services.gateway.domain.lookup_text import lookup_text
 
 _ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
-# Kinds of conditions of which a soft filter is made, and which words state.
-_CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_BRAND, *_ATTRIBUTES)
+# Kinds of conditions of which a soft filter is made.
+_CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_PRICE, encoder_pb2.CONSTRAINT_TYPE_BRAND, *_ATTRIBUTES)
 # Conditions on the words of products: they change the order only.
 OPERATORS = (
     encoder_pb2.CONSTRAINT_TYPE_EXCLUSION,
@@ -47,6 +47,37 @@ def soft_filter(
     for name, wanted in values.items():
         soft.attributes.add(name=name, values=wanted)
     return soft if soft.ByteSize() else None
+
+
+def with_own_conditions(
+    soft: product_pb2.ProductFilter | None,
+    message: gateway_pb2.SearchRequest,
+    understood: encoder_pb2.EncodeQueryResponse,
+) -> product_pb2.ProductFilter | None:
+    """`soft` and the conditions of the request's filter that take precedence over those of the text.
+
+    So the same products answer the query before and after a shopper chooses a value of a facet.
+    """
+    overridden = [
+        constraint
+        for constraint in understood.constraints
+        if constraint.type in _CONDITIONS and _is_overridden(constraint, message.filter)
+    ]
+    if message.literal_query or not overridden:
+        return soft
+    own, whole = message.filter, product_pb2.ProductFilter()
+    if soft is not None:
+        whole.CopyFrom(soft)
+    names = set[str]()
+    for constraint in overridden:
+        if constraint.type == encoder_pb2.CONSTRAINT_TYPE_PRICE:
+            whole.price.CopyFrom(own.price)
+        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
+            whole.brands[:] = own.brands
+        else:
+            names.add(comparison_form(filtered_attribute(constraint)))
+    whole.attributes.extend(entry for entry in own.attributes if comparison_form(entry.name) in names)
+    return whole
 
 
 def filtered_attribute(constraint: encoder_pb2.Constraint) -> str:
@@ -96,7 +127,7 @@ def match_groups(
     conditions = [
         f" {constraint.matched_text} {comparison_form(constraint.value)} "
         for constraint in understood.constraints
-        if constraint.type in _CONDITIONS and not _is_overridden(constraint, message.filter)
+        if constraint.type in _CONDITIONS
     ]
 
     def is_condition(word: str) -> bool:
@@ -142,7 +173,7 @@ def interpret(
 
 
 def report_effects(interpretation: gateway_pb2.QueryInterpretation, soft_filter_applied: bool) -> None:
-    """Conditions are boosts, not filters, if too few results would have remained."""
+    """If no product that answers the query meets the conditions, only their words affect the order."""
     interpretation.constraints_applied = soft_filter_applied
     for chip in interpretation.interpreted_as:
         if chip.effect == gateway_pb2.INTERPRETATION_EFFECT_FILTER and not soft_filter_applied:

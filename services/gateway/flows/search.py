@@ -29,6 +29,7 @@ from services.gateway.flows.interpretation import (
     report_effects,
     soft_filter,
     text_to_look_up,
+    with_own_conditions,
 )
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.pictures import image_encoder_required
@@ -123,8 +124,7 @@ async def _find_and_rank(
         query_vectors=vectors[0] if vectors else None,
         other_query_vectors=vectors[1:],
         filter=message.filter,
-        soft_filter=wanted,
-        soft_filter_minimum=viewer.page_size,
+        soft_filter=wanted if understood is None else with_own_conditions(wanted, message, understood),
         limit=parts.settings.search.candidates,
         sort=message.sort,
         facets=message.facets,
@@ -157,6 +157,9 @@ async def _find_and_rank(
     else:
         ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
     ranking.total_accuracy = found.total_accuracy
+    if wanted is not None:
+        ranking.soft_filter = wanted
+        ranking.meets_conditions = dict(zip(found.candidates.ids, found.candidates.meets_soft_filter, strict=False))
     return ranking
 
 

@@ -57,11 +57,12 @@ class Candidates:
     # None without an image leg.
     image_scores: npt.NDArray[np.float32] | None = None
     # The next columns are filled by `selection.described`. `identifier_matches` is None if there are none,
-    # `match_counts` without words.
+    # `match_counts` without words, `meets_soft_filter` without a soft filter.
     list_prices: npt.NDArray[np.float64] | None = None
     variant_counts: npt.NDArray[np.int32] | None = None
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None
+    meets_soft_filter: npt.NDArray[np.bool_] | None = None
     # None if all are of one tier.
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.

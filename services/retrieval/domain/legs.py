@@ -51,6 +51,16 @@ class LegHits:
     is_cut: bool
 
 
+def merged(parts: Sequence[LegHits]) -> LegHits:
+    """What one leg found in several parts of the catalogue; each product once, with its score in the first part."""
+    if len(parts) == 1:
+        return parts[0]
+    keys, places = np.unique(np.concatenate([part.keys for part in parts]), return_index=True)
+    scores = np.concatenate([part.scores for part in parts])[places]
+    order = np.argsort(-scores, kind="stable")
+    return LegHits(parts[0].leg, keys[order], scores[order], any(part.is_cut for part in parts))
+
+
 @dataclass(frozen=True)
 class ScoredKeys:
     """Candidates, best first, before their payload is read. All columns have n rows.

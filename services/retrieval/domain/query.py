@@ -22,7 +22,6 @@ FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
-DEFAULT_SOFT_FILTER_MINIMUM = 10
 MAX_IDS = 1_000
 MAX_QUERY_VECTORS = 16
 MAX_OTHER_MODELS = 4
@@ -68,7 +67,6 @@ class RetrievalQuery:
     weights: tuple[float, ...] = ()
     filter: ProductFilter = field(default_factory=ProductFilter)
     soft_filter: ProductFilter = field(default_factory=ProductFilter)
-    soft_filter_minimum: int = DEFAULT_SOFT_FILTER_MINIMUM
     excluded_ids: tuple[str, ...] = ()
     limit: int = DEFAULT_LIMIT
     sort: SortOrder = SortOrder.RELEVANCE
@@ -150,8 +148,6 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
             yield FieldViolation(name, f"has {len(text)} characters; at most {MAX_QUERY}")
     if not 1 <= query.limit <= MAX_LIMIT:
         yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
-    if query.soft_filter_minimum < 1:
-        yield FieldViolation("soft_filter_minimum", f"{query.soft_filter_minimum} is negative; 0 means the default")
     yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
     yield from facet_violations(query.facets)
     if not 0 <= query.best_facet_count <= MAX_FACETS:

@@ -1,15 +1,9 @@
-"""What a query may find of the catalogue: decided before its legs run, and counted exactly.
-
-The soft filter is strict if enough products that contain all other words of the query meet it; else the products that
-meet it are boosted. Enough is decided without the filter of the request, so that choosing a facet's value does not
-change it. If too few products contain the words, the scores of what the legs find decide (soft_filter.py).
-"""
+"""What a query may find of the catalogue: decided before its legs run, and counted exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +15,10 @@ from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
-from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
 from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.domain.soft_filter import SoftFilter
 
 # Of each group so many variants are candidates: the ranker chooses among them.
 _VARIANTS = 4
@@ -35,15 +29,8 @@ _MOST_KEYS = 2_000
 # filter, the engine gets up to _MANY_KEYS keys.
 _MOST_DEPTH_FACTOR = 16.0
 _MANY_KEYS = 20_000
-
-
-class SoftFilterUse(Enum):
-    """`UNDECIDED`: by the scores of what the legs find."""
-
-    NONE = "none"
-    STRICT = "strict"
-    BOOST = "boost"
-    UNDECIDED = "undecided"
+# Of a tier: lacks a phrase, has something excluded. 1 is for what does not come first by the soft filter.
+_PHRASES, _EXCLUDED = 2, 4
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Selection:
-    """`conditions`: of the filter, and of the soft filter if it is strict. `soft`: rows that meet the soft filter.
+    """`conditions`: of the filter. `matches`: if products answer the query and meet the soft filter, only these.
 
     The arrays have an element for each row of `view`.
     """
@@ -97,9 +84,9 @@ class Selection:
     identified: RowArray
     conditions: Conditions
     matches: Matches
-    soft_use: SoftFilterUse
-    soft: BoolArray
-    excluded: KeyArray
+    soft: SoftFilter | None = None
+    # For a sorted list: what matches without the soft filter, but not with it.
+    others: Matches | None = None
     # The rows that have what the query excludes, and those that have the words of its phrases. None: without a meaning.
     without: BoolArray | None = None
     with_words: BoolArray | None = None
@@ -118,21 +105,37 @@ class Selection:
         word_conditions: WordConditions | None = None,
     ) -> Selection:
         without, with_words = (word_conditions or WordConditions()).rows(view)
-        identified = view.identified_by(query.identifier_text)
-        filters, soft, use = [query.filter], np.ones(0, np.bool_), SoftFilterUse.NONE
+        identified, soft = view.identified_by(query.identifier_text), None
+        conditions = view.conditions([query.filter], offers, excluded)
         if not query.soft_filter.is_empty:
-            use, soft = _soft_use(view, offers, query, words, without)
-            if use is SoftFilterUse.STRICT:
-                filters.append(query.soft_filter)
-        conditions = view.conditions(filters, offers, excluded)
-        matches = view.matches(_groups(words), conditions, identified=identified, without=without)
+            soft = SoftFilter.of(
+                view,
+                [word.alternatives for word in words if not word.is_condition],
+                view.conditions([query.soft_filter], offers),
+                view.conditions([query.filter, query.soft_filter], offers, excluded),
+                identified,
+                without,
+            )
+        if soft is not None and soft.is_applied:
+            matches = soft.matches
+        else:
+            matches = view.matches(_groups(words), conditions, identified=identified, without=without)
+            matches = matches if soft is None else replace(matches, earlier=soft.matches)
+        others = None
+        if soft is not None and soft.is_applied and query.sort is not SortOrder.RELEVANCE:
+            first = soft.matches.mask
+            if query.is_collapsed:
+                groups = view.groups(np.arange(len(view)))
+                first = np.isin(groups, groups[first])
+            not_others = first if without is None else first | without
+            others = view.matches(_groups(words), conditions, without=not_others)
         identified = identified[conditions.mask()[identified]]
         typed = None
         if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
             content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         return cls(
-            view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,
+            view, offers, words, identified, conditions, matches, soft, others, without, with_words,
             query.attribute_names, typed,
         )  # fmt: skip
 
@@ -141,22 +144,38 @@ class Selection:
         """Whether a product has any of the words, or the query as its identifier."""
         return self.matches.level is not MatchLevel.CANDIDATES
 
+    @property
+    def is_soft_filter_applied(self) -> bool:
+        return self.soft is not None and self.soft.is_applied
+
     def with_candidates(self, keys: KeyArray) -> Selection:
         """The candidates are what the query matches, if no product has any of its words."""
         if self.has_matches:
             return self
-        groups, identified = _groups(self.words), self.identified
+        conditions = self.conditions
+        if self.soft is not None and self.soft.first is not None and self.soft.is_applied:
+            conditions, keys = self.soft.conditions, self.view.keys[self.soft.first]
         matches = self.view.matches(
-            groups, self.conditions, identified=identified, candidates=keys, without=self.without
+            _groups(self.words), conditions, identified=self.identified, candidates=keys, without=self.without
         )
         return replace(self, matches=matches)
 
-    def with_soft_filter(self, query: RetrievalQuery) -> Selection:
-        """As if the soft filter had been strict from the beginning."""
-        conditions = self.view.conditions([query.filter, query.soft_filter], self.offers, self.excluded)
-        groups, identified = _groups(self.words), self.identified
-        matches = self.view.matches(groups, conditions, identified=identified, without=self.without)
-        return replace(self, conditions=conditions, matches=matches, soft_use=SoftFilterUse.STRICT)
+    def parts(self, limit: int) -> list[BoolArray | None]:
+        """[rows], None for all: of each part the nearest products are found by themselves.
+
+        Products that come first are a part of their own, so that the others do not crowd them out. If there are `limit`
+        of them, nothing else is found.
+        """
+        if self.soft is None or not (self.soft.first is None or self.soft.is_applied):
+            return [None]
+        first = self.soft.meets if self.soft.first is None else self.soft.first
+        return [first] if self.soft.is_applied and np.count_nonzero(first) >= limit else [None, first]
+
+    def with_soft_filter(self, scored: ScoredKeys) -> Selection:
+        """If no product has any of the words: the scores of the candidates have decided which of them answer."""
+        if self.soft is None or self.soft.first is not None:
+            return self
+        return replace(self, soft=self.soft.by_scores(scored, self._rows_of(scored.keys)))
 
     def reach(self, also: BoolArray | None = None) -> Reach:
         """`also`: a further condition on rows."""
@@ -183,16 +202,12 @@ class Selection:
         places = np.flatnonzero(meets)[:depth]
         return replace(hits, keys=hits.keys[places], scores=hits.scores[places])
 
-    def is_soft(self, keys: KeyArray) -> BoolArray:
-        """[keys]: whether they meet the soft filter."""
-        rows = self._rows_of(keys)
-        # A product that was written again meanwhile has no row here.
-        meets: BoolArray = self.soft[rows] & (rows != NOWHERE)
-        return meets
-
-    def typed_first(self, scored: ScoredKeys) -> ScoredKeys:
-        """The products of the type that is asked for are raised."""
-        return scored if self.typed is None else self.typed.first(scored, self.conditions.mask())
+    def typed_first(self, scored: ScoredKeys, also: BoolArray | None = None) -> ScoredKeys:
+        """The products of the type that is asked for are raised. `also`: a condition on those that are added."""
+        if self.typed is None:
+            return scored
+        allowed = self.conditions.mask()
+        return self.typed.first(scored, allowed if also is None else allowed & also)
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
@@ -214,21 +229,24 @@ class Selection:
         return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
 
     def in_tiers(self, scored: ScoredKeys) -> ScoredKeys:
-        """What lacks words of a phrase follows the others, and what has something excluded follows all of them."""
+        """By `tiers`."""
         tiers = self.tiers(scored.keys)
         return scored if tiers is None else scored.take(np.argsort(tiers, kind="stable"))
 
     def tiers(self, keys: KeyArray, with_phrases: BoolArray | None = None) -> npt.NDArray[np.int64] | None:
         """[keys]: see retrieval.proto; None if all are of one tier. `with_phrases`: which of them have the phrases."""
-        if self.without is None and self.with_words is None:
+        first = None if self.soft is None else self.soft.first
+        if self.without is None and self.with_words is None and first is None:
             return None
         rows = self._rows_of(keys)
         is_known = (rows >= 0) & (rows < len(self.view))
         at, tiers = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64)
+        if first is not None:
+            tiers += ~(first[at] & is_known)
         if self.with_words is not None:
-            tiers += ~(self.with_words[at] if with_phrases is None else with_phrases)
+            tiers += _PHRASES * ~(self.with_words[at] if with_phrases is None else with_phrases)
         if self.without is not None:
-            tiers += 2 * (self.without[at] & is_known)
+            tiers += _EXCLUDED * (self.without[at] & is_known)
         # The query names them.
         tiers[np.isin(at, self.identified)] = 0
         return tiers
@@ -240,12 +258,14 @@ class Selection:
         tiers = self.tiers(candidates.keys)
         if tiers is None:
             return candidates
-        if self.with_words is not None:
-            with_phrases = np.zeros(len(candidates), np.bool_)
-            rows = np.flatnonzero(tiers % 2 == 0)
-            with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
-            with_all = self.tiers(candidates.keys, with_phrases)
-            tiers = tiers if with_all is None else with_all
+        if self.with_words is None:
+            # They are in this order already.
+            return replace(candidates, tiers=tiers)
+        with_phrases = np.zeros(len(candidates), np.bool_)
+        rows = np.flatnonzero(tiers & _PHRASES == 0)
+        with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
+        with_all = self.tiers(candidates.keys, with_phrases)
+        tiers = tiers if with_all is None else with_all
         return replace(candidates, tiers=tiers).take(np.argsort(tiers, kind="stable"))
 
     def few_of_each_group(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
@@ -261,9 +281,8 @@ class Selection:
 
     def described(self, candidates: Candidates) -> Candidates:
         """With the columns that depend on the offers and the query."""
-        return described(
-            self.view, self.offers, candidates, self.attribute_names, self.words, self.identified, self.soft
-        )
+        soft = None if self.soft is None else self.soft.meets
+        return described(self.view, self.offers, candidates, self.attribute_names, self.words, self.identified, soft)
 
     def _rows_of(self, keys: KeyArray) -> RowArray:
         return self.view.rows_of(keys)
@@ -278,7 +297,10 @@ def described(
     identified: RowArray | None = None,
     soft: BoolArray | None = None,
 ) -> Candidates:
-    """`candidates` with effective prices, stock and these attributes; without those that were removed meanwhile."""
+    """`candidates` with effective prices, stock and these attributes; without those that were removed meanwhile.
+
+    `soft`: [rows], those that meet the soft filter.
+    """
     rows = view.rows_of(candidates.keys)
     present = (rows >= 0) & (rows < len(offers))
     if not present.all():
@@ -289,7 +311,7 @@ def described(
         counts = np.zeros(len(rows), np.int64)
         for group in words:
             counts += view.containing(group.alternatives)[rows]
-        if soft is not None and len(soft):
+        if soft is not None:
             counts += soft[rows]
     codes = offers.currencies[rows].tolist()
     prices = offers.prices[rows]
@@ -304,38 +326,11 @@ def described(
         variant_counts=view.variant_counts(rows),
         identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,
         match_counts=counts,
+        meets_soft_filter=None if soft is None else soft[rows],
         attributes=view.attributes(rows, attribute_names),
     )
 
 
 def _groups(words: Sequence[Words]) -> list[Group]:
-    return [group.alternatives for group in words]
-
-
-def _soft_use(
-    view: CatalogueView,
-    offers: EffectiveOffers,
-    query: RetrievalQuery,
-    words: Sequence[Words],
-    without: BoolArray | None,
-) -> tuple[SoftFilterUse, BoolArray]:
-    """(how the soft filter is used, the rows that meet it)."""
-    soft = view.conditions([query.soft_filter], offers)
-    mask, needed = soft.mask(), min(query.soft_filter_minimum, query.limit)
-    within = view.conditions([query.filter, query.soft_filter], offers)
-    if not within.mask().any():
-        return SoftFilterUse.BOOST, mask
-    named = _groups([group for group in words if not group.is_condition])
-    if query.soft_filter.is_only_price or (words and not named):
-        # A price is a limit: all products within it are answers.
-        return _strict_if(np.count_nonzero(mask) >= needed), mask
-    if view.matches(named, view.conditions([], offers), without=without).level is not MatchLevel.ALL_WORDS:
-        return SoftFilterUse.UNDECIDED, mask
-    meeting = view.matches(named, soft, without=without)
-    enough = meeting.level is MatchLevel.ALL_WORDS and len(meeting.found) >= needed
-    is_there = enough and view.matches(named, within, without=without).level is MatchLevel.ALL_WORDS
-    return _strict_if(is_there), mask
-
-
-def _strict_if(holds: bool | np.bool_) -> SoftFilterUse:
-    return SoftFilterUse.STRICT if holds else SoftFilterUse.BOOST
+    """What a product must contain. A word that states a condition need not be contained, unless there is no other."""
+    return [word.alternatives for word in words if not word.is_condition] or [word.alternatives for word in words]

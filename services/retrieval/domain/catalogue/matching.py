@@ -49,12 +49,13 @@ class Matches:
     """The products that match a query and its filter.
 
     `levels`: the rows that match the query, living or not, at the first level that fills a page, and at each one after
-    it up to `level`. `mask`: the matches.
+    it up to `level`. `mask`: the matches. `earlier`: matches with more conditions, of which there are none.
     """
 
     level: MatchLevel
     levels: tuple[BoolArray | None, ...]
     conditions: Conditions
+    earlier: Matches | None = None
 
     @cached_property
     def found(self) -> Matched:
@@ -71,9 +72,11 @@ class Matches:
 
     def without(self, field: str) -> list[Matched]:
         """By level: the matches if the filter had no condition on the field. Levels that must be empty are left out."""
+        before = self.earlier
+        first = before.without(field) if before is not None and field in before.conditions.fields else []
         if field not in self.conditions.fields:
-            return [self.found]
-        return [Matched(self._mask(level, field)) for level in self.levels]
+            return [*first, self.found]
+        return [*first, *(Matched(self._mask(level, field)) for level in self.levels)]
 
     def _mask(self, level: BoolArray | None, without: str = "") -> BoolArray:
         mask = self.conditions.mask(without)
