@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.comparison import comparison_form
+from services.common.scripts import has_han
 from services.gateway.domain.content_words import MAX_LENGTH, content_words
 from services.gateway.domain.lookup_text import lookup_text
 
@@ -123,6 +124,8 @@ def match_groups(
     concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
     text, alternatives = understood.retrieval_text, understood.spelling_alternatives
     groups = content_words(text, [*either.items(), *concepts], alternatives)
+    mentions = {matched for matched, _ in concepts}
+    groups = [group for group in groups if group[0] in mentions or not _is_stop_word(group[0], understood.tokens)]
     # The encoder looks up some values instead of the words that state them.
     conditions = [
         f" {constraint.matched_text} {comparison_form(constraint.value)} "
@@ -139,6 +142,11 @@ def match_groups(
         )
         for group in groups
     ]
+
+
+def _is_stop_word(word: str, tokens: Sequence[str]) -> bool:
+    """Whether it is of Chinese stop words alone. Retrieval knows English ones."""
+    return has_han(word) and not any(token in word for token in tokens)
 
 
 def asked_type(

@@ -116,14 +116,15 @@ class Selection:
                 identified,
                 without,
             )
-        if soft is not None and soft.is_applied:
-            matches = soft.matches
+        met = None if soft is None else soft.matches
+        if met is not None and met.found:
+            matches = met
         else:
             matches = view.matches(_groups(words), conditions, identified=identified, without=without)
-            matches = matches if soft is None else replace(matches, earlier=soft.matches)
+            matches = replace(matches, earlier=met)
         others = None
-        if soft is not None and soft.is_applied and query.sort is not SortOrder.RELEVANCE:
-            first = soft.matches.mask
+        if matches is met and query.sort is not SortOrder.RELEVANCE:
+            first = matches.mask
             if query.is_collapsed:
                 groups = view.groups(np.arange(len(view)))
                 first = np.isin(groups, groups[first])
@@ -146,14 +147,15 @@ class Selection:
 
     @property
     def is_soft_filter_applied(self) -> bool:
-        return self.soft is not None and self.soft.is_applied
+        """Whether only products that meet it are counted."""
+        return self.soft is not None and self.matches.conditions is self.soft.conditions
 
     def with_candidates(self, keys: KeyArray) -> Selection:
         """The candidates are what the query matches, if no product has any of its words."""
         if self.has_matches:
             return self
         conditions = self.conditions
-        if self.soft is not None and self.soft.first is not None and self.soft.is_applied:
+        if self.soft is not None and self.soft.first is not None and self.soft.first.any():
             conditions, keys = self.soft.conditions, self.view.keys[self.soft.first]
         matches = self.view.matches(
             _groups(self.words), conditions, identified=self.identified, candidates=keys, without=self.without
@@ -166,13 +168,16 @@ class Selection:
         Products that come first are a part of their own, so that the others do not crowd them out. If there are `limit`
         of them, nothing else is found.
         """
-        if self.soft is None or not (self.soft.first is None or self.soft.is_applied):
+        if self.soft is None:
             return [None]
-        first = self.soft.meets if self.soft.first is None else self.soft.first
-        return [first] if self.soft.is_applied and np.count_nonzero(first) >= limit else [None, first]
+        part = self.soft.meets if self.soft.matches is None else self.soft.matches.mask
+        count = np.count_nonzero(part)
+        if self.soft.first is not None and count >= limit:
+            return [part]
+        return [None, part] if count else [None]
 
     def with_soft_filter(self, scored: ScoredKeys) -> Selection:
-        """If no product has any of the words: the scores of the candidates have decided which of them answer."""
+        """If no product has most of the words: the scores of the candidates have decided which of them come first."""
         if self.soft is None or self.soft.first is not None:
             return self
         return replace(self, soft=self.soft.by_scores(scored, self._rows_of(scored.keys)))

@@ -2,9 +2,9 @@
 
 The rest of a query are its content words without those that state a condition; words that no product contains decide
 nothing. A product answers it if it contains all these words. Only if no such product meets the conditions, products
-with one word less do, and so on down to most of the words, or to as many as any product has. All this is decided by the
-columns of the catalogue, so that the count of a facet's value is the total after choosing it. If no product has any of
-the words, the scores decide which candidates answer.
+with one word less do, and so on down to most of the words. All this is decided by the columns of the catalogue, so that
+the count of a facet's value is the total after choosing it. If no product at all has most of the words, those with as
+many as any product has are counted, and of these the ones whose scores are high enough come first.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _STILL_AN_ANSWER = 0.85
 class SoftFilter:
     """The soft filter of one query. `conditions`: of the filter and the soft filter together.
 
-    [rows]: `meets`, the rows that meet it; `first`, those that come first. None: what is near by scores comes first.
-    `matches`: the rows of `first` at the level that counts, within the filter; None: there are none.
+    [rows]: `meets`, the rows that meet it; `first`, those that come first, None: the scores decide. `matches`: the rows
+    that answer and meet it, within the filter; None: no product has any of the words.
     """
 
     conditions: Conditions
     meets: BoolArray
     first: BoolArray | None
-    matches: Matches
+    matches: Matches | None
 
     @classmethod
     def of(
@@ -54,10 +54,12 @@ class SoftFilter:
         """
         living = view.alive if without is None else view.alive & ~without
         masks = [rows for rows in map(view.containing, named) if (rows & living).any()]
+        if named and not masks:
+            return cls(conditions, soft.mask(), None, None)
         contained = np.sum(masks, axis=0, dtype=np.int8) if masks else np.zeros(len(view), np.int8)
-        least = min(len(masks) // 2 + 1, int(contained[living].max(initial=0)))
+        most, least = int(contained[living].max(initial=0)), len(masks) // 2 + 1 if masks else 0
         levels: list[BoolArray] = []
-        for count in range(len(masks), least - 1, -1):
+        for count in range(len(masks), min(most, least) - 1, -1):
             rows = (contained >= count) & living
             rows[identified] = True
             levels.append(rows)
@@ -65,15 +67,10 @@ class SoftFilter:
             matches = Matches(level, tuple(levels), conditions)
             if matches.found:
                 break
-        is_by_scores = bool(named) and not masks
-        return cls(conditions, soft.mask(), None if is_by_scores else matches.mask, matches)
-
-    @property
-    def is_applied(self) -> bool:
-        return self.first is not None and bool(self.first.any())
+        return cls(conditions, soft.mask(), matches.mask if most >= least else None, matches)
 
     def by_scores(self, candidates: ScoredKeys, rows: RowArray) -> SoftFilter:
-        """With the candidates first that meet it and are about as near to the query as the first page.
+        """With the candidates first that are about as near to the query as the first page.
 
         `rows`: of each candidate, -1 if unknown. Near by cosine, or by BM25 score if there is no dense leg.
         """
@@ -82,4 +79,4 @@ class SoftFilter:
         usual = float(np.median(scores[:PAGE])) if len(scores) else 0.0
         first = np.zeros(len(self.meets), np.bool_)
         first[rows[(scores >= _STILL_AN_ANSWER * usual) & (rows >= 0)]] = True
-        return replace(self, first=first & self.conditions.mask())
+        return replace(self, first=first & (self.conditions.mask() if self.matches is None else self.matches.mask))
