@@ -178,7 +178,7 @@ async def test_exclusions(stub: Stub) -> None:
     await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=COLAS))
     answer = await stub.RetrieveCandidates(ask("cola", excluded_words=["sugar", "糖"]))
     tiers = dict(zip(answer.candidates.ids, answer.candidates.tiers, strict=True))
-    assert tiers == {"free": 0, "none": 0, "attribute": 2, "chinese": 2, "sugar": 2}
+    assert tiers == {"free": 0, "none": 0, "attribute": 4, "chinese": 4, "sugar": 4}
     assert set(list(answer.candidates.ids)[:2]) == {"free", "none"}
     assert answer.total_size == 2
     by_price = ask("cola", excluded_words=["sugars"], sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)
@@ -197,7 +197,7 @@ async def test_phrases(stub: Stub) -> None:
     await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=chargers))
     answer = await stub.RetrieveCandidates(ask("rapid night charger", phrases=["Rapid night charger"]))
     tiers = zip(answer.candidates.ids, answer.candidates.tiers, strict=True)
-    assert list(tiers) == [("phrase", 0), ("scattered", 1), ("some", 1)]
+    assert list(tiers) == [("phrase", 0), ("scattered", 2), ("some", 2)]
 
 
 async def test_the_dense_leg(stub: Stub) -> None:
@@ -282,33 +282,47 @@ async def test_facets(stub: Stub) -> None:
     assert answer.total_size == 5
 
 
-async def test_a_soft_filter_is_strict_while_enough_is_left(stub: Stub) -> None:
-    """A soft filter is applied strictly if enough products match it, otherwise not."""
-    wanted = product_pb2.ProductFilter(brands=["Klarvox"])
-    kept = await stub.RetrieveCandidates(ask(soft_filter=wanted, soft_filter_minimum=2))
-    dropped = await stub.RetrieveCandidates(ask(soft_filter=wanted, soft_filter_minimum=3))
-    assert (kept.soft_filter_applied, len(kept.candidates.ids)) == (True, 2)
-    assert (dropped.soft_filter_applied, len(dropped.candidates.ids)) == (False, 5)
-
-
-async def test_a_soft_filter_as_a_boost(stub: Stub) -> None:
-    """Matching candidates rise by half the spread of the scores; the set of candidates is that without the filter."""
-    plain = (await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0]))).candidates
-    last = plain.brands[-1]
-    wanted = product_pb2.ProductFilter(brands=[last])
-    answer = await stub.RetrieveCandidates(
-        ask("cable headphones", [1, 0, 0], soft_filter=wanted, soft_filter_minimum=5)
+@pytest.mark.parametrize("vector", [None, [1.0, 0, 0]], ids=["lexical", "both legs"])
+async def test_a_soft_filter(stub: Stub, vector: list[float] | None) -> None:
+    """What has the words and meets it comes first, also if its scores are lower; only it is counted."""
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=HEADPHONES))
+    cheap = product_pb2.ProductFilter(
+        price=product_pb2.PriceRange(maximum=common_pb2.Money(currency_code="USD", units=23))
     )
-    assert not answer.soft_filter_applied
-    assert sorted(answer.candidates.ids) == sorted(plain.ids)
-    before = dict(zip(plain.ids, plain.scores, strict=True))
-    after = dict(zip(answer.candidates.ids, answer.candidates.scores, strict=True))
-    spread = max(plain.scores) - min(plain.scores)
-    assert spread > 0
-    for product_id, brand in zip(plain.ids, plain.brands, strict=True):
-        rise = spread / 2 if brand == last else 0
-        assert after[product_id] == pytest.approx(before[product_id] + rise, abs=1e-5)
-    assert list(answer.candidates.scores) == sorted(answer.candidates.scores, reverse=True)
+    request = ask("headphones", vector, soft_filter=cheap, facets=["brand"])
+    answer = await stub.RetrieveCandidates(request)
+    candidates, (brands,) = answer.candidates, answer.facets
+    meets = dict(zip(candidates.ids, candidates.meets_soft_filter, strict=True))
+    assert candidates.ids[0] == "low"
+    assert {"dear", "phones"} < set(meets)
+    assert {id for id, holds in meets.items() if holds} - {"cable"} == {"low"}
+    assert list(candidates.tiers) == [0] + [1] * (len(meets) - 1)
+    assert (answer.soft_filter_applied, answer.total_size) == (True, 1)
+    assert [(count.value, count.count) for count in brands.counts] == [("B", 1)]
+
+    request.sort = product_pb2.SORT_ORDER_PRICE_DESCENDING
+    assert list((await stub.RetrieveCandidates(request)).candidates.ids) == ["low", "dear", "phones"]
+    request.sort = product_pb2.SORT_ORDER_UNSPECIFIED
+    cheap.price.maximum.units = 13
+    request.soft_filter.CopyFrom(cheap)
+    answer = await stub.RetrieveCandidates(request)
+    assert (answer.soft_filter_applied, answer.total_size, set(answer.candidates.tiers)) == (False, 3, {1})
+
+    lookup = retrieval_pb2.LookupProductsRequest(ids=["dear", "cable"], soft_filter=cheap)
+    assert list((await stub.LookupProducts(lookup)).candidates.meets_soft_filter) == [False, True]
+
+
+HEADPHONES = (
+    product("dear", "Headphones", "A", "Audio", 35),
+    product("low", "Wired headphones for travel", "B", "Audio", 20),
+)
+
+
+async def test_a_soft_filter_without_a_query(stub: Stub) -> None:
+    """Only what meets it is listed; if nothing does, it is ignored."""
+    for brand, count in (("Klarvox", 2), ("unheard-of", 5)):
+        answer = await stub.RetrieveCandidates(ask(soft_filter=product_pb2.ProductFilter(brands=[brand])))
+        assert (answer.soft_filter_applied, len(answer.candidates.ids), answer.total_size) == (count < 5, count, count)
 
 
 async def test_another_model_version_is_not_compared(stub: Stub) -> None:

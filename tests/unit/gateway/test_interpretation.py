@@ -52,8 +52,8 @@ def test_chips() -> None:
     ]
 
 
-def test_too_few() -> None:
-    """Filters that leave too few results are boosts."""
+def test_no_product_meets_the_conditions() -> None:
+    """Then only their words affect the order."""
     assert {effect for _, _, effect, _ in chips(gateway_pb2.SearchRequest(), applied=False)} == {BOOST}
 
 
