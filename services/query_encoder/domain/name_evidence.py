@@ -15,18 +15,25 @@ from services.query_encoder.domain.lexicon import SHORT_NAME, Lexicon, companion
 # for a name of one or two letters that is the whole query.
 _AMBIGUOUS, _OTHERWISE, _SHORT_ALONE = 0.4, 0.1, 0.8
 # An ambiguous name needs no other word if its share is as large, and so many titles of its products have it.
-_SURE, _SURE_TITLES = 0.95, 10
+_SURE, _SURE_TITLES = 0.95, 20
+# Least share of a brand's products whose titles have the other word.
+_COMPANION = 0.02
 # Least share of the titles with a neighbour beside it; so many titles with the share anywhere are added to them.
-_BESIDE, _PRIOR_TITLES = 0.2, 0.5
+_BESIDE, _PRIOR_TITLES = 0.3, 0.5
 # Least share of the titles with a value beside its neighbour whose products have the value.
 _OF_VALUE = 0.3
 _CONFIRMING = frozenset({"by", "brand", "品牌", "牌"})
+# Before the brand of the product that another one is for.
+_FITTING = frozenset({"for", "fits", "fit", "with", "适用于", "适用", "兼容"})
 
 
 def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], lexicon: Lexicon) -> bool:
     """`label`: a brand of the shop in its normal form. `neighbours`: the words before and after it in the query, empty
     at the ends. `others`: all other words of the query.
     """
+    before, after = neighbours
+    if before in _FITTING:
+        return False
     if not (label.isascii() and label.isalnum()):
         return True
     share, is_short = _share_of_brand(label, lexicon), len(label) <= SHORT_NAME
@@ -34,6 +41,8 @@ def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], l
         return not is_short or not others
     if not is_ambiguous(label):
         return share >= _OTHERWISE
+    if after == "of":
+        return False
     if beside := list(_beside(label, neighbours, lexicon.pairs, lexicon.branded)):
         implied = _implied(label, neighbours, lexicon)
         titles, branded = implied + sum(pair[0] for pair in beside), implied + sum(pair[1] for pair in beside)
@@ -42,7 +51,8 @@ def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], l
     if not _CONFIRMING.isdisjoint(neighbours):
         return True
     known = [word for word in others if is_content(word) and word in lexicon.words]
-    if any(companion_key(label, word) in lexicon.companions for word in known):
+    least = _COMPANION * lexicon.brand_products.get(label, 0)
+    if any(lexicon.companions.get(companion_key(label, word), 0) > least for word in known):
         return share >= _AMBIGUOUS
     if is_short:
         return not others and share >= _SHORT_ALONE
@@ -51,10 +61,12 @@ def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], l
     return is_sure or (share >= _AMBIGUOUS and not any(map(str.isalpha, others)))
 
 
-def is_value(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> bool:
-    """Whether `label` is meant as a value of an attribute: "red" beside "dress", but not beside "bull"."""
+def is_value(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> bool | None:
+    """Whether `label` is meant as a value of an attribute: "red" beside "dress", but not beside "bull". None: no title
+    has it beside a neighbour.
+    """
     beside = list(_beside(label, neighbours, lexicon.pairs, lexicon.described))
-    return not beside or any(described >= _OF_VALUE * titles for titles, described in beside)
+    return any(described >= _OF_VALUE * titles for titles, described in beside) if beside else None
 
 
 def _share_of_brand(label: str, lexicon: Lexicon) -> float | None:
@@ -74,7 +86,7 @@ def _implied(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> float
     """About so many products of the brand have titles with a neighbour, but without the brand."""
     branded, untitled = lexicon.branded.get(label, 0), lexicon.untitled.get(label, 0)
     companions = sum(lexicon.companions.get(companion_key(label, word), 0) for word in neighbours if word)
-    return companions * untitled / (branded + untitled)
+    return (1 - lexicon.titled_share) * companions * untitled / (branded + untitled)
 
 
 def _beside(
