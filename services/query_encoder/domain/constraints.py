@@ -11,6 +11,7 @@ from enum import Enum
 import rjieba
 
 from services.common.money import Money
+from services.common.noun_phrases import noun_phrase
 from services.common.scripts import HAN, is_han
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
@@ -232,7 +233,7 @@ class _Context:
             # "Electric razor".
             return False
         others = {word for word in self._words if word != label}
-        return is_brand(label, _neighbours(before, after), others, self.lexicon)
+        return is_brand(label, _neighbours(before, after), others, self._asked(after), self.lexicon)
 
     def is_value(self, constraint: Constraint) -> bool:
         label = constraint.matched_text
@@ -241,6 +242,12 @@ class _Context:
         if is_meant is None and label.isascii() and (before or after):
             return describes_a_product(label, constraint.attribute, before, after, self.lexicon, self._graph)
         return is_meant is not False
+
+    def _asked(self, after: Sequence[str]) -> set[str]:
+        """The product behind a brand, with its synonyms: "tv" and "hdtv"."""
+        head = noun_phrase(" ".join(after))[-1:]
+        concepts = (one for one in self._graph.by_english.get(tuple(head), ()) if one.kind is ConceptKind.PRODUCT)
+        return {*head, *(label for concept in concepts for label in concept.english)}
 
     def _is_product(self, label: str) -> bool:
         return any(one.kind is ConceptKind.PRODUCT for one in self._graph.by_english.get(english_key(label), ()))

@@ -44,6 +44,8 @@ def _is_describing(word: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
     if not word.isalpha():
         return "'" in word or "’" in word or any(map(str.isdigit, word))
     concepts = graph.by_english.get(english_key(word), ())
+    if word in lexicon.categories or singular(word) in lexicon.types:
+        return False
     return word in lexicon.names or any(concept.kind is not ConceptKind.PRODUCT for concept in concepts)
 
 

@@ -17,7 +17,9 @@ _AMBIGUOUS, _OTHERWISE, _SHORT_ALONE = 0.4, 0.1, 0.8
 # An ambiguous name needs no other word if its share is as large, and so many titles of its products have it.
 _SURE, _SURE_TITLES = 0.95, 20
 # Least share of a brand's products whose titles have the other word.
-_COMPANION = 0.02
+_COMPANION = 0.01
+# Of a brand that begins the query: least share of the titles with it, and of its products that are what is asked for.
+_FIRST, _ASKED = 0.2, 0.05
 # Least share of the titles with a neighbour beside it; so many titles with the share anywhere are added to them.
 _BESIDE, _PRIOR_TITLES = 0.3, 0.5
 # Least share of the titles with a value beside its neighbour whose products have the value.
@@ -27,9 +29,11 @@ _CONFIRMING = frozenset({"by", "brand", "品牌", "牌"})
 _FITTING = frozenset({"for", "fits", "fit", "with", "适用于", "适用", "兼容"})
 
 
-def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], lexicon: Lexicon) -> bool:
+def is_brand(
+    label: str, neighbours: tuple[str, str], others: Collection[str], asked: Collection[str], lexicon: Lexicon
+) -> bool:
     """`label`: a brand of the shop in its normal form. `neighbours`: the words before and after it in the query, empty
-    at the ends. `others`: all other words of the query.
+    at the ends. `others`: all other words of the query. `asked`: what the query asks for, with synonyms.
     """
     before, after = neighbours
     if before in _FITTING:
@@ -46,13 +50,13 @@ def is_brand(label: str, neighbours: tuple[str, str], others: Collection[str], l
     if beside := list(_beside(label, neighbours, lexicon.pairs, lexicon.branded)):
         implied = _implied(label, neighbours, lexicon)
         titles, branded = implied + sum(pair[0] for pair in beside), implied + sum(pair[1] for pair in beside)
-        share = (branded + _PRIOR_TITLES * share) / (titles + _PRIOR_TITLES)
-        return branded > 0 and share >= _BESIDE
+        if branded > 0 and (branded + _PRIOR_TITLES * share) / (titles + _PRIOR_TITLES) >= _BESIDE:
+            return True
+        return branded > 0 and not before and share >= _FIRST and _makes(label, asked, _ASKED, lexicon)
     if not _CONFIRMING.isdisjoint(neighbours):
         return True
     known = [word for word in others if is_content(word) and word in lexicon.words]
-    least = _COMPANION * lexicon.brand_products.get(label, 0)
-    if any(lexicon.companions.get(companion_key(label, word), 0) > least for word in known):
+    if _makes(label, (*known, *asked), _COMPANION, lexicon):
         return share >= _AMBIGUOUS
     if is_short:
         return not others and share >= _SHORT_ALONE
@@ -69,17 +73,28 @@ def is_value(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> bool 
     return any(described >= _OF_VALUE * titles for titles, described in beside) if beside else None
 
 
+def _makes(label: str, words: Collection[str], least: float, lexicon: Lexicon) -> bool:
+    """Whether more than this share of the brand's products have one of the words in their titles."""
+    least *= lexicon.brand_products.get(label, 0)
+    return any(lexicon.companions.get(companion_key(label, word), 0) > least for word in words)
+
+
 def _share_of_brand(label: str, lexicon: Lexicon) -> float | None:
     """Of the titles with the word: the share of the brand's products. None without statistics."""
     branded, untitled = lexicon.branded.get(label, 0), lexicon.untitled.get(label, 0)
     if not branded and not untitled:
         return None
-    words = max(lexicon.words.get(label, 0), branded + untitled)
+    words = max(lexicon.words.get(label, 0) - _fitting(label, lexicon), branded + untitled)
     titled = words - untitled
     if not titled:
         return 1.0
     # A shop that seldom names brands in titles says less about a word by them.
     return lexicon.titled_share * branded / titled + (1 - lexicon.titled_share) * (branded + untitled) / words
+
+
+def _fitting(phrase: str, lexicon: Lexicon) -> int:
+    """Titles of products that are for what the phrase names."""
+    return lexicon.phrases.get(f"for {phrase}", 0)
 
 
 def _implied(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> float:

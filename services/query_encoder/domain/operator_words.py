@@ -69,7 +69,7 @@ CHINESE_EXCLUSION = re.compile(
 # Words with these characters that exclude nothing: wireless, drones, unlimited, Muji, dehumidifiers.
 CHINESE_FIXED = re.compile(
     "无[线人限印绳缝痕极敌双尘名数法论意形畏忧边界所奈聊私情穷疆问声损]|除[湿尘螨草锈臭味皱霜菌毛雪甲冰垢静胶油虫夕]"
-    "|不要[钱紧脸太]|没有[了吗]|要不要"
+    "|不要[钱紧脸太]|没有[了吗找买看收发]|要不要"
 )
 CHINESE_NOTHING_EXCLUDED = re.compile("太|很|钱|紧|超过|超|高于|低于|大于|小于|多于|少于|贵|便宜|了|吗|的|[0-9]")
 # End what is excluded.

@@ -207,7 +207,7 @@ class OperatorReader:
         if first >= len(tokens) or not tokens[first].is_joined:
             return first
         word = tokens[first].text
-        if len(word) < 2 or not word[0].isalpha() or word in BOUNDARIES or word in NOTHING_EXCLUDED:
+        if len(word) < 2 or not any(map(str.isalpha, word)) or word in BOUNDARIES or word in NOTHING_EXCLUDED:
             return first
         last = first + 1
         while last < min(len(tokens), first + _LONGEST_EXCLUDED) and self._goes_on(
@@ -324,19 +324,23 @@ class OperatorReader:
     def _name_to(self, tokens: Sequence[_Token], end: int, least: int, lexicon: Lexicon) -> int:
         sizes = range(min(LONGEST_NAME, end - least), 1, -1)
         named = (end - size for size in sizes if _joined(tokens[end - size : end]) in lexicon.names)
-        return next(named, end - 1)
+        # "Xbox 360".
+        is_model = end - least > 1 and tokens[end - 1].text.isdigit() and tokens[end - 2].text.isalpha()
+        return next(named, end - 1 - is_model)
 
     def _name_from(self, tokens: Sequence[_Token], start: int, lexicon: Lexicon) -> int:
         sizes = range(min(LONGEST_NAME, len(tokens) - start), 1, -1)
         named = (start + size for size in sizes if _joined(tokens[start : start + size]) in lexicon.names)
-        return next(named, start + 1)
+        is_model = [token.text.isdigit() for token in tokens[start : start + 2]] == [False, True]
+        return next(named, start + 1 + is_model)
 
     def _are_alternatives(
         self, tokens: Sequence[_Token], first: int, at: int, last: int, lexicon: Lexicon
     ) -> bool:
         """Whether the words before and after the "or" are of one kind, or titles have both beside the same word."""
         left, right = tokens[first:at], tokens[at + 1 : last]
-        if len(left) > 1 and (left[0].text == right[0].text or left[-1].text == right[-1].text):
+        shared = [one.text for one, other in ((left[0], right[0]), (left[-1], right[-1])) if one.text == other.text]
+        if len(left) > 1 and any(word not in BOUNDARIES and word not in NO_INGREDIENTS for word in shared):
             return True
         sides = _joined(left), _joined(right)
         if self._kinds.are_alike(sides, lexicon) or any("/".join(pair) in lexicon.words for pair in (sides, sides[::-1])):
@@ -348,18 +352,12 @@ class OperatorReader:
         return any(all(form.format(side) in lexicon.phrases for side in sides) for form in (*after, *before))
 
     def _chinese_alternatives(self, token: _Token, lexicon: Lexicon) -> Iterator[Operation]:
-        if not CHINESE_OR.search(token.text):
-            return
-        pieces, at = rjieba.cut(token.text), token.start
-        places = []
-        for piece in pieces:
-            places.append(at)
-            at += len(piece)
-        for number in range(1, len(pieces) - 1):
-            values = pieces[number - 1], pieces[number + 1]
-            if CHINESE_OR.fullmatch(pieces[number]) and self._kinds.are_alike(values, lexicon):
-                end = places[number + 1] + len(pieces[number + 1])
-                yield Operation(places[number - 1], end, values, " ".join(values))
+        for match in CHINESE_OR.finditer(token.text):
+            left, right = token.text[: match.start()], token.text[match.end() :]
+            values = self._kinds.chinese_alternatives(left, right, lexicon) if left and right else None
+            if values is not None:
+                start, end = match.start() - len(values[0]), match.end() + len(values[1])
+                yield Operation(token.start + start, token.start + end, values, " ".join(values))
                 return
 
     def _chinese(self, text: str, tokens: Sequence[_Token], at: int) -> Operation | None:

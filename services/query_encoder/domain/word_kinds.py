@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from itertools import product
+
+import rjieba
 
 from services.common.noun_phrases import singular
 from services.common.scripts import has_han
@@ -12,6 +15,9 @@ from services.query_encoder.domain.name_evidence import is_brand
 
 # A word names a product if so many products, and so large a share of the titles with it, are of this type.
 _TYPE_PRODUCTS, _TYPE_SHARE = 2, 0.2
+
+# Characters of the longest Chinese label that is looked for.
+_LONGEST_CHINESE = 6
 
 
 class WordKinds:
@@ -41,17 +47,35 @@ class WordKinds:
         return {concept.kind for concept in self._concepts(label)}
 
     def are_alike(self, labels: Sequence[str], lexicon: Lexicon) -> bool:
-        """Whether all of them are brands, categories, values of one attribute, products, concepts of one kind, or
-        measures in one unit.
+        """Whether all of them are brands, categories, values of one attribute, products, concepts of one kind, measures
+        in one unit, or what products are for: "mac or pc".
         """
-        if set.intersection(*map(self.concept_kinds, labels)):
+        if set.intersection(*map(self.concept_kinds, labels)) - {ConceptKind.PRODUCT}:
             return True
-        if all(self.is_product(label, lexicon) for label in labels):
+        if all(self._is_sold(label, lexicon) for label in labels):
             return True
         if any(all(label in names for label in labels) for names in _namings(lexicon)):
             return True
+        if all(f"for {label}" in lexicon.phrases for label in labels):
+            return True
         units = {"".join(filter(str.isalpha, label)) for label in labels}
         return len(units) == 1 and all(any(map(str.isdigit, label)) for label in labels)
+
+    def chinese_alternatives(self, left: str, right: str, lexicon: Lexicon) -> tuple[str, str] | None:
+        """The longest end of `left` and beginning of `right` that are alike; concepts, or else their nearest words."""
+        ends = [left[-size:] for size in range(min(_LONGEST_CHINESE, len(left)), 0, -1)]
+        beginnings = [right[:size] for size in range(min(_LONGEST_CHINESE, len(right)), 0, -1)]
+        before = [*filter(self._concepts, ends), rjieba.cut(left)[-1]]
+        after = [*filter(self._concepts, beginnings), rjieba.cut(right)[0]]
+        return next((pair for pair in product(before, after) if self.are_alike(pair, lexicon)), None)
+
+    def _is_sold(self, label: str, lexicon: Lexicon) -> bool:
+        """Whether it names a product that the shop has, as far as titles show types."""
+        if not lexicon.types:
+            return self.is_product(label, lexicon)
+        products = (concept for concept in self._concepts(label) if concept.kind is ConceptKind.PRODUCT)
+        labels = (english_key(name) for concept in products for name in concept.english)
+        return _is_type(label, lexicon) or any(key[-1] in lexicon.types for key in labels if key)
 
     def _concepts(self, label: str) -> tuple[Concept, ...]:
         if has_han(label):
@@ -62,7 +86,7 @@ class WordKinds:
 def is_of_shop(label: str, lexicon: Lexicon) -> bool:
     """Whether it is a category, a value, or a brand that is not an ordinary word as well."""
     if label in lexicon.brands:
-        return is_brand(label, ("", ""), (), lexicon)
+        return is_brand(label, ("", ""), (), (), lexicon)
     return label in lexicon.names
 
 
