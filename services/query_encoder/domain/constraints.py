@@ -232,6 +232,9 @@ class _Context:
         if before and not after and is_ambiguous(label) and self._is_product(label):
             # "Electric razor".
             return False
+        if len(before) > 1 and before[-1] in self.lexicon.brands and before[-2] == "for":
+            # "Case for Samsung Galaxy".
+            return False
         others = {word for word in self._words if word != label}
         return is_brand(label, _neighbours(before, after), others, self._asked(after), self.lexicon)
 

@@ -15,6 +15,7 @@ from itertools import chain, pairwise, repeat
 from typing import NamedTuple, TypeAlias
 
 from services.common.comparison import comparison_form
+from services.common.noun_phrases import noun_phrase
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
 from services.common.product_type import product_type
 from services.common.scripts import is_han
@@ -98,7 +99,7 @@ class Lexicon:
     companions: dict[str, int] = field(default_factory=dict)
     # By a phrase that begins or ends with a value of an attribute: titles of products with this value that contain it.
     described: dict[str, int] = field(default_factory=dict)
-    # By `product_type`: products of the type. By `valued_key`: those that have the attribute.
+    # By the type of a title, and of the name of a category: products. By `valued_key`: those that have the attribute.
     types: dict[str, int] = field(default_factory=dict)
     valued: dict[str, int] = field(default_factory=dict)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
@@ -238,11 +239,12 @@ def _terms_of_brand(name: str, titles: Sequence[Sequence[str]]) -> Iterator[Term
 
 
 def _terms_of_type(product: Product) -> Iterator[Term]:
-    if (type := product_type(product)) and len(type) <= _MAX_WORD:
+    leaf = noun_phrase(normal_form(product.category_path[-1])) if product.category_path else []
+    types = {type for type in (product_type(product), *leaf[-1:]) if 0 < len(type) <= _MAX_WORD}
+    named = [name for name, values in product.attributes.items() if any(_is_a_name(normal_form(one)) for one in values)]
+    for type in types:
         yield Term(TYPES, type)
-        for attribute, values in product.attributes.items():
-            if any(_is_a_name(normal_form(value)) for value in values):
-                yield Term(VALUED, valued_key(attribute, type))
+        yield from (Term(VALUED, valued_key(attribute, type)) for attribute in named)
 
 
 def valued_key(attribute: str, type: str) -> str:

@@ -18,6 +18,10 @@ _AMBIGUOUS, _OTHERWISE, _SHORT_ALONE = 0.4, 0.1, 0.8
 _SURE, _SURE_TITLES = 0.95, 20
 # Least share of a brand's products whose titles have the other word.
 _COMPANION = 0.01
+# One title says little about a brand of so many products.
+_MANY = 20
+# A brand that so few titles of its products have, in a shop whose titles have brands, is not looked for by its name.
+_TITLED, _NEVER = 0.3, 0.1
 # Of a brand that begins the query: least share of the titles with it, and of its products that are what is asked for.
 _FIRST, _ASKED = 0.2, 0.05
 # Least share of the titles with a neighbour beside it; so many titles with the share anywhere are added to them.
@@ -47,6 +51,8 @@ def is_brand(
         return share >= _OTHERWISE
     if after == "of":
         return False
+    if lexicon.titled_share >= _TITLED and not _is_titled(label, lexicon) and others:
+        return not _CONFIRMING.isdisjoint(neighbours)
     if beside := list(_beside(label, neighbours, lexicon.pairs, lexicon.branded)):
         implied = _implied(label, neighbours, lexicon)
         titles, branded = implied + sum(pair[0] for pair in beside), implied + sum(pair[1] for pair in beside)
@@ -73,9 +79,15 @@ def is_value(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> bool 
     return any(described >= _OF_VALUE * titles for titles, described in beside) if beside else None
 
 
+def _is_titled(label: str, lexicon: Lexicon) -> bool:
+    branded, untitled = lexicon.branded.get(label, 0), lexicon.untitled.get(label, 0)
+    return branded >= _NEVER * (branded + untitled)
+
+
 def _makes(label: str, words: Collection[str], least: float, lexicon: Lexicon) -> bool:
     """Whether more than this share of the brand's products have one of the words in their titles."""
-    least *= lexicon.brand_products.get(label, 0)
+    products = lexicon.brand_products.get(label, 0)
+    least = max(least * products, 1 if products >= _MANY else 0)
     return any(lexicon.companions.get(companion_key(label, word), 0) > least for word in words)
 
 

@@ -47,6 +47,8 @@ NOTHING_EXCLUDED = _words(
 NOT_AFTER = _words(
     "do does did is are was were has have had will would can could should must may might why if or whether maybe"
 )
+# They have titles of their own: what stands before them is one.
+WORKS = _words("cd dvd blu-ray vinyl album song movie film novel book ebook audiobook paperback poster puzzle series")
 ALTERNATIVE_WORDS = frozenset({"or", "|"})
 # A phrase of a title that begins or ends with one of these tells names from operators.
 PHRASE_OPERATORS = frozenset({"no", "not", "without", "or", "free", "except"})
@@ -68,8 +70,8 @@ CHINESE_EXCLUSION = re.compile(
 )
 # Words with these characters that exclude nothing: wireless, drones, unlimited, Muji, dehumidifiers.
 CHINESE_FIXED = re.compile(
-    "无[线人限印绳缝痕极敌双尘名数法论意形畏忧边界所奈聊私情穷疆问声损]|除[湿尘螨草锈臭味皱霜菌毛雪甲冰垢静胶油虫夕]"
-    "|不要[钱紧脸太]|没有[了吗找买看收发]|要不要"
+    "无[价门线人限印绳缝痕极敌双尘名数法论意形畏忧边界所奈聊私情穷疆问声损]|除[湿尘螨草锈臭味皱霜菌毛雪甲冰垢静胶油虫夕]"
+    "|不要[钱紧脸太]|没有[了吗找买看收发什]|要不要"
 )
 CHINESE_NOTHING_EXCLUDED = re.compile("太|很|钱|紧|超过|超|高于|低于|大于|小于|多于|少于|贵|便宜|了|吗|的|[0-9]")
 # End what is excluded.

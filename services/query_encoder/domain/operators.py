@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import rjieba
 
@@ -30,6 +30,7 @@ from services.query_encoder.domain.operator_words import (
     NOTHING_EXCLUDED,
     OPERATORS,
     WITHOUT,
+    WORKS,
 )
 from services.query_encoder.domain.word_kinds import WordKinds, is_of_shop
 
@@ -66,9 +67,12 @@ class Operation:
 
 @dataclass(frozen=True)
 class Operations:
-    """What was found in a text, each in the order of the text. `plain`: the text without it."""
+    """What was found in a text, each in the order of the text. `plain`: the text without it. `unquoted`: the same
+    without the words of phrases.
+    """
 
     plain: str
+    unquoted: str
     exclusions: tuple[Operation, ...] = ()
     phrases: tuple[Operation, ...] = ()
     alternatives: tuple[Operation, ...] = ()
@@ -108,7 +112,7 @@ class OperatorReader:
         """`text` in its normal form, with blanks in the place of a price."""
         words = text.split()
         if not (_FIRST_WORDS.intersection(words) or _MARKS.search(text) or _is_operated_chinese(text)):
-            return Operations(" ".join(words))
+            return Operations(" ".join(words), " ".join(words))
         phrases = list(phrases_of(text))
         excluded = [one for one in phrases if text[one.start] == "-"]
         # What stands in quotes is not read further.
@@ -118,8 +122,10 @@ class OperatorReader:
         alternatives = list(self._alternatives(_blanked(rest, excluded), lexicon))
         exclusions = sorted(excluded, key=lambda one: one.start)[:MAX_EXCLUSIONS]
         kept = [one for one in phrases if text[one.start] != "-"][:MAX_PHRASES]
+        operations = [*exclusions, *kept, *alternatives]
+        unquoted = [replace(one, kept="") if one in kept else one for one in operations]
         return Operations(
-            _without(text, [*exclusions, *kept, *alternatives]), tuple(exclusions), tuple(kept), tuple(alternatives)
+            _without(text, operations), _without(text, unquoted), tuple(exclusions), tuple(kept), tuple(alternatives)
         )
 
     def _exclusions(self, text: str, lexicon: Lexicon, has_more: bool) -> Iterator[Operation]:
@@ -224,7 +230,7 @@ class OperatorReader:
             return False
         if self._kinds.is_named(_joined(tokens[first : last + 1]), lexicon):
             return True
-        if right in lexicon.names:
+        if right in lexicon.names or right in WORKS:
             return False
         if is_of_product and last + 1 == len(tokens) and not self._kinds.concept_kinds(right) - {ConceptKind.PRODUCT}:
             return True
@@ -244,8 +250,12 @@ class OperatorReader:
             return False
         if operator == "no" and (before in ARTICLES or (not before and lexicon.words and word not in lexicon.words)):
             return False
-        if operator == "not" and span.last == len(tokens) and word.endswith("ing"):
+        is_known = word in lexicon.words or self._kinds.is_named(word, lexicon)
+        if operator == "not" and span.last == len(tokens) and (word.endswith("ing") or not is_known):
             # "Printer not printing".
+            return False
+        if any(token.text in WORKS for token in tokens[span.last :]):
+            # "No secrets cd".
             return False
         if (before or has_after) and not has_more and lexicon.types and not is_of_product:
             # "No mic headset", but "gone without a trace".
@@ -280,13 +290,18 @@ class OperatorReader:
             is_or = token.text in ALTERNATIVE_WORDS and 0 < at < len(tokens) - 1 and token.is_joined
             if not is_or or at <= done or not tokens[at + 1].is_joined or tokens[at + 1].text in NOTHING_EXCLUDED:
                 continue
-            first, last = self._sides(tokens, at, done, lexicon)
+            found = (
+                (first, last)
+                for first, last in self._sides(tokens, at, done, lexicon)
+                if token.text == "|"
+                or (first and tokens[first - 1].text == "either")
+                or self._are_alternatives(tokens, first, at, last, lexicon)
+            )
+            first, last = next(found, (at, at))
             parts = [tokens[first:at], tokens[at + 1 : last]]
             if not all(parts) or any(part[0].text in BOUNDARIES for part in parts):
                 continue
             is_either = first > 0 and tokens[first - 1].text == "either"
-            if not (is_either or token.text == "|" or self._are_alternatives(tokens, first, at, last, lexicon)):
-                continue
             done = last
             start = tokens[first - is_either].start
             values = tuple(_written(text, part) for part in parts)
@@ -312,27 +327,38 @@ class OperatorReader:
             return begin, last, (_written(text, tokens[begin:first]), *values)
         return None
 
-    def _sides(self, tokens: Sequence[_Token], at: int, done: int, lexicon: Lexicon) -> tuple[int, int]:
-        """Where the words before the "or" begin, and where those after it end."""
+    def _sides(
+        self, tokens: Sequence[_Token], at: int, done: int, lexicon: Lexicon
+    ) -> Iterator[tuple[int, int]]:
+        """Where the words before the "or" begin, and where those after it end: what may be, the best first."""
         for size in range(min(LONGEST_NAME, at - done, len(tokens) - at - 1), 1, -1):
             left, right = tokens[at - size : at], tokens[at + 1 : at + 1 + size]
             is_parallel = left[0].text == right[0].text or left[-1].text == right[-1].text
             if is_parallel and all(one.is_joined for one in (*left[1:], *right[1:])):
-                return at - size, at + 1 + size
-        return self._name_to(tokens, at, done, lexicon), self._name_from(tokens, at + 1, lexicon)
+                yield at - size, at + 1 + size
+        named = self._name_to(tokens, at, done, lexicon), self._name_from(tokens, at + 1, lexicon)
+        if at + 2 < len(tokens) and self._have_in_common(tokens, at - 1, at, at + 2, lexicon):
+            yield at - 1, at + 2
+        yield named
+        yield at - 1, at + 2
 
     def _name_to(self, tokens: Sequence[_Token], end: int, least: int, lexicon: Lexicon) -> int:
         sizes = range(min(LONGEST_NAME, end - least), 1, -1)
-        named = (end - size for size in sizes if _joined(tokens[end - size : end]) in lexicon.names)
+        named = (end - size for size in sizes if self._is_name_of_more(tokens[end - size : end], lexicon))
         # "Xbox 360".
         is_model = end - least > 1 and tokens[end - 1].text.isdigit() and tokens[end - 2].text.isalpha()
         return next(named, end - 1 - is_model)
 
     def _name_from(self, tokens: Sequence[_Token], start: int, lexicon: Lexicon) -> int:
         sizes = range(min(LONGEST_NAME, len(tokens) - start), 1, -1)
-        named = (start + size for size in sizes if _joined(tokens[start : start + size]) in lexicon.names)
+        named = (start + size for size in sizes if self._is_name_of_more(tokens[start : start + size], lexicon))
         is_model = [token.text.isdigit() for token in tokens[start : start + 2]] == [False, True]
         return next(named, start + 1 + is_model)
+
+    def _is_name_of_more(self, tokens: Sequence[_Token], lexicon: Lexicon) -> bool:
+        """Whether several words are one name of the shop or of a product: "hard drive"."""
+        label = _joined(tokens)
+        return label in lexicon.names or ConceptKind.PRODUCT in self._kinds.concept_kinds(label)
 
     def _are_alternatives(
         self, tokens: Sequence[_Token], first: int, at: int, last: int, lexicon: Lexicon
@@ -347,6 +373,13 @@ class OperatorReader:
             return True
         if _joined(tokens[at - 1 : at + 2]) in lexicon.phrases:
             return False
+        return self._have_in_common(tokens, first, at, last, lexicon)
+
+    def _have_in_common(
+        self, tokens: Sequence[_Token], first: int, at: int, last: int, lexicon: Lexicon
+    ) -> bool:
+        """Whether titles have both sides beside the word before or after: "shower faucet" and "tub faucet"."""
+        sides = _joined(tokens[first:at]), _joined(tokens[at + 1 : last])
         after = [f"{{}} {tokens[last].text}"] if last < len(tokens) else []
         before = [f"{tokens[first - 1].text} {{}}"] if first else []
         return any(all(form.format(side) in lexicon.phrases for side in sides) for form in (*after, *before))
