@@ -15,7 +15,9 @@ from itertools import chain, pairwise, repeat
 from typing import NamedTuple, TypeAlias
 
 from services.common.comparison import comparison_form
+from services.common.noun_phrases import noun_phrase
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
+from services.common.product_type import product_type
 from services.common.scripts import is_han
 from services.query_encoder.domain.correction import english_words
 from services.query_encoder.domain.operator_words import BOUNDARIES, PHRASE_OPERATORS
@@ -53,6 +55,7 @@ SEQUENCES = PHRASES, NEIGHBOURS
 BRANDS, CATEGORIES, _VALUES = "brands", "categories", "values:"
 # Kinds whose counts are fields of a lexicon with the same name.
 BRANDED, UNTITLED, COMPANIONS, DESCRIBED = "branded", "untitled", "companions", "described"
+TYPES, VALUED = "types", "valued"
 
 
 class Term(NamedTuple):
@@ -96,6 +99,9 @@ class Lexicon:
     companions: dict[str, int] = field(default_factory=dict)
     # By a phrase that begins or ends with a value of an attribute: titles of products with this value that contain it.
     described: dict[str, int] = field(default_factory=dict)
+    # By the type of a title, and of the name of a category: products. By `valued_key`: those that have the attribute.
+    types: dict[str, int] = field(default_factory=dict)
+    valued: dict[str, int] = field(default_factory=dict)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
@@ -115,7 +121,8 @@ class Lexicon:
             dict(counts.get(WORDS, {})), phrases, neighbours, brands, categories,
             dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products,
             branded=dict(counts.get(BRANDED, {})), untitled=dict(counts.get(UNTITLED, {})),
-            companions=dict(counts.get(COMPANIONS, {})), described=dict(counts.get(DESCRIBED, {})), version=version,
+            companions=dict(counts.get(COMPANIONS, {})), described=dict(counts.get(DESCRIBED, {})),
+            types=dict(counts.get(TYPES, {})), valued=dict(counts.get(VALUED, {})), version=version,
         )  # fmt: skip
 
     @classmethod
@@ -150,12 +157,21 @@ class Lexicon:
         titled, untitled = (sum(map(of.get, self.brands, repeat(0))) for of in (self.branded, self.untitled))
         return titled / (titled + untitled) if titled else 0.0
 
+    @cached_property
+    def _valued_attributes(self) -> frozenset[str]:
+        return frozenset(key.rpartition(" ")[0] for key in self.valued)
+
+    def has_valued_types(self, attribute: str) -> bool:
+        """Whether a type of products is known to have the attribute."""
+        return comparison_form(attribute) in self._valued_attributes
+
     def values_of(self, attribute: str) -> dict[str, str]:
         return self.values.get(comparison_form(attribute), {})
 
 
 def terms_of(product: Product) -> Terms:
-    """Words of titles, brand and categories, phrases of titles, names of brand and categories, values of attributes.
+    """Words of titles, brand and categories, phrases of titles, names of brand and categories, values of attributes,
+    the type and which attributes it has.
 
     All attributes: which of them a query may filter is decided later, by the conditions of the domain.
     """
@@ -183,6 +199,7 @@ def terms_of(product: Product) -> Terms:
             if _is_a_name(normal := normal_form(value))
             for phrase in _phrases_with(normal, flat)
         ),
+        *_terms_of_type(product),
     ))  # fmt: skip
 
 
@@ -219,6 +236,19 @@ def _terms_of_brand(name: str, titles: Sequence[Sequence[str]]) -> Iterator[Term
         yield from (Term(BRANDED, phrase) for phrase in _phrases_with(brand, holding))
     else:
         yield Term(UNTITLED, brand)
+
+
+def _terms_of_type(product: Product) -> Iterator[Term]:
+    leaf = noun_phrase(normal_form(product.category_path[-1])) if product.category_path else []
+    types = {type for type in (product_type(product), *leaf[-1:]) if 0 < len(type) <= _MAX_WORD}
+    named = [name for name, values in product.attributes.items() if any(_is_a_name(normal_form(one)) for one in values)]
+    for type in types:
+        yield Term(TYPES, type)
+        yield from (Term(VALUED, valued_key(attribute, type)) for attribute in named)
+
+
+def valued_key(attribute: str, type: str) -> str:
+    return f"{comparison_form(attribute)} {type}"
 
 
 def companion_key(brand: str, word: str) -> str:

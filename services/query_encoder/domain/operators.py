@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import rjieba
 
 from services.common.scripts import HAN, has_han
-from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind, english_key
+from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind
 from services.query_encoder.domain.lexicon import LONGEST_NAME, Lexicon
-from services.query_encoder.domain.name_evidence import is_brand
 from services.query_encoder.domain.operator_words import (
     ALTERNATIVE_WORDS,
     ARTICLES,
@@ -31,7 +30,9 @@ from services.query_encoder.domain.operator_words import (
     NOTHING_EXCLUDED,
     OPERATORS,
     WITHOUT,
+    WORKS,
 )
+from services.query_encoder.domain.word_kinds import WordKinds, is_of_shop
 
 # Of one query; further ones are words.
 MAX_EXCLUSIONS, MAX_PHRASES, MAX_ALTERNATIVES = 8, 4, 8
@@ -66,9 +67,12 @@ class Operation:
 
 @dataclass(frozen=True)
 class Operations:
-    """What was found in a text, each in the order of the text. `plain`: the text without it."""
+    """What was found in a text, each in the order of the text. `plain`: the text without it. `unquoted`: the same
+    without the words of phrases.
+    """
 
     plain: str
+    unquoted: str
     exclusions: tuple[Operation, ...] = ()
     phrases: tuple[Operation, ...] = ()
     alternatives: tuple[Operation, ...] = ()
@@ -100,7 +104,7 @@ class OperatorReader:
     """
 
     def __init__(self, graph: ConceptGraph, stated: Iterable[str] = ()) -> None:
-        self._graph = graph
+        self._kinds = WordKinds(graph)
         own = sorted(filter(_has_operator, stated), key=len, reverse=True)
         self._stated = re.compile("|".join(_whole(phrase) for phrase in own)) if own else None
 
@@ -108,7 +112,7 @@ class OperatorReader:
         """`text` in its normal form, with blanks in the place of a price."""
         words = text.split()
         if not (_FIRST_WORDS.intersection(words) or _MARKS.search(text) or _is_operated_chinese(text)):
-            return Operations(" ".join(words))
+            return Operations(" ".join(words), " ".join(words))
         phrases = list(phrases_of(text))
         excluded = [one for one in phrases if text[one.start] == "-"]
         # What stands in quotes is not read further.
@@ -118,8 +122,10 @@ class OperatorReader:
         alternatives = list(self._alternatives(_blanked(rest, excluded), lexicon))
         exclusions = sorted(excluded, key=lambda one: one.start)[:MAX_EXCLUSIONS]
         kept = [one for one in phrases if text[one.start] != "-"][:MAX_PHRASES]
+        operations = [*exclusions, *kept, *alternatives]
+        unquoted = [replace(one, kept="") if one in kept else one for one in operations]
         return Operations(
-            _without(text, [*exclusions, *kept, *alternatives]), tuple(exclusions), tuple(kept), tuple(alternatives)
+            _without(text, operations), _without(text, unquoted), tuple(exclusions), tuple(kept), tuple(alternatives)
         )
 
     def _exclusions(self, text: str, lexicon: Lexicon, has_more: bool) -> Iterator[Operation]:
@@ -184,44 +190,56 @@ class OperatorReader:
         first = at + length
         while first < len(tokens) and tokens[first].text in ARTICLES and tokens[first].is_joined:
             first += 1
-        last = self._end_of_excluded(tokens, first, lexicon)
+        is_of_product = self._kinds.has_product(_texts(tokens[:at]), lexicon)
+        last = self._end_of_excluded(tokens, first, lexicon, is_of_product)
         span = _Span(at, at + length - 1, first, last)
-        if last == first or not self._is_excluding(tokens, span, lexicon, has_more):
+        if last == first or not self._is_excluding(tokens, span, lexicon, has_more, is_of_product):
             return None
         values = [_written(text, tokens[first:last])]
         # "without zip or buttons".
         while last + 1 < len(tokens) and tokens[last].is_joined and tokens[last].text in ("or", "nor", "and"):
-            end = self._end_of_excluded(tokens, last + 1, lexicon)
+            end = self._end_of_excluded(tokens, last + 1, lexicon, is_of_product)
             if end == last + 1 or (tokens[last].text == "and" and end < len(tokens)):
                 break
             values.append(_written(text, tokens[last + 1 : end]))
             last = end
         return Operation(tokens[at].start, tokens[last - 1].end, tuple(values))
 
-    def _end_of_excluded(self, tokens: Sequence[_Token], first: int, lexicon: Lexicon) -> int:
-        """Where the excluded words that begin with token `first` end; `first` itself if nothing can be excluded."""
+    def _end_of_excluded(self, tokens: Sequence[_Token], first: int, lexicon: Lexicon, is_of_product: bool) -> int:
+        """Where the excluded words that begin with token `first` end; `first` itself if nothing can be excluded.
+
+        `is_of_product`: a product was named before. Then what follows hardly names another one.
+        """
         if first >= len(tokens) or not tokens[first].is_joined:
             return first
         word = tokens[first].text
-        if len(word) < 2 or not word[0].isalpha() or word in BOUNDARIES or word in NOTHING_EXCLUDED:
+        if len(word) < 2 or not any(map(str.isalpha, word)) or word in BOUNDARIES or word in NOTHING_EXCLUDED:
             return first
         last = first + 1
-        while last < min(len(tokens), first + _LONGEST_EXCLUDED) and self._goes_on(tokens, first, last, lexicon):
+        while last < min(len(tokens), first + _LONGEST_EXCLUDED) and self._goes_on(
+            tokens, first, last, lexicon, is_of_product
+        ):
             last += 1
         return last
 
-    def _goes_on(self, tokens: Sequence[_Token], first: int, last: int, lexicon: Lexicon) -> bool:
+    def _goes_on(
+        self, tokens: Sequence[_Token], first: int, last: int, lexicon: Lexicon, is_of_product: bool
+    ) -> bool:
         left, right = tokens[last - 1].text, tokens[last].text
         if not tokens[last].is_joined or right in BOUNDARIES or has_han(right):
             return False
-        if self._is_named(_joined(tokens[first : last + 1]), lexicon):
+        if self._kinds.is_named(_joined(tokens[first : last + 1]), lexicon):
             return True
-        if right in lexicon.names:
+        if right in lexicon.names or right in WORKS:
             return False
+        if is_of_product and last + 1 == len(tokens) and not self._kinds.concept_kinds(right) - {ConceptKind.PRODUCT}:
+            return True
         rarer = min(lexicon.words.get(left, 0), lexicon.words.get(right, 0))
         return lexicon.phrases.get(f"{left} {right}", 0) >= max(_COMPOUND_TITLES, _COMPOUND * rarer)
 
-    def _is_excluding(self, tokens: Sequence[_Token], span: _Span, lexicon: Lexicon, has_more: bool) -> bool:
+    def _is_excluding(
+        self, tokens: Sequence[_Token], span: _Span, lexicon: Lexicon, has_more: bool, is_of_product: bool
+    ) -> bool:
         operator, word = tokens[span.operator].text, tokens[span.first].text
         before, has_after = tokens[span.start - 1].text if span.start else "", span.last < len(tokens)
         if not (before or has_after or has_more or operator in WITHOUT):
@@ -232,6 +250,19 @@ class OperatorReader:
             return False
         if operator == "no" and (before in ARTICLES or (not before and lexicon.words and word not in lexicon.words)):
             return False
+        is_known = word in lexicon.words or self._kinds.is_named(word, lexicon)
+        if operator == "not" and span.last == len(tokens) and (word.endswith("ing") or not is_known):
+            # "Printer not printing".
+            return False
+        if any(token.text in WORKS for token in tokens[span.last :]):
+            # "No secrets cd".
+            return False
+        if (before or has_after) and not has_more and lexicon.types and not is_of_product:
+            # "No mic headset", but "gone without a trace".
+            after = _texts(tokens[span.last : span.last + 2]) if operator == "no" or not before else []
+            is_before_product = after and after[0] not in BOUNDARIES and self._kinds.has_product(after, lexicon)
+            if not (is_before_product or is_of_shop(word, lexicon)):
+                return False
         return not self._is_name(tokens, span, lexicon)
 
     def _is_name(self, tokens: Sequence[_Token], span: _Span, lexicon: Lexicon) -> bool:
@@ -239,7 +270,9 @@ class OperatorReader:
         start, at = span.start, span.operator
         left = f"{tokens[start - 1].text} {tokens[start].text}" if start else ""
         right, further = _joined(tokens[at : at + 2]), _joined(tokens[at : at + 3])
-        if right not in lexicon.phrases or at > start or self._is_product(tokens[max(0, start - 2) : start], lexicon):
+        if right not in lexicon.phrases or at > start or self._kinds.has_known_product(
+            _texts(tokens[max(0, start - 2) : start]), lexicon
+        ):
             return False
         if further != right and further in lexicon.phrases and (not left or left in lexicon.phrases):
             return True
@@ -248,34 +281,29 @@ class OperatorReader:
         # "No Reservations": titles with the word are mostly this name.
         return further == right or lexicon.words.get(tokens[span.first].text, 0) <= 2 * lexicon.phrases[right]
 
-    def _is_product(self, tokens: Sequence[_Token], lexicon: Lexicon) -> bool:
-        """Whether the last one or two words name a product, a brand, a category or a value."""
-        labels = [_joined(tokens[start:]) for start in range(len(tokens))]
-        return any(ConceptKind.PRODUCT in self._kinds(label) or _is_of_shop(label, lexicon) for label in labels)
-
-    def _is_named(self, label: str, lexicon: Lexicon) -> bool:
-        return bool(self._kinds(label)) or _is_of_shop(label, lexicon)
-
-    def _kinds(self, label: str) -> set[ConceptKind]:
-        return {concept.kind for concept in self._graph.by_english.get(english_key(label), ())}
-
     def _alternatives(self, text: str, lexicon: Lexicon) -> Iterator[Operation]:
         tokens, done = _tokens(text), 0
         for at, token in enumerate(tokens):
             if has_han(token.text[0]):
-                yield from _chinese_alternatives(token)
+                yield from self._chinese_alternatives(token, lexicon)
                 continue
             is_or = token.text in ALTERNATIVE_WORDS and 0 < at < len(tokens) - 1 and token.is_joined
             if not is_or or at <= done or not tokens[at + 1].is_joined or tokens[at + 1].text in NOTHING_EXCLUDED:
                 continue
-            first, last = self._sides(tokens, at, done, lexicon)
+            found = (
+                (first, last)
+                for first, last in self._sides(tokens, at, done, lexicon)
+                if token.text == "|"
+                or (first and tokens[first - 1].text == "either")
+                or self._are_alternatives(tokens, first, at, last, lexicon)
+            )
+            first, last = next(found, (at, at))
             parts = [tokens[first:at], tokens[at + 1 : last]]
             if not all(parts) or any(part[0].text in BOUNDARIES for part in parts):
                 continue
-            if self._is_title(tokens, at, lexicon) and not all(self._is_named(_joined(one), lexicon) for one in parts):
-                continue
+            is_either = first > 0 and tokens[first - 1].text == "either"
             done = last
-            start = tokens[first - 1].start if first and tokens[first - 1].text == "either" else tokens[first].start
+            start = tokens[first - is_either].start
             values = tuple(_written(text, part) for part in parts)
             # "a, b or c" and "a or b or c".
             while True:
@@ -299,35 +327,78 @@ class OperatorReader:
             return begin, last, (_written(text, tokens[begin:first]), *values)
         return None
 
-    def _sides(self, tokens: Sequence[_Token], at: int, done: int, lexicon: Lexicon) -> tuple[int, int]:
-        """Where the words before the "or" begin, and where those after it end."""
+    def _sides(
+        self, tokens: Sequence[_Token], at: int, done: int, lexicon: Lexicon
+    ) -> Iterator[tuple[int, int]]:
+        """Where the words before the "or" begin, and where those after it end: what may be, the best first."""
         for size in range(min(LONGEST_NAME, at - done, len(tokens) - at - 1), 1, -1):
             left, right = tokens[at - size : at], tokens[at + 1 : at + 1 + size]
             is_parallel = left[0].text == right[0].text or left[-1].text == right[-1].text
             if is_parallel and all(one.is_joined for one in (*left[1:], *right[1:])):
-                return at - size, at + 1 + size
-        return self._name_to(tokens, at, done, lexicon), self._name_from(tokens, at + 1, lexicon)
+                yield at - size, at + 1 + size
+        named = self._name_to(tokens, at, done, lexicon), self._name_from(tokens, at + 1, lexicon)
+        if at + 2 < len(tokens) and self._have_in_common(tokens, at - 1, at, at + 2, lexicon):
+            yield at - 1, at + 2
+        yield named
+        yield at - 1, at + 2
 
     def _name_to(self, tokens: Sequence[_Token], end: int, least: int, lexicon: Lexicon) -> int:
         sizes = range(min(LONGEST_NAME, end - least), 1, -1)
-        named = (end - size for size in sizes if _joined(tokens[end - size : end]) in lexicon.names)
-        return next(named, end - 1)
+        named = (end - size for size in sizes if self._is_name_of_more(tokens[end - size : end], lexicon))
+        # "Xbox 360".
+        is_model = end - least > 1 and tokens[end - 1].text.isdigit() and tokens[end - 2].text.isalpha()
+        return next(named, end - 1 - is_model)
 
     def _name_from(self, tokens: Sequence[_Token], start: int, lexicon: Lexicon) -> int:
         sizes = range(min(LONGEST_NAME, len(tokens) - start), 1, -1)
-        named = (start + size for size in sizes if _joined(tokens[start : start + size]) in lexicon.names)
-        return next(named, start + 1)
+        named = (start + size for size in sizes if self._is_name_of_more(tokens[start : start + size], lexicon))
+        is_model = [token.text.isdigit() for token in tokens[start : start + 2]] == [False, True]
+        return next(named, start + 1 + is_model)
 
-    def _is_title(self, tokens: Sequence[_Token], at: int, lexicon: Lexicon) -> bool:
-        left, word, right = (tokens[place].text for place in (at - 1, at, at + 1))
-        return f"{left} {word}" in lexicon.phrases and f"{word} {right}" in lexicon.phrases
+    def _is_name_of_more(self, tokens: Sequence[_Token], lexicon: Lexicon) -> bool:
+        """Whether several words are one name of the shop or of a product: "hard drive"."""
+        label = _joined(tokens)
+        return label in lexicon.names or ConceptKind.PRODUCT in self._kinds.concept_kinds(label)
+
+    def _are_alternatives(
+        self, tokens: Sequence[_Token], first: int, at: int, last: int, lexicon: Lexicon
+    ) -> bool:
+        """Whether the words before and after the "or" are of one kind, or titles have both beside the same word."""
+        left, right = tokens[first:at], tokens[at + 1 : last]
+        shared = [one.text for one, other in ((left[0], right[0]), (left[-1], right[-1])) if one.text == other.text]
+        if len(left) > 1 and any(word not in BOUNDARIES and word not in NO_INGREDIENTS for word in shared):
+            return True
+        sides = _joined(left), _joined(right)
+        if self._kinds.are_alike(sides, lexicon) or any("/".join(pair) in lexicon.words for pair in (sides, sides[::-1])):
+            return True
+        if _joined(tokens[at - 1 : at + 2]) in lexicon.phrases:
+            return False
+        return self._have_in_common(tokens, first, at, last, lexicon)
+
+    def _have_in_common(
+        self, tokens: Sequence[_Token], first: int, at: int, last: int, lexicon: Lexicon
+    ) -> bool:
+        """Whether titles have both sides beside the word before or after: "shower faucet" and "tub faucet"."""
+        sides = _joined(tokens[first:at]), _joined(tokens[at + 1 : last])
+        after = [f"{{}} {tokens[last].text}"] if last < len(tokens) else []
+        before = [f"{tokens[first - 1].text} {{}}"] if first else []
+        return any(all(form.format(side) in lexicon.phrases for side in sides) for form in (*after, *before))
+
+    def _chinese_alternatives(self, token: _Token, lexicon: Lexicon) -> Iterator[Operation]:
+        for match in CHINESE_OR.finditer(token.text):
+            left, right = token.text[: match.start()], token.text[match.end() :]
+            values = self._kinds.chinese_alternatives(left, right, lexicon) if left and right else None
+            if values is not None:
+                start, end = match.start() - len(values[0]), match.end() + len(values[1])
+                yield Operation(token.start + start, token.start + end, values, " ".join(values))
+                return
 
     def _chinese(self, text: str, tokens: Sequence[_Token], at: int) -> Operation | None:
         """An exclusion in a run of Chinese; what is excluded may be the Latin word behind it."""
         token = tokens[at]
         for match in CHINESE_EXCLUSION.finditer(token.text):
             rest, start = token.text[match.end() :], token.start + match.start()
-            if CHINESE_FIXED.match(token.text, match.start()):
+            if CHINESE_FIXED.match(token.text, match.start()) or _asks(token.text, match.start()):
                 continue
             if not rest:
                 following = tokens[at + 1] if at + 1 < len(tokens) else None
@@ -344,11 +415,9 @@ class OperatorReader:
         return None
 
 
-def _is_of_shop(label: str, lexicon: Lexicon) -> bool:
-    """Whether it is a category, a value, or a brand that is not an ordinary word as well."""
-    if label in lexicon.brands:
-        return is_brand(label, ("", ""), (), lexicon)
-    return label in lexicon.names
+def _asks(text: str, at: int) -> bool:
+    """Whether the negation at `at` stands between the same character twice: 有没有, 是不是."""
+    return text[max(0, at - 1) : at] == text[at + 1 : at + 2] != ""
 
 
 def _is_operated_chinese(text: str) -> bool:
@@ -376,22 +445,6 @@ def _excluded_chinese(rest: str, *, has_before: bool, is_short: bool) -> tuple[s
     return value, after.end() if after else size
 
 
-def _chinese_alternatives(token: _Token) -> Iterator[Operation]:
-    if not CHINESE_OR.search(token.text):
-        return
-    pieces, at = rjieba.cut(token.text), token.start
-    places = []
-    for piece in pieces:
-        places.append(at)
-        at += len(piece)
-    for number in range(1, len(pieces) - 1):
-        if CHINESE_OR.fullmatch(pieces[number]):
-            values = (pieces[number - 1], pieces[number + 1])
-            end = places[number + 1] + len(pieces[number + 1])
-            yield Operation(places[number - 1], end, values, " ".join(values))
-            return
-
-
 def phrases_of(text: str) -> Iterator[Operation]:
     """Words in quotes; 12" is a length. With a minus they are excluded."""
     if not any(mark in text for mark in '"“「『'):
@@ -408,6 +461,10 @@ def _tokens(text: str) -> list[_Token]:
         between = text[found[-1].end : match.start()] if found else ""
         found.append(_Token(match.group(), match.start(), match.end(), bool(found) and between in (" ", "")))
     return found
+
+
+def _texts(tokens: Sequence[_Token]) -> list[str]:
+    return [token.text for token in tokens]
 
 
 def _joined(tokens: Sequence[_Token]) -> str:

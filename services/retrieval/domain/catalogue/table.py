@@ -17,7 +17,7 @@ from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Ma
 from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
-from services.retrieval.domain.catalogue.product_type import product_type
+from services.common.product_type import product_type
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
 
 
