@@ -45,7 +45,6 @@ def _configuration(overlay: Overlay) -> Iterator[Problem]:
 def _references(overlay: Overlay) -> Iterator[tuple[str, str, str, list[str]]]:
     """(object, "config map" or "secret", its name, the keys that are read one by one; none where all are)."""
     for pod in overlay.pods:
-        yield from ((pod.owner, "secret", secret["name"], []) for secret in pod.spec.get("imagePullSecrets", []))
         for container in pod.all_containers:
             for source in container.get("envFrom", []):
                 yield from _source(pod.owner, source, ("configMapRef", "secretRef"))

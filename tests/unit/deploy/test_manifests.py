@@ -120,8 +120,8 @@ def test_rules_of_this_repository_are_warnings_for_another_overlay(
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("warning: shop: ") for line in lines)
     for expected in (
-        "no CustomResourceDefinition serves cert-manager.io/v1 Issuer", "there is no secret registry",
-        "there is no secret proxy", "tolerates dedicated", "there is no PriorityClass shop-critical",
+        "no CustomResourceDefinition serves cert-manager.io/v1 Issuer", "there is no secret proxy",
+        "tolerates dedicated", "there is no PriorityClass shop-critical",
         "a pod of another namespace: may not reach port 50050",
     ):  # fmt: skip
         assert any(expected in line for line in lines), (expected, lines)
