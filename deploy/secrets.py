@@ -47,6 +47,7 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
         "kairos-qdrant-tls": authority.certificate("kairos-qdrant"),
         "kairos-redis": {"password": secrets.token_urlsafe(32)},
+        "kairos-redis-tls": authority.certificate("kairos-redis"),
     }
     return [
         {**item, "stringData": {**item["stringData"], **values.get(item["metadata"]["name"], {})}} for item in objects
