@@ -5,7 +5,7 @@ certificates.
 
 The command makes random passwords, two API keys with the role `write`, for you and for the price publisher, and
 certificates of a new authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The command
-prints your API key to standard error: the file has only its digest.
+prints to standard error what is to be filled in, and your API key: the file has only its digest.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploy.checks.build import Object, example_secrets
+from deploy.checks.unfilled import unfilled_problems
 
 _VALID = timedelta(days=365)
 _NAMESPACE = "kairos"
@@ -103,6 +104,9 @@ if __name__ == "__main__":
         raise SystemExit(f"there is no secret {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     wanted = [known[name] for name in sys.argv[1:] or known]
     key = secrets.token_urlsafe(32)
-    yaml.safe_dump_all(filled(wanted, key, datetime.now(UTC)), sys.stdout, sort_keys=False)
+    made = filled(wanted, key, datetime.now(UTC))
+    yaml.safe_dump_all(made, sys.stdout, sort_keys=False)
+    for problem in unfilled_problems(made):
+        print(problem, file=sys.stderr)
     if any(item["metadata"]["name"] == "kairos-gateway" for item in wanted):
         print(f"API key (role write): {key}", file=sys.stderr)

@@ -84,6 +84,10 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
         yield from (Connection(pod, _DNS, 53, protocol) for protocol in ("TCP", "UDP"))
         if has_monitors and "metrics" in pod.ports:
             yield Connection(_PROMETHEUS, pod, pod.ports["metrics"])
+        for monitor in overlay.of_kind("PodMonitor"):
+            if selects(monitor["spec"]["selector"], pod.labels):
+                ports = (endpoint.get("port") for endpoint in monitor["spec"].get("podMetricsEndpoints", []))
+                yield from (Connection(_PROMETHEUS, pod, pod.ports[port]) for port in ports if port in pod.ports)
         if pod.node_type:
             others = (other for other in overlay.pods if other.name == pod.name)
             yield from (Connection(pod, other, _RAY_CHOSEN_PORT) for other in others)
