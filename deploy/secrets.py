@@ -27,6 +27,8 @@ from deploy.checks.unfilled import unfilled_problems
 
 _VALID = timedelta(days=365)
 _NAMESPACE = "kairos"
+# As Qdrant's nodes call each other.
+_QDRANT_NODES = tuple(f"kairos-qdrant-{number}.kairos-qdrant-nodes" for number in range(3))
 _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-pricing", "kairos-suite")
 
 
@@ -46,7 +48,7 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-stages": {"secret": secrets.token_urlsafe(32)},
         "kairos-stages-tls": authority.certificate(*_STAGES),
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
-        "kairos-qdrant-tls": authority.certificate("kairos-qdrant"),
+        "kairos-qdrant-tls": authority.certificate("kairos-qdrant", *_QDRANT_NODES),
         "kairos-redis": {"password": secrets.token_urlsafe(32)},
         "kairos-redis-tls": authority.certificate("kairos-redis"),
     }

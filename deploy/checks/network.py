@@ -95,6 +95,8 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
             yield from (Connection(operator, pod, pod.ports.get("dashboard", 0)) for operator in _OPERATORS)
             # Ray's autoscaler asks the API server, by the port of its Service.
             yield Connection(pod, _OUTSIDE, 443)
+        if "p2p" in pod.ports:
+            yield Connection(pod, pod, pod.ports["p2p"])
         if pod.name == "kairos-gateway":
             yield Connection(_OTHER_POD, pod, pod.ports.get("grpc", 0))
         # Snapshots and backups go to a bucket, models to an object store, traces to a store of the operator's choice.

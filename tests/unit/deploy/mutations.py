@@ -110,6 +110,8 @@ REFERENCES = [
     Mutation("Deployment/kairos-learner", "spec strategy type", "RollingUpdate",
              "its successor would start beside it", OPTIONS),
     Mutation("StatefulSet/kairos-redis", "spec replicas", 2, "has 2 replicas, each with files of its own"),
+    Mutation("ConfigMap/kairos-qdrant", "data QDRANT__CLUSTER__ENABLED", DELETED,
+             "StatefulSet/kairos-qdrant: has 3 replicas, each with files of its own"),
     Mutation("RayService/kairos-pricing", f"{_WORKER} affinity", {}, "its successor may start on another"),
 ]
 ADDRESSES = [
@@ -206,6 +208,8 @@ NETWORK = [
              "Prometheus: may not reach port 6333 of StatefulSet/kairos-qdrant"),
     Mutation("NetworkPolicy/redis-from-exporter", "", DELETED,
              "kairos-redis-exporter: may not reach port 6379 of StatefulSet/kairos-redis"),
+    Mutation("NetworkPolicy/qdrant", "spec egress 0 ports", [{"port": "http"}],
+             "kairos-qdrant: may not reach port 6335 of StatefulSet/kairos-qdrant"),
     Mutation("NetworkPolicy/heads-to-api-server", "spec egress 0 ports", [{"port": 8443}],
              "kairos-ranker head: may not reach port 443 of an address outside"),
     Mutation("NetworkPolicy/operator-to-heads", "spec ingress 0 from 0 podSelector matchExpressions 0 values",
