@@ -25,6 +25,7 @@ BACKGROUND_TASKS = (
     "stage_health",
     "token_key",
     "replicas",
+    "connections",
     "serving_configuration",
     "metrics",
 )
