@@ -105,6 +105,8 @@ class Selection:
     with_words: BoolArray | None = None
     attribute_names: Sequence[str] = ()
     typed: TypedRows | None = None
+    # The rows that have a word as it was typed. None: no spelling alternative is looked up.
+    as_typed: BoolArray | None = None
 
     @classmethod
     def of(
@@ -131,9 +133,13 @@ class Selection:
         if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
             content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
+        as_typed = None
+        if meant := [numbers_of(one.meant) for one in query.spelling_alternatives]:
+            typed_groups = ([own for own in word.alternatives if own not in meant] for word in words)
+            as_typed = np.logical_or.reduce([view.containing(group) for group in typed_groups])
         return cls(
             view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,
-            query.attribute_names, typed,
+            query.attribute_names, typed, as_typed,
         )  # fmt: skip
 
     @property
@@ -214,19 +220,22 @@ class Selection:
         return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
 
     def in_tiers(self, scored: ScoredKeys) -> ScoredKeys:
-        """What lacks words of a phrase follows the others, and what has something excluded follows all of them."""
+        """First what has the phrases and a word that was typed, then the rest; last what has something excluded."""
         tiers = self.tiers(scored.keys)
         return scored if tiers is None else scored.take(np.argsort(tiers, kind="stable"))
 
     def tiers(self, keys: KeyArray, with_phrases: BoolArray | None = None) -> npt.NDArray[np.int64] | None:
         """[keys]: see retrieval.proto; None if all are of one tier. `with_phrases`: which of them have the phrases."""
-        if self.without is None and self.with_words is None:
+        if self.without is None and self.with_words is None and self.as_typed is None:
             return None
         rows = self._rows_of(keys)
         is_known = (rows >= 0) & (rows < len(self.view))
-        at, tiers = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64)
+        at, lacks = np.where(is_known, rows, 0), np.zeros(len(keys), np.bool_)
         if self.with_words is not None:
-            tiers += ~(self.with_words[at] if with_phrases is None else with_phrases)
+            lacks |= ~(self.with_words[at] if with_phrases is None else with_phrases)
+        if self.as_typed is not None:
+            lacks |= ~self.as_typed[at]
+        tiers = lacks.astype(np.int64)
         if self.without is not None:
             tiers += 2 * (self.without[at] & is_known)
         # The query names them.
