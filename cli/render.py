@@ -153,6 +153,8 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
         text += f" · corrected to “{escape(read.corrected_text)}”"
     if read.rendered_text:
         text += f" · in English “{escape(read.rendered_text)}”"
+    for other in read.also_searched:
+        text += f" · also searched: “{escape(other.alternative)}” for “{escape(other.matched_text)}”"
     for constraint in read.constraints:
         kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
         kind = constraint.attribute or kind

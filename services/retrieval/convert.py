@@ -33,6 +33,7 @@ from services.retrieval.domain.query import (
     AskedType,
     MatchGroup,
     RetrievalQuery,
+    SpellingAlternative,
 )
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.listing import Completed, ListedPage, Variant
@@ -115,6 +116,7 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         asked_type=AskedType(
             tuple(message.asked_type.words), tuple(message.asked_type.names), message.asked_type.matched_text
         ),
+        spelling_alternatives=tuple(SpellingAlternative(one.typed, one.meant) for one in message.spelling_alternatives),
     )
 
 
@@ -237,6 +239,9 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         total_accuracy=_ACCURACIES[retrieval.total_accuracy],
         match_level=_LEVELS[retrieval.match_level],
         product_type=retrieval.product_type,
+        also_searched=[
+            retrieval_pb2.SpellingAlternative(typed=one.typed, meant=one.meant) for one in retrieval.also_searched
+        ],
     )
     _fill(message.candidates, retrieval.candidates, retrieval.model_version)
     return message

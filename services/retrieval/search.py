@@ -36,9 +36,10 @@ from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
 from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheapest, legs_of, merged
 from services.retrieval.domain.offers.context import OfferContext
-from services.retrieval.domain.query import MAX_MATCH_GROUPS, FloatArray, MatchGroup, RetrievalQuery
+from services.retrieval.domain.query import FloatArray, RetrievalQuery
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.domain.selection import Selection, WordConditions, Words, described
+from services.retrieval.domain.spelling import with_alternatives
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
 from services.retrieval.ports import Columns, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
@@ -112,6 +113,7 @@ class Retriever:
         query, more = without_other_models(query, model_version, image_model_version)
         pace = _Pace(self._times, time_left, [*degradations, *more])
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
+            query = with_alternatives(query, index.words, view)
             words = _words(index, query)
             selection = Selection.of(
                 view, offers, query, words, index.keys(query.excluded_ids), index.words, _word_conditions(index, query)
@@ -240,6 +242,7 @@ class Retriever:
             total_accuracy=selection.matches.accuracy,
             match_level=selection.matches.level,
             product_type="" if selection.typed is None else selection.typed.name,
+            also_searched=query.spelling_alternatives,
         )
 
     def _browse(
@@ -354,12 +357,11 @@ def lookup(
 
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
     """The content words as numbers. A stop word is none, whatever may stand in its place."""
-    groups = query.match_groups or tuple(MatchGroup((word,)) for word in query.text.split()[:MAX_MATCH_GROUPS])
     words = []
-    for group in groups:
+    for group in query.content_groups:
         alternatives = [index.words(text) for text in group.alternatives]
         if alternatives[0]:
-            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.alternatives[0]))
+            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.typed))
     return words
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
@@ -23,7 +24,7 @@ OPERATORS = (
     encoder_pb2.CONSTRAINT_TYPE_ALTERNATIVES,
 )
 # As retrieval takes them.
-_MAX_EXCLUDED, _MAX_PHRASES = 8, 4
+_MAX_EXCLUDED, _MAX_PHRASES, _MAX_SPELLING_ALTERNATIVES = 8, 4, 8
 # An encoder of an earlier version names no attribute: it knows only this one.
 _COLOUR = "colour"
 
@@ -91,7 +92,7 @@ def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.
     if message.literal_query:
         return message.query.strip()
     expansions = (text for concept in understood.concepts for text in concept.expansions)
-    return lookup_text(understood.retrieval_text, understood.spelling_alternatives, expansions)
+    return lookup_text(understood.retrieval_text, expansions)
 
 
 def add_operators(
@@ -114,7 +115,7 @@ def match_groups(
 ) -> list[retrieval_pb2.MatchGroup]:
     """What a product must contain to match. Of a literal query only its words."""
     if message.literal_query:
-        return [retrieval_pb2.MatchGroup(alternatives=group) for group in content_words(message.query.strip(), (), ())]
+        return [retrieval_pb2.MatchGroup(alternatives=group) for group in content_words(message.query.strip(), ())]
     # Alternatives stand side by side in the text, and are one group.
     either = {
         " ".join(constraint.alternatives): list(constraint.alternatives)
@@ -122,8 +123,7 @@ def match_groups(
         if constraint.type == encoder_pb2.CONSTRAINT_TYPE_ALTERNATIVES
     }
     concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
-    text, alternatives = understood.retrieval_text, understood.spelling_alternatives
-    groups = content_words(text, [*either.items(), *concepts], alternatives)
+    groups = content_words(understood.retrieval_text, [*either.items(), *concepts])
     mentions = {matched for matched, _ in concepts}
     groups = [group for group in groups if group[0] in mentions or not _is_stop_word(group[0], understood.tokens)]
     # The encoder looks up some values instead of the words that state them.
@@ -159,6 +159,18 @@ def asked_type(
     return retrieval_pb2.AskedType(words=asked.words, names=asked.names, matched_text=asked.matched_text)
 
 
+def spelling_alternatives(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> list[retrieval_pb2.SpellingAlternative]:
+    """As many as retrieval takes. None for a literal query."""
+    if message.literal_query:
+        return []
+    # An encoder of an earlier version does not say for which words they stand.
+    pairs = zip(understood.doubtful_words, understood.spelling_alternatives, strict=False)
+    found = [retrieval_pb2.SpellingAlternative(typed=typed, meant=meant) for typed, meant in pairs]
+    return found[:_MAX_SPELLING_ALTERNATIVES]
+
+
 def interpret(
     interpretation: gateway_pb2.QueryInterpretation,
     message: gateway_pb2.SearchRequest,
@@ -186,6 +198,17 @@ def report_effects(interpretation: gateway_pb2.QueryInterpretation, soft_filter_
     for chip in interpretation.interpreted_as:
         if chip.effect == gateway_pb2.INTERPRETATION_EFFECT_FILTER and not soft_filter_applied:
             chip.effect = gateway_pb2.INTERPRETATION_EFFECT_BOOST
+
+
+def report_also_searched(
+    interpretation: gateway_pb2.QueryInterpretation, used: Iterable[retrieval_pb2.SpellingAlternative]
+) -> None:
+    """`used`: the spelling alternatives that retrieval has looked up."""
+    for one in used:
+        # What is in quotes has no other spelling.
+        word = rf"(?<!\w){re.escape(one.typed)}(?!\w)"
+        quoted = re.sub(word, f'"{one.typed}"', interpretation.corrected_text, count=1)
+        interpretation.also_searched.add(matched_text=one.typed, alternative=one.meant, query_without=quoted)
 
 
 def _chips(

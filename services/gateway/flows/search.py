@@ -26,8 +26,10 @@ from services.gateway.flows.interpretation import (
     asked_type,
     interpret,
     match_groups,
+    report_also_searched,
     report_effects,
     soft_filter,
+    spelling_alternatives,
     text_to_look_up,
     with_own_conditions,
 )
@@ -105,6 +107,7 @@ async def _find_and_rank(
         _understand(calls, parts, message), _session(calls, parts, message), _encode_picture(calls, parts, message)
     )
     tenant, wanted, groups, asked = calls.info.tenant, None, list[retrieval_pb2.MatchGroup](), None
+    spellings = list[retrieval_pb2.SpellingAlternative]()
     if understood is None:
         text = fallbacks.encoder_late(message)
     else:
@@ -112,7 +115,7 @@ async def _find_and_rank(
         calls.locale = calls.locale or understood.language
         wanted = soft_filter(message, understood)
         text, groups = text_to_look_up(message, understood), match_groups(message, understood)
-        asked = asked_type(message, understood)
+        asked, spellings = asked_type(message, understood), spelling_alternatives(message, understood)
     if message.image and picture is None and not message.query.strip():
         return fallbacks.retrieval_late(parts, tenant, viewer)
     if (message.facets or message.best_facet_count) and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
@@ -135,6 +138,7 @@ async def _find_and_rank(
         collapse=collapse_mode(viewer),
         match_groups=groups,
         asked_type=asked,
+        spelling_alternatives=spellings,
         best_facet_count=message.best_facet_count,
         identifier_text=message.query.strip(),
     )
@@ -150,6 +154,7 @@ async def _find_and_rank(
     response.match_level = found.match_level
     if understood is not None:
         response.interpretation.product_type = found.product_type
+        report_also_searched(response.interpretation, found.also_searched)
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
         vector = _of_model(vectors, found.model_version)

@@ -21,6 +21,7 @@ from services.common.product_type import product_type
 from services.common.scripts import is_han
 from services.query_encoder.domain.correction import english_words
 from services.query_encoder.domain.operator_words import BOUNDARIES, PHRASE_OPERATORS
+from services.query_encoder.domain.side_by_side import SideBySide
 from services.query_encoder.domain.text import normal_form, words
 
 # Characters of a word; longer ones are not learned.
@@ -50,7 +51,7 @@ _JOINING = frozenset({"and", "the", "inc", "co", "ltd", "llc", "corp"})
 
 # Kinds of terms. The values of an attribute have the kind "values:" and its name in `comparison_form`.
 WORDS, PHRASES, NEIGHBOURS = "words", "phrases", "neighbours"
-# Of these a store reads only those of at least MIN_PHRASE_PRODUCTS products.
+# Of these a store reads those that `is_read` says.
 SEQUENCES = PHRASES, NEIGHBOURS
 BRANDS, CATEGORIES, _VALUES = "brands", "categories", "values:"
 # Kinds whose counts are fields of a lexicon with the same name.
@@ -102,6 +103,8 @@ class Lexicon:
     # By the type of a title, and of the name of a category: products. By `valued_key`: those that have the attribute.
     types: dict[str, int] = field(default_factory=dict)
     valued: dict[str, int] = field(default_factory=dict)
+    # Two consecutive words of a title, of any product.
+    side_by_side: SideBySide = field(default_factory=SideBySide, compare=False)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
@@ -112,6 +115,7 @@ class Lexicon:
             {text: n for text, n in counts.get(kind, {}).items() if n >= MIN_PHRASE_PRODUCTS or has_operator(text)}
             for kind in SEQUENCES
         )
+        sequences = chain.from_iterable(counts.get(kind, {}) for kind in SEQUENCES)
         brands, brand_products = _names(counts.get(BRANDS, {}))
         categories, category_products = _names(counts.get(CATEGORIES, {}), _leaf)
         kinds = [kind for kind in counts if kind.startswith(_VALUES) and counts[kind]]
@@ -122,7 +126,8 @@ class Lexicon:
             dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products,
             branded=dict(counts.get(BRANDED, {})), untitled=dict(counts.get(UNTITLED, {})),
             companions=dict(counts.get(COMPANIONS, {})), described=dict(counts.get(DESCRIBED, {})),
-            types=dict(counts.get(TYPES, {})), valued=dict(counts.get(VALUED, {})), version=version,
+            types=dict(counts.get(TYPES, {})), valued=dict(counts.get(VALUED, {})),
+            side_by_side=SideBySide(counts.get(WORDS, {}), sequences), version=version,
         )  # fmt: skip
 
     @classmethod
@@ -137,7 +142,7 @@ class Lexicon:
     @cached_property
     def pairs(self) -> Mapping[str, int]:
         """Two consecutive words of a title, with and without a break between them, and the number of products."""
-        pairs = Counter({text: count for text, count in self.phrases.items() if text.count(" ") == 1})
+        pairs = Counter({text: count for text, count in self.phrases.items() if _is_pair(text)})
         pairs.update(self.neighbours)
         return dict(pairs)
 
@@ -208,6 +213,15 @@ def change_of(before: Iterable[Terms], after: Iterable[Terms]) -> dict[Term, int
     change = Counter(chain.from_iterable(after))
     change.subtract(chain.from_iterable(before))
     return {term: more for term, more in change.items() if more}
+
+
+def is_read(phrase: str, products: int) -> bool:
+    """Whether a store reads a phrase of so many products: what `Lexicon.counted` needs."""
+    return products >= MIN_PHRASE_PRODUCTS or _is_pair(phrase) or has_operator(phrase)
+
+
+def _is_pair(phrase: str) -> bool:
+    return phrase.count(" ") == 1
 
 
 def has_operator(phrase: str) -> bool:

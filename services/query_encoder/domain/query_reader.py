@@ -12,7 +12,7 @@ from services.common.limits import MAX_QUERY
 from services.query_encoder.domain.asked_type import asked_type
 from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, ConstraintType, without_price
-from services.query_encoder.domain.correction import SpellCorrector, Spelling
+from services.query_encoder.domain.correction import Alternative, SpellCorrector, Spelling
 from services.query_encoder.domain.expansion import Expander
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.lookup_text import text_to_look_up
@@ -78,7 +78,7 @@ def _spelling(normal: str, price: Constraint | None, corrector: SpellCorrector) 
             (start, start + len(price.matched_text)),
             *(span for span in fixed if not _overlap(span, normal, price)),
         ]
-    text, at, alternatives = "", 0, list[str]()
+    text, at, alternatives = "", 0, list[Alternative]()
     for start, end in [*sorted(fixed), (len(normal), len(normal))]:
         spelling = corrector.read(normal[at:start])
         text, at = f"{text}{spelling.text}{normal[start:end]}", end

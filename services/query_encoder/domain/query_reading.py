@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from services.query_encoder.domain.asked_type import AskedType
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.constraints import Constraint
+from services.query_encoder.domain.correction import Alternative
 from services.query_encoder.domain.expansion import Expansion
 
 
@@ -17,13 +18,13 @@ class QueryReading:
     `normal` is its normal form, `corrected` the same after spelling correction, `retrieval_text` what is looked up:
     without the price condition, what is excluded and the domain's own stop words, with values in the place of words
     that state them.
-    `spelling_alternatives`: words of the shop that the shopper may have meant by doubtful words of `corrected`.
+    `spelling_alternatives`: words of the shop that the shopper may have meant by words of `corrected`.
     `mentions` of concepts in `corrected`. `asked_type`: the product that the query asks for.
     """
 
     normal: str
     corrected: str
-    spelling_alternatives: tuple[str, ...]
+    spelling_alternatives: tuple[Alternative, ...]
     retrieval_text: str
     constraints: list[Constraint]
     mentions: list[Mention]

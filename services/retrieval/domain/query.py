@@ -31,6 +31,7 @@ MAX_ALTERNATIVES = 32
 MAX_ALTERNATIVE = 128
 MAX_EXCLUDED, MAX_PHRASES = 8, 4
 MAX_TYPE_WORDS = 16
+MAX_SPELLING_ALTERNATIVES = 8
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class MatchGroup:
 
     alternatives: tuple[str, ...]
     is_condition: bool = False
+
+    @property
+    def typed(self) -> str:
+        return self.alternatives[0]
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,14 @@ class AskedType:
     @property
     def is_empty(self) -> bool:
         return not (self.words or self.names)
+
+
+@dataclass(frozen=True)
+class SpellingAlternative:
+    """A word of the query, and a word of the shop that the shopper may have meant."""
+
+    typed: str
+    meant: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,13 @@ class RetrievalQuery:
     excluded_words: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
     asked_type: AskedType = field(default_factory=AskedType)
+    # For words that may be misspelt; see `with_alternatives`.
+    spelling_alternatives: tuple[SpellingAlternative, ...] = ()
+
+    @property
+    def content_groups(self) -> tuple[MatchGroup, ...]:
+        """What a product must contain to match."""
+        return self.match_groups or tuple(MatchGroup((word,)) for word in self.text.split()[:MAX_MATCH_GROUPS])
 
     @property
     def lexical_text(self) -> str:
@@ -156,6 +176,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from _text_violations("excluded_words", query.excluded_words, MAX_EXCLUDED)
     yield from _text_violations("phrases", query.phrases, MAX_PHRASES)
     yield from _type_violations(query.asked_type)
+    yield from _spelling_violations(query.spelling_alternatives)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     yield from _shopper_violations(query)
@@ -196,6 +217,14 @@ def _type_violations(asked: AskedType) -> Iterator[FieldViolation]:
         yield FieldViolation(
             "asked_type.matched_text", f"has {len(asked.matched_text)} characters; at most {MAX_QUERY}"
         )
+
+
+def _spelling_violations(alternatives: Sequence[SpellingAlternative]) -> Iterator[FieldViolation]:
+    yield from _too_many("spelling_alternatives", alternatives, MAX_SPELLING_ALTERNATIVES)
+    for place, one in enumerate(alternatives[:MAX_SPELLING_ALTERNATIVES]):
+        for name, text in (("typed", one.typed), ("meant", one.meant)):
+            if problem := text_problem(text, MAX_ALTERNATIVE):
+                yield FieldViolation(f"spelling_alternatives[{place}].{name}", problem)
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

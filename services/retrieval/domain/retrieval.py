@@ -9,6 +9,7 @@ from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet
+from services.retrieval.domain.query import SpellingAlternative
 
 
 class DegradationReason(Enum):
@@ -41,3 +42,5 @@ class Retrieval:
     total_accuracy: CountAccuracy = CountAccuracy.EXACT
     match_level: MatchLevel = MatchLevel.EVERYTHING
     product_type: str = ""
+    # Of the query's spelling alternatives those that were looked up.
+    also_searched: tuple[SpellingAlternative, ...] = ()

@@ -29,8 +29,8 @@ _MOST_KEYS = 2_000
 # filter, the engine gets up to _MANY_KEYS keys.
 _MOST_DEPTH_FACTOR = 16.0
 _MANY_KEYS = 20_000
-# Of a tier: lacks a phrase, has something excluded. 1 is for what does not come first by the soft filter.
-_PHRASES, _EXCLUDED = 2, 4
+# Of a tier: lacks a phrase or what was typed, has something excluded. 1: does not come first by the soft filter.
+_AS_ASKED, _EXCLUDED = 2, 4
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class Selection:
     with_words: BoolArray | None = None
     attribute_names: Sequence[str] = ()
     typed: TypedRows | None = None
+    # The rows that have a word as it was typed. None: no spelling alternative is looked up.
+    as_typed: BoolArray | None = None
 
     @classmethod
     def of(
@@ -135,9 +137,13 @@ class Selection:
         if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
             content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
+        as_typed = None
+        if meant := [numbers_of(one.meant) for one in query.spelling_alternatives]:
+            typed_groups = ([own for own in word.alternatives if own not in meant] for word in words)
+            as_typed = np.logical_or.reduce([view.containing(group) for group in typed_groups])
         return cls(
             view, offers, words, identified, conditions, matches, soft, others, without, with_words,
-            query.attribute_names, typed,
+            query.attribute_names, typed, as_typed,
         )  # fmt: skip
 
     @property
@@ -241,15 +247,18 @@ class Selection:
     def tiers(self, keys: KeyArray, with_phrases: BoolArray | None = None) -> npt.NDArray[np.int64] | None:
         """[keys]: see retrieval.proto; None if all are of one tier. `with_phrases`: which of them have the phrases."""
         first = None if self.soft is None else self.soft.first
-        if self.without is None and self.with_words is None and first is None:
+        if self.without is None and self.with_words is None and self.as_typed is None and first is None:
             return None
         rows = self._rows_of(keys)
         is_known = (rows >= 0) & (rows < len(self.view))
-        at, tiers = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64)
+        at, tiers, lacks = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
         if first is not None:
             tiers += ~(first[at] & is_known)
         if self.with_words is not None:
-            tiers += _PHRASES * ~(self.with_words[at] if with_phrases is None else with_phrases)
+            lacks |= ~(self.with_words[at] if with_phrases is None else with_phrases)
+        if self.as_typed is not None:
+            lacks |= ~self.as_typed[at]
+        tiers += _AS_ASKED * lacks
         if self.without is not None:
             tiers += _EXCLUDED * (self.without[at] & is_known)
         # The query names them.
@@ -267,7 +276,7 @@ class Selection:
             # They are in this order already.
             return replace(candidates, tiers=tiers)
         with_phrases = np.zeros(len(candidates), np.bool_)
-        rows = np.flatnonzero(tiers & _PHRASES == 0)
+        rows = np.flatnonzero(tiers & _AS_ASKED == 0)
         with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
         with_all = self.tiers(candidates.keys, with_phrases)
         tiers = tiers if with_all is None else with_all
