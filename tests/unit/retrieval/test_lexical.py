@@ -25,7 +25,8 @@ SPELLINGS = {
 }
 spelt_units = st.sampled_from([(unit, spelling) for unit, all in SPELLINGS.items() for spelling in all])
 numbers = st.from_regex(r"[0-9]{1,5}([./][0-9]{1,3})?", fullmatch=True)
-plain_words = st.from_regex(r"[b-z]{3,8}", fullmatch=True).filter(lambda word: lexical_text(word) == word)
+# No units: "lbs" after a number is "lb".
+plain_words = st.from_regex(r"[b-z]{3,8}", fullmatch=True).filter(lambda word: lexical_text(f"1 {word}") == f"n1 {word}")
 
 
 def tokens(text: str) -> list[str]:
