@@ -24,9 +24,11 @@ from services.common.product import (
     MAX_CATEGORY_PATH,
     Product,
 )
+from services.common.product_type import MAX_TYPE, product_type
 
 MAX_CATEGORIES = 64
 MAX_BRANDS = 64
+MAX_TYPES = 64
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_VALUES = 64
 # Of all entries together.
@@ -90,6 +92,7 @@ class ProductFilter:
     price: PriceRange | None = None
     attributes: tuple[AttributeFilter, ...] = ()
     in_stock_only: bool = False
+    product_types: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -107,6 +110,10 @@ class ProductFilter:
     def brand_forms(self) -> frozenset[str]:
         return frozenset(map(comparison_form, self.brands)) - {""}
 
+    @cached_property
+    def type_forms(self) -> frozenset[str]:
+        return frozenset(map(comparison_form, self.product_types)) - {""}
+
 
 class _Attribute(Protocol):
     @property
@@ -120,6 +127,8 @@ class _Lists(Protocol):
     def categories(self) -> Sized: ...
     @property
     def brands(self) -> Sized: ...
+    @property
+    def product_types(self) -> Sized: ...
     @property
     def attributes(self) -> Sequence[_Attribute]: ...
 
@@ -135,6 +144,7 @@ def matches(product: Product, narrowing: ProductFilter) -> bool:
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
         and all(_has(product, attribute) for attribute in narrowing.attributes)
         and not (narrowing.in_stock_only and product.stock == 0)
+        and (not narrowing.product_types or comparison_form(product_type(product)) in narrowing.type_forms)
     )
 
 
@@ -169,6 +179,7 @@ def too_many_entries(lists: _Lists, field: str) -> Iterator[FieldViolation]:
     for name, entries, limit in (
         ("categories", lists.categories, MAX_CATEGORIES),
         ("brands", lists.brands, MAX_BRANDS),
+        ("product_types", lists.product_types, MAX_TYPES),
         ("attributes", lists.attributes, MAX_ATTRIBUTES),
     ):
         if len(entries) > limit:
@@ -197,6 +208,7 @@ def _text_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViol
     texts = [
         *((f"categories[{index}]", text, MAX_CATEGORY_PATH) for index, text in enumerate(narrowing.categories)),
         *((f"brands[{index}]", text, MAX_BRAND) for index, text in enumerate(narrowing.brands)),
+        *((f"product_types[{index}]", text, MAX_TYPE) for index, text in enumerate(narrowing.product_types)),
     ]
     for index, attribute in enumerate(narrowing.attributes):
         path = f"attributes[{index}]"

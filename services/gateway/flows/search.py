@@ -27,6 +27,7 @@ from services.gateway.flows.interpretation import (
     interpret,
     match_groups,
     report_effects,
+    report_type,
     soft_filter,
     text_to_look_up,
 )
@@ -149,7 +150,7 @@ async def _find_and_rank(
     response.facets.extend(found.facets)
     response.match_level = found.match_level
     if understood is not None:
-        response.interpretation.product_type = found.product_type
+        report_type(response.interpretation, understood, found.product_type)
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
         vector = _of_model(vectors, found.model_version)

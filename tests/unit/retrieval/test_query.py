@@ -76,6 +76,7 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
     [
         ({"categories": ("x",) * 64}, {"categories": ("x",) * 65}, "filter.categories"),
         ({"brands": ("x",) * 64}, {"brands": ("x",) * 65}, "filter.brands"),
+        ({"product_types": ("x",) * 64}, {"product_types": ("x",) * 65}, "filter.product_types"),
         (
             {"attributes": (AttributeFilter("a", ("x",)),) * 16},
             {"attributes": (AttributeFilter("a", ("x",)),) * 17},
@@ -87,6 +88,7 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
             "filter.attributes[0].values",
         ),
         ({"categories": ("x" * 1_045,)}, {"categories": ("x" * 1_046,)}, "filter.categories[0]"),
+        ({"product_types": ("x", "x" * 64)}, {"product_types": ("x", "x" * 65)}, "filter.product_types[1]"),
         ({"brands": ("x", "x" * 256)}, {"brands": ("x", "x" * 257)}, "filter.brands[1]"),
         (
             {"attributes": (AttributeFilter("a" * 64, ("x" * 128,)),)},
@@ -146,7 +148,12 @@ def test_a_range_has_a_currency(low: int | None, high: int | None) -> None:
 def test_empty_means_everything() -> None:
     """A filter without a condition is empty; with any one it is not."""
     assert ProductFilter().is_empty
-    for condition in ({"brands": ("B",)}, {"in_stock_only": True}, {"price": PriceRange(usd(0))}):
+    for condition in (
+        {"brands": ("B",)},
+        {"in_stock_only": True},
+        {"product_types": ("x",)},
+        {"price": PriceRange(usd(0))},
+    ):
         assert not ProductFilter(**condition).is_empty
 
 

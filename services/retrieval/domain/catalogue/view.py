@@ -113,7 +113,7 @@ class CatalogueView:
         return Units.of(self._table, collapse=collapse).total(matches.found)
 
     def facets(self, matches: Matches, fields: Sequence[str], *, best_count: int = 0, collapse: bool) -> list[Facet]:
-        """Of `fields` (category, brand, price, attributes.<name>), then of at most `best_count` chosen ones."""
+        """Of `fields`, which `facet_violations` allows, then of at most `best_count` chosen ones."""
         units = Units.of(self._table, collapse=collapse)
         return FacetCounter(self._table, matches, units).facets(fields, best_count)
 

@@ -28,6 +28,8 @@ _MEDIA = frozenset((
     "dvd", "cd", "blu-ray", "vinyl", "lp", "vhs", "umd", "cassette", "paperback", "hardcover", "audiobook", "ebook",
     "hdtv", "tv", "television",
 ))  # fmt: skip
+# Characters of a type; a longer word names none.
+MAX_TYPE = 64
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -35,7 +37,8 @@ def product_type(product: Product) -> str:
     """One English word in lower case and in the singular; empty if no title in English shows it."""
     titles = (product.title, *product.localized_titles.values())
     title = next((title for title in titles if title and not has_han(title)), "")
-    return _type_of(title, product.brand) if title else ""
+    found = _type_of(title, product.brand) if title else ""
+    return found if len(found) <= MAX_TYPE else ""
 
 
 def _type_of(title: str, brand: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.product import Product
-from services.retrieval.domain.catalogue.product_type import product_type
+from services.common.product_type import product_type
 
 
 @pytest.mark.parametrize(
