@@ -69,6 +69,7 @@ filters = st.builds(
     ).map(tuple),
     in_stock_only=st.booleans(),
     product_types=st.lists(st.sampled_from(["Shoe", "bag", "hat"]), max_size=2).map(tuple),
+    compatible_with=st.lists(st.sampled_from(["Shoes", "red", ""]), max_size=2).map(tuple),
 )
 
 

@@ -89,6 +89,8 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
         ),
         ({"categories": ("x" * 1_045,)}, {"categories": ("x" * 1_046,)}, "filter.categories[0]"),
         ({"product_types": ("x", "x" * 64)}, {"product_types": ("x", "x" * 65)}, "filter.product_types[1]"),
+        ({"compatible_with": ("x",) * 64}, {"compatible_with": ("x",) * 65}, "filter.compatible_with"),
+        ({"compatible_with": ("x", "x" * 64)}, {"compatible_with": ("x", "x" * 65)}, "filter.compatible_with[1]"),
         ({"brands": ("x", "x" * 256)}, {"brands": ("x", "x" * 257)}, "filter.brands[1]"),
         (
             {"attributes": (AttributeFilter("a" * 64, ("x" * 128,)),)},

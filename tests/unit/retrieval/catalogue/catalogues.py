@@ -29,7 +29,14 @@ BRANDS = ("Nike", "NIKE", " nike ", "Straße", "STRASSE", "Pacelane")
 LEVELS = ("Shoes", "shoes", "Boots", "Running  Shoes")
 COLOURS = ("red", "Red", "white", "navy blue")
 SIZES = ("36", "37.5", "38", "39", "40", "41", "42", "43", "44", "45.0", "45", "large")
-TITLES = ("thing", "Nike - Running Shoes - Red", "Bag for Shoes", "Blue BAG", "跑鞋")
+TITLES = (
+    "thing",
+    "Nike - Running Shoes - Red",
+    "Bag for Shoes",
+    "Blue BAG",
+    "Case for Acme Slate 2 and Bolt Phones",
+    "跑鞋",
+)
 TYPES = ("shoe", " Bag", "thing", "hat")
 FIELDS = ("category", "brand", "price", "product_type", "attributes.colour", "attributes.Size")
 
@@ -83,6 +90,12 @@ conditions: list[st.SearchStrategy[ProductFilter]] = [
     st.builds(ProductFilter, price=price_ranges()),
     st.builds(ProductFilter, attributes=st.lists(attribute_filters, min_size=1, max_size=2).map(tuple)),
     st.just(ProductFilter(in_stock_only=True)),
+    st.builds(
+        ProductFilter,
+        compatible_with=st.lists(
+            st.sampled_from(["acme", "SLATE Acme", "slate phone", "bolt phones", "shoe", "-"]), min_size=1, max_size=2
+        ).map(tuple),
+    ),
     st.builds(ProductFilter, product_types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=2).map(tuple)),
 ]
 
