@@ -33,6 +33,7 @@ from services.retrieval.domain.query import (
     MAX_OTHER_MODELS,
     AskedType,
     MatchGroup,
+    ProductName,
     RetrievalQuery,
 )
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
@@ -117,6 +118,7 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         asked_type=AskedType(
             tuple(message.asked_type.words), tuple(message.asked_type.names), message.asked_type.matched_text
         ),
+        accessories_for=tuple(ProductName(named.title, named.brand) for named in message.accessories_for),
     )
 
 
@@ -261,6 +263,7 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "products": candidates.products,
         "item_group_ids": candidates.groups,
         "costs": candidates.costs.tolist(),
+        "product_types": candidates.product_types,
     }
     for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers"):
         column = getattr(candidates, name)

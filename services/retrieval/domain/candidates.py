@@ -66,6 +66,7 @@ class Candidates:
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.
     attributes: list[Attributes] = field(default_factory=list)
+    product_types: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

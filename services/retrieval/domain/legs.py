@@ -80,6 +80,13 @@ class ScoredKeys:
         return self if len(self) <= count else self.take(np.arange(count))
 
     @classmethod
+    def in_order(cls, keys: KeyArray) -> ScoredKeys:
+        """Of products that no leg found, best first: scores fall from 1 in equal steps."""
+        nothing = np.zeros(len(keys), np.float32)
+        scores = 1 - np.arange(len(keys), dtype=np.float32) / max(len(keys), 1)
+        return cls(keys, scores, nothing, nothing, nothing, len(keys))
+
+    @classmethod
     def none(cls) -> ScoredKeys:
         nothing = np.empty(0, np.float32)
         return cls(np.empty(0, np.uint64), nothing, nothing, nothing, nothing, 0)

@@ -19,12 +19,13 @@ from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
+from services.retrieval.domain.catalogue.grouping import place_in_group
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
-from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.domain.query import ProductName, RetrievalQuery
 
 # Of each group so many variants are candidates: the ranker chooses among them.
 _VARIANTS = 4
@@ -194,6 +195,12 @@ class Selection:
         """The products of the type that is asked for are raised."""
         return scored if self.typed is None else self.typed.first(scored, self.conditions.mask())
 
+    def compatible(self, scored: ScoredKeys, named: Sequence[ProductName]) -> ScoredKeys:
+        """Without products that are only for others than the `named`; all if none is named."""
+        if not named:
+            return scored
+        return scored.take(np.flatnonzero(~self.view.names_another(self._rows_of(scored.keys), named)))
+
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
         if not len(self.identified):
@@ -253,11 +260,7 @@ class Selection:
         if not self.view.has_variants:
             return scored.first(limit)
         groups = self.view.groups(self._rows_of(scored.keys))
-        order = np.argsort(groups, kind="stable")
-        firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        place_in_group = np.empty(len(groups), np.intp)
-        place_in_group[order] = np.arange(len(groups)) - np.repeat(firsts, np.diff(firsts, append=len(groups)))
-        return scored.take(np.flatnonzero(place_in_group < _VARIANTS)[:limit])
+        return scored.take(np.flatnonzero(place_in_group(groups) < _VARIANTS)[:limit])
 
     def described(self, candidates: Candidates) -> Candidates:
         """With the columns that depend on the offers and the query."""
@@ -305,6 +308,7 @@ def described(
         identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,
         match_counts=counts,
         attributes=view.attributes(rows, attribute_names),
+        product_types=view.types(rows),
     )
 
 

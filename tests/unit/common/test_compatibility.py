@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.compatibility import MAX_PHRASE, MAX_PHRASES, compatible_with, words_of
+from services.common.compatibility import MAX_PHRASE, MAX_PHRASES, compatible_with, name_words, words_of
 from services.common.product import Product
 
 
@@ -21,6 +21,10 @@ from services.common.product import Product
         ("Sleeve - Fits Acme Voyager", ("acme voyager",)),
         ("Dock compatible with Bolt Phones", ("bolt phone",)),
         ("Soundbar for Acme HDTVs and Speaker for Bolt Phones", ("acme hdtv", "speaker", "bolt phone")),
+        ("Battery for Select Acme and Bolt Laptops", ("acme laptop", "bolt laptop")),
+        ("Dock for Phones and Bolt Slates", ("phone", "bolt slate")),
+        ("Snap Fit Case", ()),
+        ("Songs for the Road - CD", ()),
         ("Acme Slate 2 in Black", ()),
         ("All-for-one Gift Set", ()),
         ("手机壳 for Acme", ()),
@@ -29,6 +33,19 @@ from services.common.product import Product
 def test_phrases(title: str, phrases: tuple[str, ...]) -> None:
     """What follows "for", "fits" or "compatible with", each alternative alone, without words that name nothing."""
     assert compatible_with(Product(id="p", title=title)) == phrases
+
+
+@pytest.mark.parametrize(
+    ("title", "brand", "words"),
+    [
+        ("Acme - Slate 2 with Wi-Fi - 16GB Memory - Black", "Acme", {"acme", "slate", "2", "with", "wi-fi", "16gb"}),
+        ("Laptop / 15.6 Display / Hard Drive", "Acme", {"acme", "laptop", "15.6"}),
+        ("Acme - 46 Class / 120Hz / LCD HDTVs", "Acme", {"acme", "46", "class", "120hz", "hdtv"}),
+    ],
+)
+def test_words_that_name_a_product(title: str, brand: str, words: set[str]) -> None:
+    """Its parts are not among them: a memory card is not for a tablet because the tablet has memory."""
+    assert name_words(title, brand) == words
 
 
 @given(

@@ -45,10 +45,11 @@ class PhrasesColumn(ValuesColumn):
 
 @dataclass
 class Compatibility:
-    """Compares phrases with one product: `words` of its title and brand. `brands`: those of the shop."""
+    """Compares phrases with one product, by its `words`; `brands` and `types` are those of the shop."""
 
     phrases: PhrasesColumn
     brands: SingleColumn
+    types: SingleColumn
     words: frozenset[str]
     _scores: dict[int, float] = field(default_factory=dict)
     _rarities: dict[str, float] = field(default_factory=dict)
@@ -74,18 +75,26 @@ class Compatibility:
         known: dict[int, bool] = {MISSING: False}
         for key in keys:
             if key not in known:
-                known[key] = all(map(self._is_of_another, self.phrases.texts_of(key)))
+                known[key] = all(self._is_of_another(phrase.split()) for phrase in self.phrases.texts_of(key))
         return np.array([known[key] for key in keys], np.bool_)
 
     def _score(self, code: int) -> float:
         if code not in self._scores:
-            phrase = self.phrases.spellings.texts[code]
-            weights = (self._rarity(word) * (1 if word in self.words else -1) for word in phrase.split())
-            self._scores[code] = 0.0 if self._is_of_another(phrase) else sum(weights)
+            words = self.phrases.spellings.texts[code].split()
+            weights = (self._rarity(word) * (1 if word in self.words else -1) for word in words)
+            self._scores[code] = sum(weights) if self._may_name_it(words) else 0.0
         return self._scores[code]
 
-    def _is_of_another(self, phrase: str) -> bool:
-        return any(word not in self.words and self._is_name(word) for word in phrase.split())
+    def _may_name_it(self, words: Sequence[str]) -> bool:
+        """No other brand or model; and with a brand alone, no other type: what is for Acme washers is for no dryer."""
+        if self._is_of_another(words):
+            return False
+        own = [word for word in words if word in self.words]
+        is_brand_alone = all(map(self.brands.spellings.has_form, own))
+        return not (is_brand_alone and any(self.types.spellings.has_form(word) for word in words if word not in own))
+
+    def _is_of_another(self, words: Sequence[str]) -> bool:
+        return any(word not in self.words and self._is_name(word) for word in words)
 
     def _is_name(self, word: str) -> bool:
         """Whether the word is a brand, or has a digit as models have."""
