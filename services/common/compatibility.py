@@ -22,6 +22,7 @@ _END = re.compile(
     r"\s[-–—|]\s(?!\d)|[()\[\];:]|"
     r"(?<![\w-])(?:for|fits|compatible|works|with|without|in|featuring|by|from|includ\w+|up to)(?![\w.-])|$"
 )
+_WITH = re.compile(r"\swith(?:out)?\s")
 _PARTS = re.compile(r"\s+[-–—|/]+\s+")
 _ALTERNATIVES = re.compile(r"[,/&+]|(?<![\w-])(?:and|or)(?![\w-])")
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
@@ -39,13 +40,12 @@ def words_of(text: str) -> list[str]:
 def name_words(title: str, brand: str) -> frozenset[str]:
     """The words by which titles of accessories name a product: of its brand, name and type, and all with a digit.
 
-    What comes after the name, "4GB Memory - Hard Drive", is a part of the product: memory is no accessory of it.
+    What comes after the name, "with LCD - 4GB Memory", are parts of the product: TV stands are not for its LCD.
     """
     parts = [part for part in _PARTS.split(folded(title)) if part.strip()]
     has_brand = bool(parts) and words_of(parts[0]) == words_of(brand)
-    named = words_of(
-        " ".join([brand, *parts[: 1 + has_brand], product_type(Product(id="-", title=title, brand=brand))])
-    )
+    names = [_WITH.split(part)[0] for part in parts[: 1 + has_brand]]
+    named = words_of(" ".join([brand, *names, product_type(Product(id="-", title=title, brand=brand))]))
     return frozenset(named + [word for word in words_of(title) if any(map(str.isdigit, word))])
 
 

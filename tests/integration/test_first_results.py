@@ -122,3 +122,10 @@ def test_recommendations_of_a_type(stub: Stub) -> None:
     )
     shown = {result.product.id for result in stub.Recommend(message, timeout=20).results}
     assert shown == {"slate sleeve", "phone case", "laptop sleeve"}
+
+
+def test_what_goes_with_a_product(stub: Stub) -> None:
+    """In a shop without purchases: what is for the camera, and no other camera."""
+    message = gateway_pb2.RecommendRequest(placement="bought-together", item_ids=["camera"], page_size=2)
+    shown = {result.product.id for result in stub.Recommend(message, timeout=20).results}
+    assert shown == {"camera battery", "camera bag"}

@@ -38,7 +38,7 @@ def test_phrases(title: str, phrases: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("title", "brand", "words"),
     [
-        ("Acme - Slate 2 with Wi-Fi - 16GB Memory - Black", "Acme", {"acme", "slate", "2", "with", "wi-fi", "16gb"}),
+        ("Acme - Slate 2 with Wi-Fi - 16GB Memory - Black", "Acme", {"acme", "slate", "2", "16gb"}),
         ("Laptop / 15.6 Display / Hard Drive", "Acme", {"acme", "laptop", "15.6"}),
         ("Acme - 46 Class / 120Hz / LCD HDTVs", "Acme", {"acme", "46", "class", "120hz", "hdtv"}),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.query import MatchGroup, RetrievalQuery, check_ids
+from services.retrieval.domain.query import MatchGroup, ProductName, RetrievalQuery, check_ids
 
 TWO = np.ones((2, 3), np.float32)
 WORD = MatchGroup(("shoes",))
@@ -57,6 +57,13 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({}, {"match_groups": (MatchGroup(()),)}, "match_groups[0].alternatives"),
         ({"identifier_text": "x" * 512}, {"identifier_text": "x" * 513}, "identifier_text"),
         ({"facets": ("attributes.colour",)}, {"facets": ("attributes.",)}, "facets[0]"),
+        (
+            {"accessories_for": (ProductName("x" * 512, "x" * 256),) * 20},
+            {"accessories_for": (ProductName("x"),) * 21},
+            "accessories_for",
+        ),
+        ({}, {"accessories_for": (ProductName("x"), ProductName("x" * 513))}, "accessories_for[1].title"),
+        ({}, {"accessories_for": (ProductName("x", "x" * 257),)}, "accessories_for[0].brand"),
         ({"vectors": np.ones((16, 3))}, {"vectors": np.ones((17, 3))}, "query_vectors.values.shape"),
         ({"vectors": TWO, "weights": (1.0, 2.0)}, {"vectors": TWO, "weights": (1.0,)}, "query_vector_weights"),
         ({"vectors": TWO}, {"weights": (1.0,)}, "query_vector_weights"),
