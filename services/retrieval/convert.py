@@ -265,7 +265,15 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "costs": candidates.costs.tolist(),
         "product_types": candidates.product_types,
     }
-    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers"):
+    for name in (
+        "image_scores",
+        "list_prices",
+        "variant_counts",
+        "identifier_matches",
+        "match_counts",
+        "tiers",
+        "type_gains",
+    ):
         column = getattr(candidates, name)
         if column is not None:
             columns[name] = column.tolist()

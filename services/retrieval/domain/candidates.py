@@ -62,6 +62,8 @@ class Candidates:
     variant_counts: npt.NDArray[np.int32] | None = None
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None
+    # None if no type was asked for.
+    type_gains: npt.NDArray[np.float32] | None = None
     # None if all are of one tier.
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.
@@ -105,6 +107,7 @@ class Candidates:
             dense_scores=scored.dense_scores[places],
             lexical_scores=scored.lexical_scores[places],
             image_scores=scored.image_scores[places] if with_image else None,
+            type_gains=None if scored.type_gains is None else scored.type_gains[places],
         )
 
     def sorted_by(self, order: SortOrder) -> Candidates:

@@ -65,6 +65,8 @@ class ScoredKeys:
     lexical_scores: FloatArray
     image_scores: FloatArray
     found: int
+    # [n]: the part of `scores` that was added because of the type that the query asks for. None: nothing.
+    type_gains: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -73,7 +75,7 @@ class ScoredKeys:
         """These rows, in this order."""
         return ScoredKeys(
             self.keys[rows], self.scores[rows], self.dense_scores[rows], self.lexical_scores[rows],
-            self.image_scores[rows], self.found,
+            self.image_scores[rows], self.found, None if self.type_gains is None else self.type_gains[rows],
         )  # fmt: skip
 
     def first(self, count: int) -> ScoredKeys:

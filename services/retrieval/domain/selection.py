@@ -217,6 +217,7 @@ class Selection:
             np.concatenate([nothing, scored.lexical_scores]),
             np.concatenate([nothing, scored.image_scores]),
             scored.found + len(new),
+            None if scored.type_gains is None else np.concatenate([nothing, scored.type_gains]),
         )
         return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
 
