@@ -38,6 +38,7 @@ _MAX_CATEGORIES = 3
 _MAX_COMPANIONS = 4
 # What the ranker and retrieval accept.
 _MAX_RELATED, _MAX_VECTORS, _MAX_LIKE, _MAX_OF_PERSON, _MAX_TEXTS, _MAX_TEXT = 100, 16, 16, 200, 20, 512
+_MAX_NAMED = 5
 _NOTHING = retrieval_pb2.Candidates()
 
 
@@ -231,7 +232,8 @@ class CandidateSources:
         if not products:
             return _NOTHING
         names = [
-            retrieval_pb2.ProductName(title=product.title[:_MAX_TEXT], brand=product.brand) for product in products
+            retrieval_pb2.ProductName(title=product.title[:_MAX_TEXT], brand=product.brand)
+            for product in products[:_MAX_NAMED]
         ]
         without = fallbacks.without_source(Source.GOES_WITH)
         accessories = retrieval_pb2.RetrieveCandidatesRequest(accessories_for=names, limit=limit)

@@ -192,8 +192,18 @@ class Selection:
         return meets
 
     def typed_first(self, scored: ScoredKeys) -> ScoredKeys:
-        """The products of the type that is asked for are raised."""
-        return scored if self.typed is None else self.typed.first(scored, self.conditions.mask())
+        """The products of the type that is asked for are raised, but for those of other brands than the query names."""
+        if self.typed is None:
+            return scored
+        raised = self.typed.first(scored, self.conditions.mask())
+        if raised.type_gains is None:
+            return raised
+        others = self.view.names_only_others(self._rows_of(raised.keys), [word.text for word in self.words])
+        if not others.any():
+            return raised
+        gains = np.where(others, np.float32(0), raised.type_gains)
+        fitting = replace(raised, scores=raised.scores - raised.type_gains + gains, type_gains=gains)
+        return fitting.take(np.argsort(-fitting.scores, kind="stable"))
 
     def compatible(self, scored: ScoredKeys, named: Sequence[ProductName]) -> ScoredKeys:
         """Without products that are only for others than the `named`; all if none is named."""

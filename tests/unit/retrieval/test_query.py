@@ -58,8 +58,8 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"identifier_text": "x" * 512}, {"identifier_text": "x" * 513}, "identifier_text"),
         ({"facets": ("attributes.colour",)}, {"facets": ("attributes.",)}, "facets[0]"),
         (
-            {"accessories_for": (ProductName("x" * 512, "x" * 256),) * 20},
-            {"accessories_for": (ProductName("x"),) * 21},
+            {"accessories_for": (ProductName("x" * 512, "x" * 256),) * 5},
+            {"accessories_for": (ProductName("x"),) * 6},
             "accessories_for",
         ),
         ({}, {"accessories_for": (ProductName("x"), ProductName("x" * 513))}, "accessories_for[1].title"),

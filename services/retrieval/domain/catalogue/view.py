@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from services.common.comparison import comparison_form
-from services.common.compatibility import name_words
+from services.common.compatibility import name_words, words_of
 from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.candidates import Attributes
 from services.retrieval.domain.catalogue.compatibility import Compatibility
@@ -164,8 +165,17 @@ class CatalogueView:
         """[rows]: whether the product is only for brands or models other than those of the `named`."""
         return self._compatibility(named).names_another(rows)
 
+    def names_only_others(self, rows: RowArray, texts: Sequence[str]) -> BoolArray:
+        """[rows]: whether the product is only for brands or models other than what the `texts`, words of a query, name.
+
+        None is if they name no brand.
+        """
+        return self._compatible_with(frozenset(chain.from_iterable(map(words_of, texts)))).names_only_others(rows)
+
     def _compatibility(self, named: Sequence[ProductName]) -> Compatibility:
-        words = frozenset[str]().union(*(name_words(each.title, each.brand) for each in named))
+        return self._compatible_with(frozenset().union(*(name_words(each.title, each.brand) for each in named)))
+
+    def _compatible_with(self, words: frozenset[str]) -> Compatibility:
         return Compatibility(self._table.phrases, self._table.brands, self._table.types, words)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:

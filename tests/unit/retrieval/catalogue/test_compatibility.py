@@ -78,6 +78,22 @@ def test_for_another(title: str, expected: set[int]) -> None:
     assert set(np.flatnonzero(view.names_another(np.arange(len(view)), named)).tolist()) == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["bolt", "battery"], {2, 3, 7, 8}),
+        (["acme", "d90", "battery"], {4}),
+        (["d3100", "battery"], set()),
+        (["camera", "battery"], set()),
+        (["cord", "bag"], {2, 3, 4, 5, 7, 8}),
+    ],
+)
+def test_words_of_a_query(words: list[str], expected: set[int]) -> None:
+    """What names nothing of a query that names a brand is for another one; a query without a brand excludes nothing."""
+    view = view_of()
+    assert set(np.flatnonzero(view.names_only_others(np.arange(len(view)), words)).tolist()) == expected
+
+
 @few
 @given(catalogues(), st.sampled_from(["Nike - Running Shoes", "Acme Slate 2", "跑鞋", "-"]), st.integers(1, 9))
 def test_any_catalogue(catalogue: Catalogue, title: str, limit: int) -> None:
