@@ -159,6 +159,8 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
         kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
         kind = constraint.attribute or kind
         text += f" · {kind}: {escape(constraint.value or constraint.matched_text)}"
+    if read.product_type:
+        text += f" · type: {escape(read.product_type)}"
     console.print(text)
     if read.HasField("understanding"):
         console.print(f"[dim]{escape(understanding_text(read.understanding))}")

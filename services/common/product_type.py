@@ -24,10 +24,12 @@ _MEASURE = re.compile(
 _BETWEEN_NUMBERS = re.compile(r"(?<=0)\s+-\s+(?=0)")
 _PARTS = re.compile(r"\s+[-–—|/]+\s+|(?<=\w):\s+")
 # A last part that is one of these says what the product is, whatever its name is: "Hidden Camera - DVD".
-_MEDIA = frozenset((
+MEDIA = frozenset((
     "dvd", "cd", "blu-ray", "vinyl", "lp", "vhs", "umd", "cassette", "paperback", "hardcover", "audiobook", "ebook",
-    "hdtv", "tv", "television",
 ))  # fmt: skip
+_LAST = MEDIA | {"hdtv", "tv", "television"}
+# Characters of a type; a longer word names none.
+MAX_TYPE = 64
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -35,7 +37,8 @@ def product_type(product: Product) -> str:
     """One English word in lower case and in the singular; empty if no title in English shows it."""
     titles = (product.title, *product.localized_titles.values())
     title = next((title for title in titles if title and not has_han(title)), "")
-    return _type_of(title, product.brand) if title else ""
+    found = _type_of(title, product.brand) if title else ""
+    return found if len(found) <= MAX_TYPE else ""
 
 
 def _type_of(title: str, brand: str) -> str:
@@ -46,7 +49,7 @@ def _type_of(title: str, brand: str) -> str:
     if len(parts) > 1 and brand and _letters(parts[0]) == _letters(brand):
         parts = parts[1:]
     last = noun_phrase(parts[-1]) if parts else []
-    if len(last) == 1 and last[0] in _MEDIA:
+    if len(last) == 1 and last[0] in _LAST:
         return last[0]
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
     found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])

@@ -32,6 +32,7 @@ from services.retrieval.domain.query import (
     MAX_OTHER_MODELS,
     AskedType,
     MatchGroup,
+    ProductName,
     RetrievalQuery,
     SpellingAlternative,
 )
@@ -117,6 +118,7 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
             tuple(message.asked_type.words), tuple(message.asked_type.names), message.asked_type.matched_text
         ),
         spelling_alternatives=tuple(SpellingAlternative(one.typed, one.meant) for one in message.spelling_alternatives),
+        accessories_for=tuple(ProductName(named.title, named.brand) for named in message.accessories_for),
     )
 
 
@@ -274,10 +276,11 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "products": candidates.products,
         "item_group_ids": candidates.groups,
         "costs": candidates.costs.tolist(),
+        "product_types": candidates.product_types,
     }
     for name in (
         "image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers",
-        "meets_soft_filter",
+        "meets_soft_filter", "type_gains",
     ):  # fmt: skip
         column = getattr(candidates, name)
         if column is not None:

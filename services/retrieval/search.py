@@ -34,7 +34,7 @@ from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
-from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheapest, legs_of, merged
+from services.retrieval.domain.legs import Leg, LegHits, ScoredKeys, Source, attempts, cheapest, legs_of, merged
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
@@ -103,6 +103,8 @@ class Retriever:
         query = without_zero_vectors(in_terms_of(query, model_version))
         if query.is_browse:
             return self._browse(index, catalogue, tenant, query, model_version)
+        if query.is_of_accessories:
+            return self._accessories(index, catalogue, tenant, query, model_version)
         image_model_version = index.image_model_version(tenant)
         degradations: list[Degradation] = []
         if query.is_of_shopper:
@@ -203,7 +205,8 @@ class Retriever:
             details = _details(index, tenant, query, hits, found.query_terms, columns) if fusion.needs_details else None
             best = fusion.fuse(hits, details, depth * len(legs) * len(parts))
         selection = selection.with_soft_filter(best)
-        best = selection.in_tiers(selection.with_identified(selection.typed_first(best, parts[0]), query.limit))
+        best = selection.compatible(selection.typed_first(best, parts[0]), query.accessories_for)
+        best = selection.in_tiers(selection.with_identified(best, query.limit))
         best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
         read = details.candidates if details is not None and not len(selection.identified) else found.candidates
         if read is None or (inline is not None and len(selection.identified)):
@@ -268,6 +271,17 @@ class Retriever:
         return Retrieval(
             candidates, tuple(facets), total, applied, (), model_version, following, matches.accuracy, matches.level
         )
+
+    def _accessories(
+        self, index: ProductIndex, catalogue: Catalogue, tenant: str, query: RetrievalQuery, model_version: str
+    ) -> Retrieval:
+        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+            conditions = view.conditions([query.filter], offers, index.keys(query.excluded_ids))
+            rows = view.accessories(query.accessories_for, conditions.mask(), query.limit)
+            found = ScoredKeys.in_order(view.keys[rows])
+        read = index.fetch(tenant, found.keys, _columns(query)).scored(found, with_image=False)
+        candidates = described(view, offers, read, query.attribute_names)
+        return Retrieval(candidates, (), len(candidates), False, (), model_version)
 
     def _fusion(
         self, index: ProductIndex, tenant: str, query: RetrievalQuery, hits: Sequence[LegHits], pace: _Pace

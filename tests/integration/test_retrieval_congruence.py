@@ -608,3 +608,25 @@ async def test_equal_scores_have_an_order(stub: Stub) -> None:
     answers = [await found(stub, ask("desk lamp", [0.0, 1.0, 0.0], limit=25)) for _ in range(4)]
     assert len(answers[0]) == 25
     assert answers[1:] == answers[:1] * 3
+
+
+async def test_accessories(stub: Stub) -> None:
+    """Without a query: what is for the product, within the filter. In a search: all but what is for another one."""
+    await stub.UpsertProducts(
+        upsert(
+            product("case", "Acme - Case for Klarvox X9 Phones", "Acme", "Electronics", 9, stock=0),
+            product("charger", "Acme - Charger for Klarvox Phones", "Acme", "Electronics", 9),
+            product("other case", "Acme - Case for Solmara Phones", "Acme", "Electronics", 9),
+            product("any case", "Acme - Phone Case", "Acme", "Electronics", 9),
+        )
+    )
+    named = [retrieval_pb2.ProductName(title="Klarvox - X9 Phone", brand="Klarvox")]
+    answer = await stub.RetrieveCandidates(ask(accessories_for=named, with_vectors=True))
+    assert list(answer.candidates.ids) == ["case", "charger"]
+    assert list(answer.candidates.product_types) == ["case", "charger"]
+    assert list(answer.candidates.scores) == [1, 0.5]
+    assert answer.candidates.vectors.values.shape[0] == 2
+    in_stock = product_pb2.ProductFilter(in_stock_only=True)
+    assert await found(stub, ask(accessories_for=named, filter=in_stock)) == ["charger"]
+    assert await found(stub, ask(accessories_for=named, excluded_ids=["case"], limit=1)) == ["charger"]
+    assert set(await found(stub, ask("case", accessories_for=named))) == {"case", "any case"}

@@ -10,6 +10,7 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.comparison import comparison_form
+from services.common.noun_phrases import singular
 from services.common.scripts import has_han
 from services.gateway.domain.content_words import MAX_LENGTH, content_words
 from services.gateway.domain.lookup_text import lookup_text
@@ -152,8 +153,10 @@ def _is_stop_word(word: str, tokens: Sequence[str]) -> bool:
 def asked_type(
     message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
 ) -> retrieval_pb2.AskedType | None:
-    """None for a literal query."""
-    if message.literal_query or not understood.HasField("asked_type"):
+    """None for a literal query, and if the request says which types it wants."""
+    if message.literal_query or message.ignore_product_type or message.filter.product_types:
+        return None
+    if not understood.HasField("asked_type"):
         return None
     asked = understood.asked_type
     return retrieval_pb2.AskedType(words=asked.words, names=asked.names, matched_text=asked.matched_text)
@@ -190,6 +193,28 @@ def interpret(
         text = understood.corrected_text
         chips = sorted(_chips(message, understood), key=lambda chip: text.find(chip.matched_text))
         interpretation.interpreted_as.extend(chips)
+
+
+def report_type(
+    interpretation: gateway_pb2.QueryInterpretation, understood: encoder_pb2.EncodeQueryResponse, product_type: str
+) -> None:
+    """The type that retrieval found, and the chip of the words that name it: one of its own if they have none."""
+    interpretation.product_type = product_type
+    text, chips = understood.corrected_text, list(interpretation.interpreted_as)
+    named = [word for word in text.split() if singular(word) == product_type]
+    words = named[-1] if named else understood.asked_type.matched_text
+    if not (product_type and words):
+        return
+    for chip in chips:
+        if words in (chip.matched_text, *chip.matched_text.split()):
+            chip.product_type = product_type
+            return
+    chip = gateway_pb2.InterpretedAs(
+        matched_text=words, value=product_type, effect=gateway_pb2.INTERPRETATION_EFFECT_BOOST,
+        query_without=_without(text, words), product_type=product_type,
+    )  # fmt: skip
+    place = sum(text.find(other.matched_text) <= text.find(words) for other in chips)
+    interpretation.interpreted_as.insert(place, chip)
 
 
 def report_effects(interpretation: gateway_pb2.QueryInterpretation, soft_filter_applied: bool) -> None:
@@ -267,4 +292,9 @@ def _is_overridden(constraint: encoder_pb2.Constraint, own: product_pb2.ProductF
 
 
 def _without(text: str, words: str) -> str:
-    return " ".join(text.replace(words, " ", 1).split())
+    """Chinese has no blanks around words."""
+    whole = re.search(rf"(?<!\S){re.escape(words)}(?!\S)", text)
+    start = whole.start() if whole else text.find(words)
+    if start < 0:
+        return text
+    return " ".join([*text[:start].split(), *text[start + len(words) :].split()])

@@ -28,6 +28,7 @@ from services.gateway.flows.interpretation import (
     match_groups,
     report_also_searched,
     report_effects,
+    report_type,
     soft_filter,
     spelling_alternatives,
     text_to_look_up,
@@ -153,7 +154,7 @@ async def _find_and_rank(
     response.facets.extend(found.facets)
     response.match_level = found.match_level
     if understood is not None:
-        response.interpretation.product_type = found.product_type
+        report_type(response.interpretation, understood, found.product_type)
         report_also_searched(response.interpretation, found.also_searched)
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:

@@ -112,8 +112,9 @@ class TypedRows:
         rows = np.concatenate([rows, added])
         typed = np.concatenate([typed, np.ones(len(added), np.bool_)])
         spread = np.float32(max(float(scored.scores.max() - scored.scores.min()), 1e-6))
-        raised = scored.scores + spread * np.where(typed, self._gains(rows), 0).astype(np.float32)
-        return replace(scored, scores=raised).take(np.argsort(-raised, kind="stable"))
+        gains = spread * np.where(typed, self._gains(rows), 0).astype(np.float32)
+        raised = replace(scored, scores=scored.scores + gains, type_gains=gains)
+        return raised.take(np.argsort(-raised.scores, kind="stable"))
 
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
         contained, most = self.contained[rows], int(self.contained[self.typed].max(initial=0))

@@ -63,10 +63,13 @@ class Candidates:
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None
     meets_soft_filter: npt.NDArray[np.bool_] | None = None
+    # None if no type was asked for.
+    type_gains: npt.NDArray[np.float32] | None = None
     # None if all are of one tier.
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.
     attributes: list[Attributes] = field(default_factory=list)
+    product_types: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -105,6 +108,7 @@ class Candidates:
             dense_scores=scored.dense_scores[places],
             lexical_scores=scored.lexical_scores[places],
             image_scores=scored.image_scores[places] if with_image else None,
+            type_gains=None if scored.type_gains is None else scored.type_gains[places],
         )
 
     def sorted_by(self, order: SortOrder) -> Candidates:

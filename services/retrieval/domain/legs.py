@@ -75,6 +75,8 @@ class ScoredKeys:
     lexical_scores: FloatArray
     image_scores: FloatArray
     found: int
+    # [n]: the part of `scores` that was added because of the type that the query asks for. None: nothing.
+    type_gains: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -83,11 +85,18 @@ class ScoredKeys:
         """These rows, in this order."""
         return ScoredKeys(
             self.keys[rows], self.scores[rows], self.dense_scores[rows], self.lexical_scores[rows],
-            self.image_scores[rows], self.found,
+            self.image_scores[rows], self.found, None if self.type_gains is None else self.type_gains[rows],
         )  # fmt: skip
 
     def first(self, count: int) -> ScoredKeys:
         return self if len(self) <= count else self.take(np.arange(count))
+
+    @classmethod
+    def in_order(cls, keys: KeyArray) -> ScoredKeys:
+        """Of products that no leg found, best first: scores fall from 1 in equal steps."""
+        nothing = np.zeros(len(keys), np.float32)
+        scores = 1 - np.arange(len(keys), dtype=np.float32) / max(len(keys), 1)
+        return cls(keys, scores, nothing, nothing, nothing, len(keys))
 
     @classmethod
     def none(cls) -> ScoredKeys:

@@ -13,6 +13,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_MODEL_VERSION, MAX_QUERY, id_problem, text_problem
+from services.common.product import MAX_BRAND
 from services.retrieval.domain.absence import absence_words
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.item_vectors import MAX_LIKE_IDS
@@ -32,6 +33,7 @@ MAX_ALTERNATIVE = 128
 MAX_EXCLUDED, MAX_PHRASES = 8, 4
 MAX_TYPE_WORDS = 16
 MAX_SPELLING_ALTERNATIVES = 8
+MAX_ACCESSORIES_FOR = 5
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class MatchGroup:
     @property
     def typed(self) -> str:
         return self.alternatives[0]
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """A product, as the titles of its accessories may name it."""
+
+    title: str
+    brand: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,8 @@ class RetrievalQuery:
     asked_type: AskedType = field(default_factory=AskedType)
     # For words that may be misspelt; see `with_alternatives`.
     spelling_alternatives: tuple[SpellingAlternative, ...] = ()
+    # Products whose accessories are found.
+    accessories_for: tuple[ProductName, ...] = ()
 
     @property
     def content_groups(self) -> tuple[MatchGroup, ...]:
@@ -132,6 +144,15 @@ class RetrievalQuery:
     @property
     def is_browse(self) -> bool:
         """Whether there is no query: the products of the catalogue are listed in the order of `sort`."""
+        return self._is_without_legs and not self.accessories_for
+
+    @property
+    def is_of_accessories(self) -> bool:
+        """Whether the candidates are what is for other products."""
+        return self._is_without_legs and bool(self.accessories_for)
+
+    @property
+    def _is_without_legs(self) -> bool:
         return not (self.text.strip() or self.similar_to_id or self.is_of_shopper) and self.has_no_vectors
 
     @property
@@ -177,6 +198,11 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from _text_violations("phrases", query.phrases, MAX_PHRASES)
     yield from _type_violations(query.asked_type)
     yield from _spelling_violations(query.spelling_alternatives)
+    yield from _too_many("accessories_for", query.accessories_for, MAX_ACCESSORIES_FOR)
+    for place, named in enumerate(query.accessories_for[:MAX_ACCESSORIES_FOR]):
+        for name, text, limit in (("title", named.title, MAX_QUERY), ("brand", named.brand, MAX_BRAND)):
+            if problem := text_problem(text, limit):
+                yield FieldViolation(f"accessories_for[{place}].{name}", problem)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     yield from _shopper_violations(query)

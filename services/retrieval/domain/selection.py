@@ -13,11 +13,12 @@ from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
+from services.retrieval.domain.catalogue.grouping import place_in_group
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
-from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.domain.query import ProductName, RetrievalQuery
 from services.retrieval.domain.soft_filter import SoftFilter
 
 # Of each group so many variants are candidates: the ranker chooses among them.
@@ -214,11 +215,28 @@ class Selection:
         return replace(hits, keys=hits.keys[places], scores=hits.scores[places])
 
     def typed_first(self, scored: ScoredKeys, also: BoolArray | None = None) -> ScoredKeys:
-        """The products of the type that is asked for are raised. `also`: a condition on those that are added."""
+        """The products of the type that is asked for are raised, but for those of other brands than the query names.
+
+        `also`: a condition on those that are added.
+        """
         if self.typed is None:
             return scored
         allowed = self.conditions.mask()
-        return self.typed.first(scored, allowed if also is None else allowed & also)
+        raised = self.typed.first(scored, allowed if also is None else allowed & also)
+        if raised.type_gains is None:
+            return raised
+        others = self.view.names_only_others(self._rows_of(raised.keys), [word.text for word in self.words])
+        if not others.any():
+            return raised
+        gains = np.where(others, np.float32(0), raised.type_gains)
+        fitting = replace(raised, scores=raised.scores - raised.type_gains + gains, type_gains=gains)
+        return fitting.take(np.argsort(-fitting.scores, kind="stable"))
+
+    def compatible(self, scored: ScoredKeys, named: Sequence[ProductName]) -> ScoredKeys:
+        """Without products that are only for others than the `named`; all if none is named."""
+        if not named:
+            return scored
+        return scored.take(np.flatnonzero(~self.view.names_another(self._rows_of(scored.keys), named)))
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
@@ -236,6 +254,7 @@ class Selection:
             np.concatenate([nothing, scored.lexical_scores]),
             np.concatenate([nothing, scored.image_scores]),
             scored.found + len(new),
+            None if scored.type_gains is None else np.concatenate([nothing, scored.type_gains]),
         )
         return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
 
@@ -287,11 +306,7 @@ class Selection:
         if not self.view.has_variants:
             return scored.first(limit)
         groups = self.view.groups(self._rows_of(scored.keys))
-        order = np.argsort(groups, kind="stable")
-        firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        place_in_group = np.empty(len(groups), np.intp)
-        place_in_group[order] = np.arange(len(groups)) - np.repeat(firsts, np.diff(firsts, append=len(groups)))
-        return scored.take(np.flatnonzero(place_in_group < _VARIANTS)[:limit])
+        return scored.take(np.flatnonzero(place_in_group(groups) < _VARIANTS)[:limit])
 
     def described(self, candidates: Candidates) -> Candidates:
         """With the columns that depend on the offers and the query."""
@@ -342,6 +357,7 @@ def described(
         match_counts=counts,
         meets_soft_filter=None if soft is None else soft[rows],
         attributes=view.attributes(rows, attribute_names),
+        product_types=view.types(rows),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -9,9 +11,11 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.lookup_text import lookup_text
 from services.gateway.flows.interpretation import (
     add_operators,
+    asked_type,
     interpret,
     match_groups,
     report_effects,
+    report_type,
     soft_filter,
     text_to_look_up,
 )
@@ -50,6 +54,49 @@ def test_chips() -> None:
         ("牛仔裤", "jeans", BOOST, "nike 红色 100元以下"),
         ("100元以下", "", FILTER, "nike 红色牛仔裤"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "matched_text", "concept", "found", "expected"),
+    [
+        ("red cases for ipad", "", "", "case", [("cases", "case", "red for ipad")]),
+        ("leather ipad case", "", "ipad", "case", [("ipad", "", "leather case"), ("case", "case", "leather ipad")]),
+        ("ipad case", "", "case", "case", [("case", "case", "ipad")]),
+        ("手机壳", "手机壳", "手机壳", "case", [("手机壳", "case", "")]),
+        ("tv", "tv", "", "hdtv", [("tv", "hdtv", "")]),
+        ("showcase case", "", "", "case", [("case", "case", "showcase")]),
+        ("ipad case", "", "case", "", [("case", "", "ipad")]),
+    ],
+)
+def test_chip_of_the_type(
+    text: str, matched_text: str, concept: str, found: str, expected: list[tuple[str, str, str]]
+) -> None:
+    """The type has one chip, that of its words: also if these name a concept."""
+    answer = encoder_pb2.EncodeQueryResponse(corrected_text=text)
+    answer.asked_type.matched_text = matched_text
+    if concept:
+        answer.concepts.add(id="c", matched_text=concept)
+    interpretation = gateway_pb2.QueryInterpretation()
+    interpret(interpretation, gateway_pb2.SearchRequest(), answer)
+    report_type(interpretation, answer, found)
+    assert [(c.matched_text, c.product_type, c.query_without) for c in interpretation.interpreted_as] == expected
+    assert interpretation.product_type == found
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        gateway_pb2.SearchRequest(literal_query=True),
+        gateway_pb2.SearchRequest(ignore_product_type=True),
+        gateway_pb2.SearchRequest(filter=product_pb2.ProductFilter(product_types=["case"])),
+    ],
+)
+def test_no_type_is_read(message: gateway_pb2.SearchRequest) -> None:
+    """If the request takes the text literally, wants all types, or says which types it wants."""
+    answer = encoder_pb2.EncodeQueryResponse()
+    answer.asked_type.words.append("case")
+    assert asked_type(gateway_pb2.SearchRequest(), answer) is not None
+    assert asked_type(message, answer) is None
 
 
 def test_no_product_meets_the_conditions() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from services.common.noun_phrases import singular
 from services.common.product import Product
@@ -76,6 +77,16 @@ def test_the_accessory_before_the_product() -> None:
 def test_all_words_before_some() -> None:
     """A case with all words comes first, a case without them rises a little."""
     assert order(typed(["leather", "case"]), [0, 4, 3, 2], [1.0, 0.95, 0.9, 0.0]) == [2, 0, 3, 4, 1]
+
+
+def test_what_is_added_is_known() -> None:
+    """Without it the products have the scores that they had, also after other candidates joined and some were taken."""
+    rows = typed(["slate"])
+    assert rows is not None
+    found = rows.first(scored([1, 2, 0, 5], [0.9, 0.8, 0.3, 0.1]), np.ones(len(TITLES), np.bool_)).first(3)
+    assert found.type_gains is not None
+    own = dict(zip(found.keys.tolist(), (found.scores - found.type_gains).tolist(), strict=True))
+    assert own == pytest.approx({0: 0.3, 1: 0.9, 2: 0.8})
 
 
 def test_names() -> None:

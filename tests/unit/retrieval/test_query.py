@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.query import MatchGroup, RetrievalQuery, check_ids
+from services.retrieval.domain.query import MatchGroup, ProductName, RetrievalQuery, check_ids
 
 TWO = np.ones((2, 3), np.float32)
 WORD = MatchGroup(("shoes",))
@@ -56,6 +56,13 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({}, {"match_groups": (MatchGroup(()),)}, "match_groups[0].alternatives"),
         ({"identifier_text": "x" * 512}, {"identifier_text": "x" * 513}, "identifier_text"),
         ({"facets": ("attributes.colour",)}, {"facets": ("attributes.",)}, "facets[0]"),
+        (
+            {"accessories_for": (ProductName("x" * 512, "x" * 256),) * 5},
+            {"accessories_for": (ProductName("x"),) * 6},
+            "accessories_for",
+        ),
+        ({}, {"accessories_for": (ProductName("x"), ProductName("x" * 513))}, "accessories_for[1].title"),
+        ({}, {"accessories_for": (ProductName("x", "x" * 257),)}, "accessories_for[0].brand"),
         ({"vectors": np.ones((16, 3))}, {"vectors": np.ones((17, 3))}, "query_vectors.values.shape"),
         ({"vectors": TWO, "weights": (1.0, 2.0)}, {"vectors": TWO, "weights": (1.0,)}, "query_vector_weights"),
         ({"vectors": TWO}, {"weights": (1.0,)}, "query_vector_weights"),
@@ -75,6 +82,7 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
     [
         ({"categories": ("x",) * 64}, {"categories": ("x",) * 65}, "filter.categories"),
         ({"brands": ("x",) * 64}, {"brands": ("x",) * 65}, "filter.brands"),
+        ({"product_types": ("x",) * 64}, {"product_types": ("x",) * 65}, "filter.product_types"),
         (
             {"attributes": (AttributeFilter("a", ("x",)),) * 16},
             {"attributes": (AttributeFilter("a", ("x",)),) * 17},
@@ -86,6 +94,9 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
             "filter.attributes[0].values",
         ),
         ({"categories": ("x" * 1_045,)}, {"categories": ("x" * 1_046,)}, "filter.categories[0]"),
+        ({"product_types": ("x", "x" * 64)}, {"product_types": ("x", "x" * 65)}, "filter.product_types[1]"),
+        ({"compatible_with": ("x",) * 64}, {"compatible_with": ("x",) * 65}, "filter.compatible_with"),
+        ({"compatible_with": ("x", "x" * 64)}, {"compatible_with": ("x", "x" * 65)}, "filter.compatible_with[1]"),
         ({"brands": ("x", "x" * 256)}, {"brands": ("x", "x" * 257)}, "filter.brands[1]"),
         (
             {"attributes": (AttributeFilter("a" * 64, ("x" * 128,)),)},
@@ -145,7 +156,12 @@ def test_a_range_has_a_currency(low: int | None, high: int | None) -> None:
 def test_empty_means_everything() -> None:
     """A filter without a condition is empty; with any one it is not."""
     assert ProductFilter().is_empty
-    for condition in ({"brands": ("B",)}, {"in_stock_only": True}, {"price": PriceRange(usd(0))}):
+    for condition in (
+        {"brands": ("B",)},
+        {"in_stock_only": True},
+        {"product_types": ("x",)},
+        {"price": PriceRange(usd(0))},
+    ):
         assert not ProductFilter(**condition).is_empty
 
 

@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.comparison import comparison_form
+from services.common.compatibility import compatible_with
 from services.common.product import Product
+from services.common.product_type import product_type
+from services.retrieval.domain.catalogue.compatibility import PhrasesColumn
 from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, NOT_TRACKED, EffectiveOffers
 from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Matched, SingleColumn, ValuesColumn
 from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
-from services.common.product_type import product_type
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
 
 
@@ -59,6 +61,8 @@ class Table:
     brands: SingleColumn = field(default_factory=SingleColumn)
     categories: CategoryColumn = field(default_factory=CategoryColumn)
     types: SingleColumn = field(default_factory=SingleColumn)
+    # What each product is for.
+    phrases: PhrasesColumn = field(default_factory=PhrasesColumn)
     # By the comparison form of its name; and the names that each product has.
     attributes: dict[str, ValuesColumn] = field(default_factory=dict)
     names: ValuesColumn = field(default_factory=ValuesColumn)
@@ -96,6 +100,7 @@ class Table:
         self.brands.extend([self.brands.code(each.brand) for each in products])
         self.categories.extend([self.categories.path_code(each.category_path) for each in products])
         self.types.extend([self.types.code(product_type(each)) for each in products])
+        self.phrases.add(range(first, first + len(products)), [compatible_with(each) for each in products])
         self._add_attributes(first, products)
         self.words.add_all([entry.words for entry in entries], rows)
         self.naming.add_all([entry.naming for entry in entries], rows)
@@ -163,6 +168,7 @@ class Table:
             brands=self.brands.compacted(kept),
             categories=self.categories.compacted(kept),
             types=self.types.compacted(kept),
+            phrases=self.phrases.compacted(moved),
             attributes={name: column for name, column in attributes.items() if len(column.rows)},
             names=self.names.compacted(moved),
             words=self.words.compacted(moved),
@@ -180,8 +186,8 @@ class Table:
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
             self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes, self.types.codes,
-            *self.attributes.values(), self.names, self.words, self.naming, self.identifiers, self.row_by_key,
-            self.group_by_hash,
+            self.phrases, *self.attributes.values(), self.names, self.words, self.naming, self.identifiers,
+            self.row_by_key, self.group_by_hash,
         )  # fmt: skip
         return sum(part.nbytes for part in parts)
 
@@ -228,6 +234,7 @@ class Table:
         self.brands.release(dead)
         self.categories.release(dead)
         self.types.release(dead)
+        self.phrases.release(dead)
         for name in set(self.names.pairs(dead)[1].tolist()):
             self.attributes[self.names.spellings.texts[name]].release(dead)
         self.names.release(dead)

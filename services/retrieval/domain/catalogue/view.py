@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from services.common.comparison import comparison_form
+from services.common.compatibility import name_words, words_of
 from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.candidates import Attributes
+from services.retrieval.domain.catalogue.compatibility import Compatibility
 from services.retrieval.domain.catalogue.conditions import Conditions, conditions_of
 from services.retrieval.domain.catalogue.counting import Units
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
 from services.retrieval.domain.catalogue.facets import FacetCounter
 from services.retrieval.domain.catalogue.field_columns import MISSING
-from services.retrieval.domain.catalogue.grouping import representatives_of, variants_of
+from services.retrieval.domain.catalogue.grouping import place_in_group, representatives_of, variants_of
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
 from services.retrieval.domain.catalogue.matching import Group, Matches, containing, everything, matches_of
@@ -24,6 +27,7 @@ from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import RowPage, page_of
 from services.retrieval.domain.cursor import Position
 from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.query import ProductName
 
 # A text that more products have as an identifier, such as "none", identifies none of them.
 MAX_IDENTIFIED = 100
@@ -113,7 +117,7 @@ class CatalogueView:
         return Units.of(self._table, collapse=collapse).total(matches.found)
 
     def facets(self, matches: Matches, fields: Sequence[str], *, best_count: int = 0, collapse: bool) -> list[Facet]:
-        """Of `fields` (category, brand, price, attributes.<name>), then of at most `best_count` chosen ones."""
+        """Of `fields`, which `facet_violations` allows, then of at most `best_count` chosen ones."""
         units = Units.of(self._table, collapse=collapse)
         return FacetCounter(self._table, matches, units).facets(fields, best_count)
 
@@ -140,6 +144,39 @@ class CatalogueView:
         types = self._table.types
         code = types.spellings.find(word)
         return None if code is None else types.codes.view[: self._size] == code
+
+    def types(self, rows: RowArray) -> list[str]:
+        """Of each row the type of its product, empty for none."""
+        texts, codes = self._table.types.spellings.texts, self._table.types.codes.view.take(rows)
+        return [texts[code] if code != MISSING else "" for code in codes.tolist()]
+
+    def accessories(self, named: Sequence[ProductName], allowed: BoolArray, limit: int) -> RowArray:
+        """The first `limit` of the `allowed` rows [rows] whose products are for one of the `named`, best first.
+
+        The best of each type comes before the second one of any: bag, battery and card before the second battery.
+        """
+        scores = np.max([self._compatibility([each]).accessories(self._size) for each in named], axis=0)
+        rows = np.flatnonzero((scores > 0) & allowed)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        turns = place_in_group(self._table.types.codes.view.take(rows))
+        return rows[np.argsort(turns, kind="stable")][:limit]
+
+    def names_another(self, rows: RowArray, named: Sequence[ProductName]) -> BoolArray:
+        """[rows]: whether the product is only for brands or models other than those of the `named`."""
+        return self._compatibility(named).names_another(rows)
+
+    def names_only_others(self, rows: RowArray, texts: Sequence[str]) -> BoolArray:
+        """[rows]: whether the product is only for brands or models other than what the `texts`, words of a query, name.
+
+        None is if they name no brand.
+        """
+        return self._compatible_with(frozenset(chain.from_iterable(map(words_of, texts)))).names_only_others(rows)
+
+    def _compatibility(self, named: Sequence[ProductName]) -> Compatibility:
+        return self._compatible_with(frozenset().union(*(name_words(each.title, each.brand) for each in named)))
+
+    def _compatible_with(self, words: frozenset[str]) -> Compatibility:
+        return Compatibility(self._table.phrases, self._table.brands, self._table.types, words)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
