@@ -33,8 +33,10 @@ from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
 from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheapest, legs_of
+from services.retrieval.domain.no_good_match import no_good_match
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import MAX_MATCH_GROUPS, FloatArray, MatchGroup, RetrievalQuery
+from services.retrieval.domain.relevance import assessed
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.domain.selection import Selection, SoftFilterUse, WordConditions, Words, described
 from services.retrieval.domain.soft_filter import apply_soft_filter, boost
@@ -230,6 +232,11 @@ class Retriever:
         count = len(query.facets) + query.best_facet_count
         is_counted = not count or pace.allows({Step.FACETS: count}, "results without facets")
         with catalogue.columns.reading():
+            assessment = assessed(query, selection, candidates) if query.sort is SortOrder.RELEVANCE else None
+            abstention = None
+            if assessment is not None:
+                candidates = replace(candidates, relevances=assessment.relevances)
+                abstention = no_good_match(query, selection, candidates, assessment)
             selection = selection.with_candidates(candidates.keys)
             total = selection.view.total(selection.matches, collapse=query.is_collapsed)
             facets: Sequence[Facet] = ()
@@ -248,6 +255,8 @@ class Retriever:
             total_accuracy=selection.matches.accuracy,
             match_level=selection.matches.level,
             product_type="" if selection.typed is None else selection.typed.name,
+            assessment=assessment,
+            no_good_match=abstention,
         )
 
     def _browse(

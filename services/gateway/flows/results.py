@@ -41,6 +41,7 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             price=quotes.get(product.id),
             variants=variants.get(product.id, ()),
             sources=ranking.sources.get(product.id, ()),
+            relevance=ranking.relevances.get(product.id),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:

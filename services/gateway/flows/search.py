@@ -19,6 +19,7 @@ from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.abstention import RELEVANCE_FIELDS, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
@@ -62,13 +63,16 @@ async def search(
     response.results.extend(await results_of(calls, parts, page, viewer))
     if message.page_token:
         response.ClearField("interpretation")
-        response.ClearField("match_level")
+        for field in ("match_level", *RELEVANCE_FIELDS):
+            response.ClearField(field)
     response.total_size, response.total_accuracy = page.total_size, page.total_accuracy
     response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
         response.next_page_token = page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0])
     if not (response.results or viewer.page.offset):
         parts.metrics.empty_searches.inc()
+    if response.HasField("no_good_match"):
+        parts.metrics.no_good_matches.inc()
     response.degradations.extend(calls.degradations)
     if message.explain:
         response.timings.extend(calls.timings)
@@ -150,6 +154,7 @@ async def _find_and_rank(
     response.match_level = found.match_level
     if understood is not None:
         response.interpretation.product_type = found.product_type
+    report_relevance(response, message, found, parts.texts.of(calls.locale))
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
         vector = _of_model(vectors, found.model_version)
@@ -157,6 +162,7 @@ async def _find_and_rank(
     else:
         ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
     ranking.total_accuracy = found.total_accuracy
+    ranking.relevances = dict(zip(found.candidates.ids, found.candidates.relevances, strict=False))
     return ranking
 
 

@@ -62,6 +62,8 @@ class Candidates:
     variant_counts: npt.NDArray[np.int32] | None = None
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None
+    # None if the query was not assessed (relevance.py).
+    relevances: npt.NDArray[np.float32] | None = None
     # None if all are of one tier.
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.

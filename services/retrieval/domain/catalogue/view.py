@@ -141,6 +141,16 @@ class CatalogueView:
         code = types.spellings.find(word)
         return None if code is None else types.codes.view[: self._size] == code
 
+    def types_of(self, rows: RowArray) -> list[str]:
+        """Of each row the product's type; empty for one without a type, and for the row -1."""
+        types = self._table.types
+        codes = types.codes.view.take(rows)
+        texts = types.spellings.texts
+        return [
+            texts[code] if row >= 0 and code != MISSING else ""
+            for row, code in zip(rows.tolist(), codes.tolist(), strict=True)
+        ]
+
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
         return variants_of(self._table, group_ids, self.alive)
