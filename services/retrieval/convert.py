@@ -279,7 +279,8 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "item_group_ids": candidates.groups,
         "costs": candidates.costs.tolist(),
     }
-    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "relevances", "tiers"):
+    optional = ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers")
+    for name in (*optional, "relevances"):
         column = getattr(candidates, name)
         if column is not None:
             columns[name] = column.tolist()

@@ -87,13 +87,9 @@ def _is_about(chip: gateway_pb2.InterpretedAs, help: retrieval_pb2.Help) -> bool
     return bool(help.value) and help.value == _FIELDS.get(constraint.type)
 
 
-def _sentence(
-    texts: Texts, query: str, missing_words: list[str], helps: list[gateway_pb2.SearchHelp]
-) -> str:
-    """Names each help; braces and all of a query are text."""
+def _sentence(texts: Texts, query: str, missing_words: list[str], helps: list[gateway_pb2.SearchHelp]) -> str:
     parts = [texts.say("no_good_match", query=query)]
     if missing_words:
         parts.append(texts.say("missing_words", words=texts.say("joined").join(missing_words)))
-    for help in helps:
-        parts.append(texts.say(_SENTENCES[help.kind], subject=help.value, count=help.count))
+    parts.extend(texts.say(_SENTENCES[help.kind], subject=help.value, count=help.count) for help in helps)
     return "".join(parts)

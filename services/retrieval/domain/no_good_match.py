@@ -1,4 +1,4 @@
-"""What would help a query that has no good match. Every help is counted in the catalogue's columns, so that it is true."""
+"""What would help a query that has no good match. Each help is counted in the catalogue's columns, so it is true."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How well candidates answer a query, in [0, 1]: comparable between queries, unlike the scores of fusion.
 
-A logistic regression over a few features. Its weights were fitted once, on queries that a shop can answer and on queries
-of other shops (benchmarks/relevance_weights.py; docs/decisions/0048-abstention.md).
+A logistic regression over a few features. Its weights were fitted once, on queries that a shop can answer and on
+queries of other shops (benchmarks/relevance_weights.py; docs/decisions/0048-abstention.md).
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from services.retrieval.domain.selection import Selection, Words
 
 # A query without a candidate of at least this relevance has no good match.
 GOOD = 0.5
-# What a product with another word in place of the typed one has of it: an expansion may be broader than the word.
-_REPLACED = 0.3
+# What a product has of a word that only its category or description contains; and of one that it contains another word
+# in place of: an expansion may be broader than the word.
+_IN_BODY, _REPLACED = 0.7, 0.3
 # The place by cosine of the "usual" candidate.
 _USUAL = 20
 # Cosines without a dense leg: between those of queries with and without a good match.
@@ -38,7 +39,8 @@ class Evidence:
     """The features of one candidate, or as arrays of several. In [0, 1], but cosines in [-1, 1].
 
     covered: share of the known content words, by inverse document frequency, that title, brand and attributes of the
-    product contain, or its type stands for. missing: share of the content words that no product has. typed: if the
+    product contain, or its type stands for; a word in its category or description alone counts for 0.7, another word in
+    place of the typed one for 0.3. missing: share of the content words that no product has there. typed: if the
     product is of the type that is asked for, log(1 + products of the type) / log(1 + products). cosine: to the query;
     of a product that the dense leg did not find the lowest that it found. usual_cosine: the 20th highest cosine of the
     candidates. lacking: 1 if the query names a product that the shop does not have, less if titles have the name.
@@ -67,14 +69,14 @@ class Evidence:
 
 WEIGHTS = {
     "covered": 4.1,
-    "missing": -2.0,
+    "missing": -1.9,
     "typed": 2.3,
-    "cosine": 6.0,
-    "usual_cosine": 4.8,
+    "cosine": 6.2,
+    "usual_cosine": 4.7,
     "lacking": -2.2,
     "frequency": 5.2,
 }
-BIAS = -9.9
+BIAS = -10.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Assessment:
 @dataclass(frozen=True)
 class _Word:
     """`covering` [candidates]: in [0, 1]. `named`: the rows of products with the word or one in its place. `has_type`:
-    the type of a candidate stands for it.
+    the type of a candidate stands for it. `is_written`: a product has it in any text.
     """
 
     weight: float
@@ -100,6 +102,7 @@ class _Word:
     covering: FloatArray
     is_known: bool
     has_type: bool
+    is_written: bool
     named: BoolArray
 
 
@@ -124,12 +127,12 @@ def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates
 
 def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     view, alive = selection.view, selection.view.alive
-    typed = selection.view.named_by(word.alternatives[:1])
+    typed, written = view.named_by(word.alternatives[:1]), view.containing(word.alternatives[:1])
     named = view.named_by(word.alternatives) if len(word.alternatives) > 1 else typed
     products = int(np.count_nonzero(alive))
     most = np.log1p(products)
     own, any_of = (int(np.count_nonzero(mask & alive)) for mask in (typed, named))
-    covering = np.maximum(typed[rows], named[rows] * _REPLACED)
+    covering = np.maximum.reduce([typed[rows], written[rows] * _IN_BODY, named[rows] * _REPLACED])
     has_type = False
     if selection.typed is not None:
         by_type = selection.typed.standing_for(word.text)[rows]
@@ -137,7 +140,8 @@ def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     # A product that was written again meanwhile has no row.
     covering = covering * (rows >= 0)
     weight = float(most - np.log1p(own) + _LEAST_WEIGHT * most)
-    return _Word(weight, float(np.log1p(any_of) / most), covering, any_of > 0 or has_type, has_type, named)
+    frequency, is_written = float(np.log1p(any_of) / most), bool((written & alive).any())
+    return _Word(weight, frequency, covering, any_of > 0 or has_type, has_type, is_written, named)
 
 
 def _evidence(
@@ -171,7 +175,6 @@ def _missing(query: RetrievalQuery, selection: Selection, words: Sequence[_Word]
     missing = []
     for word, about in zip(selection.words, words, strict=True):
         is_joined = about.is_known and any(text in together for text in alternatives.get(word.text, ()))
-        rows = selection.view.containing(word.alternatives[:1]) & selection.view.alive
-        if not (about.has_type or is_joined or rows.any()):
+        if not (about.has_type or is_joined or about.is_written):
             missing.append(word.text)
     return tuple(missing)
