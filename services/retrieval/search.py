@@ -8,6 +8,7 @@ the time that a request has left is skipped before it begins, and the answer say
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -374,11 +375,14 @@ def lookup(
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
     """The content words as numbers. A stop word is none, whatever may stand in its place."""
     groups = query.match_groups or tuple(MatchGroup((word,)) for word in query.text.split()[:MAX_MATCH_GROUPS])
+    texts = [group.alternatives[0] for group in groups]
+    typed = {*texts, *map("".join, itertools.permutations(texts, 2))}
     words = []
     for group in groups:
         alternatives = [index.words(text) for text in group.alternatives]
         if alternatives[0]:
-            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.alternatives[0]))
+            written = [its for text, its in zip(group.alternatives, alternatives, strict=True) if its and text in typed]
+            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.alternatives[0], written))
     return words
 
 

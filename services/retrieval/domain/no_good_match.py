@@ -152,7 +152,7 @@ def _other_spellings(query: RetrievalQuery, selection: Selection, assessment: As
     rest = selection.conditions.mask()
     for word in selection.words:
         if word.text not in assessment.missing_words:
-            rest = rest & view.containing(word.alternatives[:1])
+            rest = rest & view.containing(word.as_typed)
     for word in selection.words:
         texts = groups.get(word.text, ())
         # Of stop words there are no numbers.

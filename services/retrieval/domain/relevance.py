@@ -117,18 +117,18 @@ def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates
     words = [_word(selection, word, rows) for word in selection.words]
     if not len(candidates):
         nothing = Evidence(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        return Assessment(np.empty(0, np.float32), 0.0, nothing, _missing(query, selection, words))
+        return Assessment(np.empty(0, np.float32), 0.0, nothing, _missing(selection, words))
     evidence = _evidence(query, selection, candidates, rows, words)
     relevances = np.broadcast_to(evidence.relevance(), len(candidates)).astype(np.float32)
     relevances[np.isin(rows, selection.identified)] = 1.0
     best = int(np.argmax(relevances))
-    return Assessment(relevances, float(relevances[best]), evidence.of(best), _missing(query, selection, words))
+    return Assessment(relevances, float(relevances[best]), evidence.of(best), _missing(selection, words))
 
 
 def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     view, alive = selection.view, selection.view.alive
-    typed, written = view.named_by(word.alternatives[:1]), view.containing(word.alternatives[:1])
-    named = view.named_by(word.alternatives) if len(word.alternatives) > 1 else typed
+    typed, written = view.named_by(word.as_typed), view.containing(word.as_typed)
+    named = view.named_by(word.alternatives) if len(word.alternatives) > len(word.as_typed) else typed
     products = int(np.count_nonzero(alive))
     most = np.log1p(products)
     own, any_of = (int(np.count_nonzero(mask & alive)) for mask in (typed, named))
@@ -168,13 +168,9 @@ def _evidence(
     return Evidence(covered, 1 - len(known) / len(words), typed, cosine, usual, lacking, frequency)
 
 
-def _missing(query: RetrievalQuery, selection: Selection, words: Sequence[_Word]) -> tuple[str, ...]:
-    """A word counts as had if products have it written as one with its neighbour, and if a type stands for it."""
-    together = "".join(word.text for word in selection.words)
-    alternatives = {group.alternatives[0]: group.alternatives[1:] for group in query.match_groups}
-    missing = []
-    for word, about in zip(selection.words, words, strict=True):
-        is_joined = about.is_known and any(text in together for text in alternatives.get(word.text, ()))
-        if not (about.has_type or is_joined or about.is_written):
-            missing.append(word.text)
-    return tuple(missing)
+def _missing(selection: Selection, words: Sequence[_Word]) -> tuple[str, ...]:
+    """None if the query is an identifier. A word that a type stands for is not missing."""
+    if len(selection.identified):
+        return ()
+    about = zip(selection.words, words, strict=True)
+    return tuple(word.text for word, its in about if not (its.has_type or its.is_written))

@@ -48,11 +48,19 @@ class SoftFilterUse(Enum):
 
 @dataclass(frozen=True)
 class Words:
-    """A content word, and as numbers its alternatives, of which a product must contain one whole."""
+    """A content word, and as numbers its alternatives, of which a product must contain one whole.
+
+    `written`: of these, those that are the word as it was typed, alone or joined with its neighbour. Empty: the first.
+    """
 
     alternatives: Sequence[Alternative]
     is_condition: bool = False
     text: str = ""
+    written: Sequence[Alternative] = ()
+
+    @property
+    def as_typed(self) -> Sequence[Alternative]:
+        return self.written or self.alternatives[:1]
 
 
 @dataclass(frozen=True)
