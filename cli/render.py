@@ -166,6 +166,14 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
         console.print(f"[dim]{escape(understanding_text(read.understanding))}")
 
 
+def print_match(console: Console, answer: gateway_pb2.SearchResponse) -> None:
+    """What would help a search without a good match; otherwise the words that no product has."""
+    if answer.HasField("no_good_match"):
+        console.print(f"[yellow]{escape(answer.no_good_match.text)}")
+    elif answer.missing_words:
+        console.print(f"[dim]no product has: {escape(', '.join(answer.missing_words))}")
+
+
 def understanding_text(read: encoder_pb2.Understanding) -> str:
     """For example "about: find (0.98) · category Shoes > Boots (rule)". A number is the probability of the network."""
 

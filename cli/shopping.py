@@ -32,6 +32,7 @@ from cli.options import (
 from cli.render import (
     facet_parts,
     print_interpretation,
+    print_match,
     print_quotes,
     print_results,
     print_suggestions,
@@ -175,6 +176,7 @@ def price(
 
 def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:
     print_interpretation(out, answer.interpretation)
+    print_match(out, answer)
     print_results(out, answer.results, answer.degradations, explain)
     at_least = "at least " * (answer.total_accuracy == product_pb2.COUNT_ACCURACY_LOWER_BOUND)
     out.print(f"[dim]{at_least}{answer.total_size} matches")

@@ -27,6 +27,7 @@ from services.retrieval.domain.candidates import Attributes, Candidates, Indexed
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
+from services.retrieval.domain.no_good_match import HelpKind, Reason
 from services.retrieval.domain.query import (
     DEFAULT_LIMIT,
     MAX_OTHER_MODELS,
@@ -70,6 +71,11 @@ _REASONS = {
     DegradationReason.NO_PICTURE: common_pb2.DEGRADATION_REASON_NO_PICTURE,
     DegradationReason.NO_BUDGET: common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET,
 }
+_NO_GOOD_MATCH_REASONS = {
+    Reason.WORDS: retrieval_pb2.NO_GOOD_MATCH_REASON_WORDS,
+    Reason.CONDITIONS: retrieval_pb2.NO_GOOD_MATCH_REASON_CONDITIONS,
+}
+_HELP_KINDS = {kind: retrieval_pb2.HelpKind.Value(f"HELP_KIND_{kind.name}") for kind in HelpKind}
 
 
 def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> RetrievalQuery:
@@ -246,6 +252,17 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         ],
     )
     _fill(message.candidates, retrieval.candidates, retrieval.model_version)
+    if retrieval.assessment is not None:
+        message.assessment.relevance = retrieval.assessment.best
+        message.assessment.missing_words.extend(retrieval.assessment.missing_words)
+        for name, value in vars(retrieval.assessment.evidence).items():
+            setattr(message.assessment.evidence, name, value)
+    if retrieval.no_good_match is not None:
+        message.no_good_match.reason = _NO_GOOD_MATCH_REASONS[retrieval.no_good_match.reason]
+        for help in retrieval.no_good_match.helps:
+            message.no_good_match.helps.add(
+                kind=_HELP_KINDS[help.kind], value=help.value, replacement=help.replacement, count=help.count
+            )
     return message
 
 
@@ -280,7 +297,7 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
     }
     for name in (
         "image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers",
-        "meets_soft_filter", "type_gains",
+        "meets_soft_filter", "type_gains", "relevances",
     ):  # fmt: skip
         column = getattr(candidates, name)
         if column is not None:

@@ -8,6 +8,7 @@ the time that a request has left is skipped before it begins, and the answer say
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +36,10 @@ from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
 from services.retrieval.domain.legs import Leg, LegHits, ScoredKeys, Source, attempts, cheapest, legs_of, merged
+from services.retrieval.domain.no_good_match import no_good_match
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
+from services.retrieval.domain.relevance import assessed
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.domain.selection import Selection, WordConditions, Words, described
 from services.retrieval.domain.spelling import with_alternatives
@@ -227,6 +230,11 @@ class Retriever:
         count = len(query.facets) + query.best_facet_count
         is_counted = not count or pace.allows({Step.FACETS: count}, "results without facets")
         with catalogue.columns.reading():
+            assessment = assessed(query, selection, candidates) if query.sort is SortOrder.RELEVANCE else None
+            abstention = None
+            if assessment is not None:
+                candidates = replace(candidates, relevances=assessment.relevances)
+                abstention = no_good_match(query, selection, candidates, assessment)
             selection = selection.with_candidates(candidates.keys)
             total = selection.view.total(selection.matches, collapse=query.is_collapsed)
             facets: Sequence[Facet] = ()
@@ -246,6 +254,8 @@ class Retriever:
             match_level=selection.matches.level,
             product_type="" if selection.typed is None else selection.typed.name,
             also_searched=query.spelling_alternatives,
+            assessment=assessment,
+            no_good_match=abstention,
         )
 
     def _browse(
@@ -371,11 +381,14 @@ def lookup(
 
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
     """The content words as numbers. A stop word is none, whatever may stand in its place."""
+    texts = [group.typed for group in query.content_groups]
+    typed = {*texts, *map("".join, itertools.permutations(texts, 2))}
     words = []
     for group in query.content_groups:
         alternatives = [index.words(text) for text in group.alternatives]
         if alternatives[0]:
-            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.typed))
+            written = [its for text, its in zip(group.alternatives, alternatives, strict=True) if its and text in typed]
+            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.typed, written))
     return words
 
 

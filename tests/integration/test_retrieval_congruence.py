@@ -187,6 +187,26 @@ async def test_exclusions(stub: Stub) -> None:
     assert not (await stub.RetrieveCandidates(ask("cola"))).candidates.tiers
 
 
+async def test_no_good_match(stub: Stub) -> None:
+    """Relevance and helps are the same in both engines: of a word that no product has, and of a filter that leaves out
+    what is asked for.
+    """
+    good = await stub.RetrieveCandidates(ask("hdmi cable", [0, 1, 0]))
+    assert not good.HasField("no_good_match")
+    assert good.assessment.relevance == pytest.approx(max(good.candidates.relevances))
+    assert len(good.candidates.relevances) == len(good.candidates.ids)
+    missing = await stub.RetrieveCandidates(ask("lipstick mascara"))
+    assert list(missing.assessment.missing_words) == ["lipstick", "mascara"]
+    assert missing.no_good_match.reason == retrieval_pb2.NO_GOOD_MATCH_REASON_WORDS
+    narrowing = product_pb2.ProductFilter(categories=["Shoes"])
+    filtered = await stub.RetrieveCandidates(ask("hdmi cable", filter=narrowing))
+    assert filtered.no_good_match.reason == retrieval_pb2.NO_GOOD_MATCH_REASON_CONDITIONS
+    (help,) = filtered.no_good_match.helps
+    assert (help.kind, help.value, help.count) == (retrieval_pb2.HELP_KIND_WITHOUT_FILTER, "category", 1)
+    by_price = await stub.RetrieveCandidates(ask("lipstick", sort=product_pb2.SORT_ORDER_PRICE_ASCENDING))
+    assert not by_price.HasField("assessment")
+
+
 async def test_phrases(stub: Stub) -> None:
     """What has the phrase comes before what has its words more often."""
     chargers = (

@@ -42,6 +42,7 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             variants=variants.get(product.id, ()),
             sources=ranking.sources.get(product.id, ()),
             meets_conditions=ranking.meets_conditions.get(product.id),
+            relevance=ranking.relevances.get(product.id),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:

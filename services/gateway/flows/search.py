@@ -19,6 +19,7 @@ from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.abstention import RELEVANCE_FIELDS, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
@@ -66,13 +67,16 @@ async def search(
     response.results.extend(await results_of(calls, parts, page, viewer))
     if message.page_token:
         response.ClearField("interpretation")
-        response.ClearField("match_level")
+        for field in ("match_level", *RELEVANCE_FIELDS):
+            response.ClearField(field)
     response.total_size, response.total_accuracy = page.total_size, page.total_accuracy
     response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
         response.next_page_token = page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0])
     if not (response.results or viewer.page.offset):
         parts.metrics.empty_searches.inc()
+    if response.HasField("no_good_match"):
+        parts.metrics.no_good_matches.inc()
     response.degradations.extend(calls.degradations)
     if message.explain:
         response.timings.extend(calls.timings)
@@ -156,6 +160,7 @@ async def _find_and_rank(
     if understood is not None:
         report_type(response.interpretation, understood, found.product_type)
         report_also_searched(response.interpretation, found.also_searched)
+    report_relevance(response, message, found, parts.texts.of(calls.locale))
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
         vector = _of_model(vectors, found.model_version)
@@ -166,6 +171,7 @@ async def _find_and_rank(
     if wanted is not None:
         ranking.soft_filter = wanted
         ranking.meets_conditions = dict(zip(found.candidates.ids, found.candidates.meets_soft_filter, strict=False))
+    ranking.relevances = dict(zip(found.candidates.ids, found.candidates.relevances, strict=False))
     return ranking
 
 

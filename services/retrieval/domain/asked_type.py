@@ -39,13 +39,18 @@ class ContentWord:
 
 @dataclass(frozen=True)
 class TypedRows:
-    """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains."""
+    """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains.
+
+    `synonymous`: those of its products that have another name of what the words `matched` ask for.
+    """
 
     name: str
     view: CatalogueView
     typed: BoolArray
     contained: IntArray
     others: int
+    synonymous: BoolArray
+    matched: frozenset[str]
 
     @classmethod
     def of(
@@ -72,6 +77,7 @@ class TypedRows:
             if (count := int(np.count_nonzero(support))) and count >= most:
                 name, typed, named, most = word, rows, frozenset({word}), count
         matched = noun_phrase(asked.matched_text)
+        synonymous, asking = np.zeros(len(view), np.bool_), frozenset((*matched, *asked.matched_text.split()))
         # A word that no other word supports still names the product if it ends a name: "front load washer".
         for text in (*matched[-1:], *asked.names):
             head = text.rpartition(" ")[2]
@@ -82,15 +88,23 @@ class TypedRows:
                 if rows is not None and rows.any():
                     typed = typed | rows
                     name = name or head
+                    if not asking.issuperset(text.split()):
+                        synonymous |= rows
         if not name:
             return None
         if asked.names and (not named or named & set(matched)):
-            named |= {*matched, *asked.matched_text.split()}
+            named |= asking
         others = [word.rows for word, own in zip(words, parts, strict=True) if not named & own]
         contained = np.zeros(len(view), np.int32)
         for rows in others:
             contained += rows
-        return cls(name, view, typed & view.alive, contained, len(others))
+        return cls(name, view, typed & view.alive, contained, len(others), synonymous, asking)
+
+    def standing_for(self, word: str) -> BoolArray:
+        """[rows]: the products whose type stands for this content word of the query."""
+        own = {*noun_phrase(word), *word.split()}
+        standing = self.typed if self.name in own else np.zeros(len(self.view), np.bool_)
+        return standing | self.synonymous if own & self.matched else standing
 
     def first(self, scored: ScoredKeys, allowed: BoolArray) -> ScoredKeys:
         """The candidates, those of the type raised. If there is less than a page of these, some are added that are

@@ -65,6 +65,8 @@ class Candidates:
     meets_soft_filter: npt.NDArray[np.bool_] | None = None
     # None if no type was asked for.
     type_gains: npt.NDArray[np.float32] | None = None
+    # None if the query was not assessed (relevance.py).
+    relevances: npt.NDArray[np.float32] | None = None
     # None if all are of one tier.
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.

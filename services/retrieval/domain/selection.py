@@ -36,11 +36,19 @@ _AS_ASKED, _EXCLUDED = 2, 4
 
 @dataclass(frozen=True)
 class Words:
-    """A content word, and as numbers its alternatives, of which a product must contain one whole."""
+    """A content word, and as numbers its alternatives, of which a product must contain one whole.
+
+    `written`: of these, those that are the word as it was typed, alone or joined with its neighbour. Empty: the first.
+    """
 
     alternatives: Sequence[Alternative]
     is_condition: bool = False
     text: str = ""
+    written: Sequence[Alternative] = ()
+
+    @property
+    def as_typed(self) -> Sequence[Alternative]:
+        return self.written or self.alternatives[:1]
 
 
 @dataclass(frozen=True)
@@ -357,7 +365,7 @@ def described(
         match_counts=counts,
         meets_soft_filter=None if soft is None else soft[rows],
         attributes=view.attributes(rows, attribute_names),
-        product_types=view.types(rows),
+        product_types=view.types_of(rows),
     )
 
 

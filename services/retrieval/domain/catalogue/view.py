@@ -145,10 +145,15 @@ class CatalogueView:
         code = types.spellings.find(word)
         return None if code is None else types.codes.view[: self._size] == code
 
-    def types(self, rows: RowArray) -> list[str]:
-        """Of each row the type of its product, empty for none."""
-        texts, codes = self._table.types.spellings.texts, self._table.types.codes.view.take(rows)
-        return [texts[code] if code != MISSING else "" for code in codes.tolist()]
+    def types_of(self, rows: RowArray) -> list[str]:
+        """Of each row the product's type; empty for one without a type, and for the row -1."""
+        types = self._table.types
+        codes = types.codes.view.take(rows)
+        texts = types.spellings.texts
+        return [
+            texts[code] if row >= 0 and code != MISSING else ""
+            for row, code in zip(rows.tolist(), codes.tolist(), strict=True)
+        ]
 
     def accessories(self, named: Sequence[ProductName], allowed: BoolArray, limit: int) -> RowArray:
         """The first `limit` of the `allowed` rows [rows] whose products are for one of the `named`, best first.
