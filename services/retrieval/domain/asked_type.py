@@ -46,6 +46,8 @@ class TypedRows:
     typed: BoolArray
     contained: IntArray
     others: int
+    # The words of the query that name the type.
+    named: frozenset[str]
 
     @classmethod
     def of(
@@ -90,7 +92,11 @@ class TypedRows:
         contained = np.zeros(len(view), np.int32)
         for rows in others:
             contained += rows
-        return cls(name, view, typed & view.alive, contained, len(others))
+        return cls(name, view, typed & view.alive, contained, len(others), named)
+
+    def is_named_by(self, word: str) -> bool:
+        """Whether the content word names the type."""
+        return not self.named.isdisjoint((*noun_phrase(word), word))
 
     def first(self, scored: ScoredKeys, allowed: BoolArray) -> ScoredKeys:
         """The candidates, those of the type raised. If there is less than a page of these, some are added that are
