@@ -110,12 +110,14 @@ class Selection:
         typed = soft = None
         has_soft_filter = not query.soft_filter.is_empty
         if not query.asked_type.is_empty and (query.sort is SortOrder.RELEVANCE or has_soft_filter):
-            content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
+            content = [
+                ContentWord(word.text, view.containing(word.alternatives)) for word in words if not word.is_condition
+            ]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         if has_soft_filter:
             both = view.conditions([query.filter, query.soft_filter], offers, excluded)
             alone = view.conditions([query.soft_filter], offers)
-            soft = SoftFilter.of(view, _named(view, words, typed), typed, alone, both, identified, without)
+            soft = SoftFilter.of(view, _named(view, words, typed), alone, both, identified, without)
         met = None if soft is None else soft.matches
         if met is not None and met.found:
             matches = met

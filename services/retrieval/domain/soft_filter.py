@@ -1,22 +1,20 @@
 """The soft filter: products that answer the rest of a query and meet all conditions come first, and only they count.
 
 The rest of a query are its content words without those that state a condition; words that no product contains decide
-nothing. A product answers it if it contains all these words and is of the type that is asked for; a product of the type
-need not contain the word that names it. Only if no such product meets the conditions, products of another type answer,
-then products with one word less, and so on down to most of the words. All this is decided by the columns of the
-catalogue, so that the count of a facet's value is the total after choosing it. If no product at all has most of the
-words, those with as many as any product has are counted, and of these the ones whose scores are high enough come first.
+nothing. A product answers it if it contains all these words; one of the type that is asked for need not contain the
+word that names it. Only if no such product meets the conditions, products with one word less answer, and so on down to
+most of the words. All this is decided by the columns of the catalogue, so that the count of a facet's value is the
+total after choosing it. If no product at all has most of the words, those with as many as any product has are counted,
+and of these the ones whose scores are high enough come first.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.retrieval.domain.asked_type import TypedRows
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import PAGE, Matches, MatchLevel
@@ -47,15 +45,14 @@ class SoftFilter:
         cls,
         view: CatalogueView,
         named: Sequence[BoolArray],
-        typed: TypedRows | None,
         soft: Conditions,
         conditions: Conditions,
         identified: RowArray,
         without: BoolArray | None,
     ) -> SoftFilter:
-        """`named`: for each word that states no condition the rows that contain it. `typed`: of the type that is asked
-        for. `soft`: conditions of the soft filter alone. `identified`: rows that answer whatever their words are.
-        `without`: rows that have what the query excludes.
+        """`named`: for each word that states no condition the rows that contain it. `soft`: conditions of the soft
+        filter alone. `identified`: rows that answer whatever their words are. `without`: rows that have what the query
+        excludes.
         """
         living = view.alive if without is None else view.alive & ~without
         known = [rows for rows in named if (rows & living).any()]
@@ -63,10 +60,9 @@ class SoftFilter:
             return cls(conditions, soft.mask(), None, None)
         contained = np.sum(known, axis=0, dtype=np.int8) if known else np.zeros(len(view), np.int8)
         most, least = int(contained[living].max(initial=0)), len(known) // 2 + 1 if known else 0
-        kinds = [living] if typed is None else [living & typed.typed, living]
         levels: list[BoolArray] = []
-        for count, kind in itertools.product(range(len(known), min(most, least) - 1, -1), kinds):
-            rows = (contained >= count) & kind
+        for count in range(len(known), min(most, least) - 1, -1):
+            rows = (contained >= count) & living
             rows[identified] = True
             levels.append(rows)
             level = MatchLevel.ALL_WORDS if count == len(named) else MatchLevel.ANY_WORD
