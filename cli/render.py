@@ -44,8 +44,12 @@ def print_results(
         "score",
     )
     table = Table(*columns, box=None, pad_edge=False)
+    is_met = True
     for result in results:
         product = result.product
+        if is_met and result.HasField("meets_conditions") and not result.meets_conditions:
+            is_met = False
+            table.add_row("", "", "[dim]others, which do not meet all conditions or have other words[/]")
         table.add_row(
             str(result.position), escape(product.id), escape(shortened(product.title, 64)),
             *[escape(shortened(product.brand, 18))] * with_brand,

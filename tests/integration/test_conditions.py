@@ -30,10 +30,8 @@ class Item:
     brand: str = ""
     colour: str = ""
     price: int = 50
-
-    @property
-    def words(self) -> frozenset[str]:
-        return frozenset(self.title.lower().split())
+    # In the description, so that the title names no type of product.
+    words: frozenset[str] = frozenset()
 
     def meets(self, constraints: Sequence[encoder_pb2.Constraint]) -> bool:
         """Brands are alternatives, and so are colours."""
@@ -50,6 +48,7 @@ class Item:
         product = product_pb2.Product(
             id=self.id,
             title=self.title,
+            description=" ".join(sorted(self.words)),
             brand=self.brand,
             price=common_pb2.Money(currency_code="USD", units=self.price),
         )
@@ -65,14 +64,18 @@ SHOP = (
     *(Item(f"cable{n}", f"Phone cable of {n} metres", price=5) for n in range(12)),
     *(Item(f"cardigan{n}", "Knit cardigan", colour="Blue") for n in range(3)),
     *(Item(f"towel{n}", "Bath towel", colour="Beige", price=9) for n in range(12)),
+    *(Item(f"hdtv{n}", "LED HDTV", "Klarvox", price=400) for n in range(2)),
+    *(Item(f"remote{n}", "Remote control for TV", "Klarvox") for n in range(3)),
+    *(Item(f"tv{n}", "LED TV", "Solmara", price=400) for n in range(3)),
 )
 
 
 def random_items() -> list[Item]:
     random, items = Random(47), []
     for number in range(150):
-        title = " ".join(random.sample(WORDS, random.randint(1, 4)))
-        items.append(Item(f"r{number}", title, random.choice(BRANDS), random.choice(COLOURS), random.randint(1, 100)))
+        words = frozenset(random.sample(WORDS, random.randint(1, 4)))
+        brand, colour, price = random.choice(BRANDS), random.choice(COLOURS), random.randint(1, 100)
+        items.append(Item(f"r{number}", f"Item {number}", brand, colour, price, words))
     return items
 
 
@@ -130,6 +133,14 @@ def test_no_product_answers_and_meets(stub: Stub) -> None:
     assert not answer.interpretation.constraints_applied
     (chip,) = (chip for chip in answer.interpretation.interpreted_as if chip.HasField("constraint"))
     assert chip.effect == gateway_pb2.INTERPRETATION_EFFECT_BOOST
+
+
+def test_the_type_that_is_asked_for(stub: Stub) -> None:
+    """TVs of the brand answer though their titles do not say "TV", and come before what is no TV."""
+    answer = search(stub, "klarvox tv")
+    assert [id[:-1] for id in first_ids(answer, 8)] == ["hdtv"] * 2 + ["remote"] * 3 + ["tv"] * 3
+    assert [result.meets_conditions for result in answer.results][:8] == [True] * 5 + [False] * 3
+    assert answer.total_size == 5
 
 
 def test_nothing_but_a_condition(stub: Stub) -> None:

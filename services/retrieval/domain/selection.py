@@ -116,17 +116,19 @@ class Selection:
         word_conditions: WordConditions | None = None,
     ) -> Selection:
         without, with_words = (word_conditions or WordConditions()).rows(view)
-        identified, soft = view.identified_by(query.identifier_text), None
+        identified = view.identified_by(query.identifier_text)
         conditions = view.conditions([query.filter], offers, excluded)
-        if not query.soft_filter.is_empty:
-            soft = SoftFilter.of(
-                view,
-                [word.alternatives for word in words if not word.is_condition],
-                view.conditions([query.soft_filter], offers),
-                view.conditions([query.filter, query.soft_filter], offers, excluded),
-                identified,
-                without,
-            )
+        typed = soft = None
+        has_soft_filter = not query.soft_filter.is_empty
+        if not query.asked_type.is_empty and (query.sort is SortOrder.RELEVANCE or has_soft_filter):
+            content = [
+                ContentWord(word.text, view.containing(word.alternatives)) for word in words if not word.is_condition
+            ]
+            typed = TypedRows.of(view, query.asked_type, content, numbers_of)
+        if has_soft_filter:
+            both = view.conditions([query.filter, query.soft_filter], offers, excluded)
+            alone = view.conditions([query.soft_filter], offers)
+            soft = SoftFilter.of(view, _named(view, words, typed), alone, both, identified, without)
         met = None if soft is None else soft.matches
         if met is not None and met.found:
             matches = met
@@ -142,10 +144,6 @@ class Selection:
             not_others = first if without is None else first | without
             others = view.matches(_groups(words), conditions, without=not_others)
         identified = identified[conditions.mask()[identified]]
-        typed = None
-        if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
-            content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
-            typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         as_typed = None
         if meant := [numbers_of(one.meant) for one in query.spelling_alternatives]:
             typed_groups = ([own for own in word.alternatives if own not in meant] for word in words)
@@ -372,3 +370,13 @@ def described(
 def _groups(words: Sequence[Words]) -> list[Group]:
     """What a product must contain. A word that states a condition need not be contained, unless there is no other."""
     return [word.alternatives for word in words if not word.is_condition] or [word.alternatives for word in words]
+
+
+def _named(view: CatalogueView, words: Sequence[Words], typed: TypedRows | None) -> list[BoolArray]:
+    """For each word that states no condition the rows that contain it; a row of the type that it names does so too."""
+    masks = []
+    for word in words:
+        if not word.is_condition:
+            rows = view.containing(word.alternatives)
+            masks.append(rows if typed is None else rows | typed.standing_for(word.text))
+    return masks

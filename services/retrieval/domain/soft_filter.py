@@ -1,10 +1,11 @@
 """The soft filter: products that answer the rest of a query and meet all conditions come first, and only they count.
 
 The rest of a query are its content words without those that state a condition; words that no product contains decide
-nothing. A product answers it if it contains all these words. Only if no such product meets the conditions, products
-with one word less do, and so on down to most of the words. All this is decided by the columns of the catalogue, so that
-the count of a facet's value is the total after choosing it. If no product at all has most of the words, those with as
-many as any product has are counted, and of these the ones whose scores are high enough come first.
+nothing. A product answers it if it contains all these words; one of the type that is asked for need not contain the
+word that names it. Only if no such product meets the conditions, products with one word less answer, and so on down to
+most of the words. All this is decided by the columns of the catalogue, so that the count of a facet's value is the
+total after choosing it. If no product at all has most of the words, those with as many as any product has are counted,
+and of these the ones whose scores are high enough come first.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
-from services.retrieval.domain.catalogue.matching import PAGE, Group, Matches, MatchLevel
+from services.retrieval.domain.catalogue.matching import PAGE, Matches, MatchLevel
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import ScoredKeys
 
@@ -43,23 +44,24 @@ class SoftFilter:
     def of(
         cls,
         view: CatalogueView,
-        named: Sequence[Group],
+        named: Sequence[BoolArray],
         soft: Conditions,
         conditions: Conditions,
         identified: RowArray,
         without: BoolArray | None,
     ) -> SoftFilter:
-        """`named`: the words that state no condition. `soft`: conditions of the soft filter alone. `identified`: rows
-        that answer whatever their words are. `without`: rows that have what the query excludes.
+        """`named`: for each word that states no condition the rows that contain it. `soft`: conditions of the soft
+        filter alone. `identified`: rows that answer whatever their words are. `without`: rows that have what the query
+        excludes.
         """
         living = view.alive if without is None else view.alive & ~without
-        masks = [rows for rows in map(view.containing, named) if (rows & living).any()]
-        if named and not masks:
+        known = [rows for rows in named if (rows & living).any()]
+        if named and not known:
             return cls(conditions, soft.mask(), None, None)
-        contained = np.sum(masks, axis=0, dtype=np.int8) if masks else np.zeros(len(view), np.int8)
-        most, least = int(contained[living].max(initial=0)), len(masks) // 2 + 1 if masks else 0
+        contained = np.sum(known, axis=0, dtype=np.int8) if known else np.zeros(len(view), np.int8)
+        most, least = int(contained[living].max(initial=0)), len(known) // 2 + 1 if known else 0
         levels: list[BoolArray] = []
-        for count in range(len(masks), min(most, least) - 1, -1):
+        for count in range(len(known), min(most, least) - 1, -1):
             rows = (contained >= count) & living
             rows[identified] = True
             levels.append(rows)

@@ -18,6 +18,7 @@ from services.gateway.flows.interpretation import (
     report_type,
     soft_filter,
     text_to_look_up,
+    with_own_conditions,
 )
 
 FILTER = gateway_pb2.INTERPRETATION_EFFECT_FILTER
@@ -113,6 +114,45 @@ def test_own_filter_wins() -> None:
     assert soft is not None
     assert not soft.brands
     assert [(entry.name, list(entry.values)) for entry in soft.attributes] == [("colour", ["Red"])]
+
+
+def test_own_conditions_take_the_place_of_those_of_the_text() -> None:
+    """Of the same kind only; the words of the text still state a condition, and need not be contained."""
+    own = product_pb2.ProductFilter(brands=["Adidas"], categories=["Shoes"], in_stock_only=True)
+    own.attributes.add(name="Colour ", values=["Blue"])
+    own.attributes.add(name="size", values=["42"])
+    message = gateway_pb2.SearchRequest(filter=own)
+    whole = with_own_conditions(soft_filter(message, understood()), message, understood())
+    assert whole == product_pb2.ProductFilter(
+        brands=["Adidas"], price=understood().constraints[0].price, attributes=own.attributes[:1]
+    )
+    groups = match_groups(message, understood())
+    assert [(group.alternatives[0], group.is_condition) for group in groups] == [
+        ("红色", True), ("牛仔裤", False), ("nike", True),
+    ]  # fmt: skip
+    plain = gateway_pb2.SearchRequest()
+    assert with_own_conditions(soft_filter(plain, understood()), plain, understood()) == soft_filter(
+        plain, understood()
+    )
+    literal = gateway_pb2.SearchRequest(filter=own, literal_query=True)
+    assert with_own_conditions(None, literal, understood()) is None
+
+
+def test_words_of_a_price_are_a_condition() -> None:
+    """They are looked up if the query has nothing else, and no product must contain them."""
+    answer = encoder_pb2.EncodeQueryResponse(retrieval_text="under $50")
+    price = answer.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_PRICE, matched_text="under $50")
+    price.price.maximum.units = 50
+    groups = match_groups(gateway_pb2.SearchRequest(), answer)
+    assert [group.is_condition for group in groups] == [True, True]
+
+
+def test_chinese_stop_words() -> None:
+    """Words that the encoder counts as stop words are no content words."""
+    answer = encoder_pb2.EncodeQueryResponse(retrieval_text="的台灯 便宜的", tokens=["台灯", "便宜"])
+    answer.concepts.add(id="lamp", matched_text="台灯", expansions=["desk lamp"])
+    groups = match_groups(gateway_pb2.SearchRequest(), answer)
+    assert [list(group.alternatives)[0] for group in groups] == ["台灯", "便宜的"]
 
 
 def test_literal_query() -> None:

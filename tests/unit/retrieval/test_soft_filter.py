@@ -16,7 +16,7 @@ from services.retrieval.domain.catalogue.matching import Alternative, MatchLevel
 from services.retrieval.domain.catalogue.table import Entry, Table
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import ScoredKeys
-from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.domain.query import AskedType, RetrievalQuery
 from services.retrieval.domain.selection import Selection, WordConditions, Words
 
 PRICES = {
@@ -42,7 +42,11 @@ def under(amount: int) -> ProductFilter:
 
 
 def selection(
-    words: Sequence[str], soft: ProductFilter, own: ProductFilter | None = None, excluded: str = ""
+    words: Sequence[str],
+    soft: ProductFilter,
+    own: ProductFilter | None = None,
+    excluded: str = "",
+    asked: AskedType | None = None,
 ) -> Selection:
     """Of a query with these words, which no condition states. A word that no product has gets a number of its own."""
     table = Table()
@@ -51,7 +55,7 @@ def selection(
         table.add([Entry(key, product, numbers_of(title), numbers_of(title))])
     view = CatalogueView.of(table)
     groups = [Words([numbers_of(word) or (len(VOCABULARY),)], text=word) for word in words]
-    query = RetrievalQuery(filter=own or ProductFilter(), soft_filter=soft)
+    query = RetrievalQuery(filter=own or ProductFilter(), soft_filter=soft, asked_type=asked or AskedType())
     conditions = WordConditions([([numbers_of(excluded)], ())] if excluded else [])
     nothing = np.empty(0, np.uint64)
     return Selection.of(view, view.base_offers(), query, groups, nothing, numbers_of, conditions)
@@ -149,6 +153,17 @@ def test_enough_of_them() -> None:
     assert len(found.parts(3)) == 2
     (part,) = found.parts(2)
     assert titles(part) == {"wired headphones", "wireless headphones"}
+
+
+def test_the_type_that_is_asked_for() -> None:
+    """A product of the type need not contain the word that names it, but all others."""
+    footwear = AskedType(("footwear",), ("shoe",), "footwear")
+    found = selection(["trail", "footwear"], under(50), asked=footwear)
+    assert (titles(found.matches.mask), found.matches.level) == ({"trail running shoes"}, MatchLevel.ALL_WORDS)
+    assert selection(["trail", "footwear"], under(50)).matches.level is not MatchLevel.ALL_WORDS
+    assert titles(selection(["waterproof", "footwear"], under(50), asked=footwear).matches.mask) == {
+        "waterproof running jacket", "trail running shoes",
+    }  # fmt: skip
 
 
 def test_what_is_excluded_does_not_answer() -> None:
