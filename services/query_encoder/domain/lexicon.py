@@ -98,7 +98,7 @@ class Lexicon:
     # By a phrase that begins or ends with a value of an attribute: titles of products with this value that contain it.
     described: dict[str, int] = field(default_factory=dict)
     # Two consecutive words of a title, of any product.
-    side_by_side: SideBySide = field(default_factory=SideBySide, compare=False)
+    side_by_side: SideBySide = field(default_factory=SideBySide)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 

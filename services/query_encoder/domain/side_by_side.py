@@ -23,6 +23,9 @@ class SideBySide:
         keys = chain(_within(words), (_key(*pair.split(" ")) for pair in pairs if pair.count(" ") == 1))
         self._hashes = np.unique(np.fromiter(map(hash, keys), np.int64))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SideBySide) and np.array_equal(self._hashes, other._hashes)
+
     def __contains__(self, pair: tuple[str, str]) -> bool:
         wanted = hash(_key(*pair))
         place = int(np.searchsorted(self._hashes, wanted))

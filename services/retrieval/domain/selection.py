@@ -135,8 +135,7 @@ class Selection:
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         as_typed = None
         if meant := [numbers_of(one.meant) for one in query.spelling_alternatives]:
-            typed_groups = ([own for own in word.alternatives if own not in meant] for word in words)
-            as_typed = np.logical_or.reduce([view.containing(group) for group in typed_groups])
+            as_typed = view.containing([own for word in words for own in word.alternatives if own not in meant])
         return cls(
             view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,
             query.attribute_names, typed, as_typed,
