@@ -14,7 +14,7 @@ from ops.in_process import in_process_suite
 Stub = gateway_pb2_grpc.GatewayServiceStub
 TITLES = {
     "oak": "Oak Lock", "brass": "Brass Lock", "kettle": "Steel Kettle", "pan": "Steel Pan", "cup": "Steel Cup",
-    "sour": "Stone Sour Record", "soul": "Stone Soul Record", "poster": "Stone Soul Poster", "shirt": "Stone Soul Shirt",
+    "sour": "Stone Sour Record", "soul": "Stone Soul Record", "poster": "Stone Soul Poster", "mug": "Stone Soul Mug",
 }  # fmt: skip
 
 
