@@ -39,9 +39,11 @@ def parts_of(word: str) -> list[str]:
 
 def _within(words: Iterable[str]) -> Iterator[str]:
     for word in words:
-        yield from (_key(left, right) for left, right in pairwise(parts_of(word)))
+        if not word.isalnum():
+            yield from (_key(left, right) for left, right in pairwise(parts_of(word)))
 
 
 def _key(left: str, right: str) -> str:
     """Of the last part of `left` and the first part of `right`."""
-    return " ".join(part.removesuffix("s") for part in (*parts_of(left)[-1:], *parts_of(right)[:1]))
+    before, after = "".join(parts_of(left)[-1:]), "".join(parts_of(right)[:1])
+    return f"{before.removesuffix('s')} {after.removesuffix('s')}"
