@@ -220,6 +220,36 @@ async def test_phrases(stub: Stub) -> None:
     assert list(tiers) == [("phrase", 0), ("scattered", 2), ("some", 2)]
 
 
+async def test_spelling_alternatives(stub: Stub) -> None:
+    """One is looked up if no product has the typed word by its stem, also not in a description. What has a typed word
+    comes before what has only the alternative.
+    """
+    locks = (
+        product("oak lock", "Oak lock", "A", "Locks", 1),
+        product("steel kettle", "Steel kettle", "B", "Kettles", 1),
+        product("steel lock", "Steel lock", "C", "Locks", 1),
+    )
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=locks))
+    other = retrieval_pb2.SpellingAlternative(typed="steal", meant="steel")
+    request = ask("steal lock", vector=[1, 0.1, 0], spelling_alternatives=[other])
+    answer = await stub.RetrieveCandidates(request)
+    assert list(answer.also_searched) == [other]
+    tiers = dict(zip(answer.candidates.ids, answer.candidates.tiers, strict=True))
+    assert list(tiers)[:2] == ["steel lock", "oak lock"]
+    assert (tiers["steel lock"], tiers["oak lock"], tiers["steel kettle"]) == (0, 0, 1)
+    assert answer.total_size == 3
+    alone = await stub.RetrieveCandidates(ask("steal", spelling_alternatives=[other]))
+    assert set(alone.candidates.ids) == {"steel kettle", "steel lock"}
+
+    wallet = product("wallet", "Wallet", "D", "Bags", 1, description="Nobody steals it.")
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=[wallet]))
+    answer = await stub.RetrieveCandidates(request)
+    assert not answer.also_searched
+    assert not answer.candidates.tiers
+    await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=["wallet"]))
+    assert (await stub.RetrieveCandidates(request)).also_searched
+
+
 async def test_the_dense_leg(stub: Stub) -> None:
     """A vector finds its neighbours in order; a product with a zero vector is not among them."""
     answer = await stub.RetrieveCandidates(ask(vector=[1, 0.1, 0]))

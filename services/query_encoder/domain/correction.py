@@ -100,11 +100,8 @@ class SpellCorrector:
     ) -> None:
         self._shop_words, self._domain_words = shop_words, domain_words
         self._side_by_side = side_by_side or SideBySide(shop_words, pairs or ())
-        # "broil" is a word of a shop that writes "char-broil".
-        self._parts: dict[str, int] = {}
-        for word, count in shop_words.items():
-            for part in parts_of(word) if not word.isalnum() else ():
-                self._parts[part] = max(count, self._parts.get(part, 0))
+        # "broil" is a rare word of a shop that writes "char-broil".
+        self._parts = {part for word in shop_words if not word.isalnum() for part in parts_of(word)}
         # "outdoor table" is evidence for "outdoor tables" as well.
         self._pairs: dict[str, int] = {}
         for phrase, titles in (pairs or {}).items():
@@ -154,7 +151,7 @@ class SpellCorrector:
         """The replacement of one word, or the word itself, with alternatives."""
         if not _is_plain(word, _MIN_LENGTH_IN_CONTEXT):
             return Spelling(word)
-        count = self._shop_words.get(word, 0) or self._parts.get(word, 0)
+        count = self._shop_words.get(word, 0) or int(word in self._parts)
         if count >= MIN_PRODUCTS or (left, word) in self._side_by_side or (word, right) in self._side_by_side:
             return Spelling(word)
         if hyphened := self._hyphened.get(word):

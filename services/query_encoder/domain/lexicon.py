@@ -104,7 +104,7 @@ class Lexicon:
     types: dict[str, int] = field(default_factory=dict)
     valued: dict[str, int] = field(default_factory=dict)
     # Two consecutive words of a title, of any product.
-    side_by_side: SideBySide = field(default_factory=SideBySide, compare=False)
+    side_by_side: SideBySide = field(default_factory=SideBySide)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 

@@ -23,6 +23,9 @@ class SideBySide:
         keys = chain(_within(words), (_key(*pair.split(" ")) for pair in pairs if pair.count(" ") == 1))
         self._hashes = np.unique(np.fromiter(map(hash, keys), np.int64))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SideBySide) and np.array_equal(self._hashes, other._hashes)
+
     def __contains__(self, pair: tuple[str, str]) -> bool:
         wanted = hash(_key(*pair))
         place = int(np.searchsorted(self._hashes, wanted))
@@ -36,9 +39,11 @@ def parts_of(word: str) -> list[str]:
 
 def _within(words: Iterable[str]) -> Iterator[str]:
     for word in words:
-        yield from (_key(left, right) for left, right in pairwise(parts_of(word)))
+        if not word.isalnum():
+            yield from (_key(left, right) for left, right in pairwise(parts_of(word)))
 
 
 def _key(left: str, right: str) -> str:
     """Of the last part of `left` and the first part of `right`."""
-    return " ".join(part.removesuffix("s") for part in (*parts_of(left)[-1:], *parts_of(right)[:1]))
+    before, after = "".join(parts_of(left)[-1:]), "".join(parts_of(right)[:1])
+    return f"{before.removesuffix('s')} {after.removesuffix('s')}"

@@ -146,8 +146,7 @@ class Selection:
         identified = identified[conditions.mask()[identified]]
         as_typed = None
         if meant := [numbers_of(one.meant) for one in query.spelling_alternatives]:
-            typed_groups = ([own for own in word.alternatives if own not in meant] for word in words)
-            as_typed = np.logical_or.reduce([view.containing(group) for group in typed_groups])
+            as_typed = view.containing([own for word in words for own in word.alternatives if own not in meant])
         return cls(
             view, offers, words, identified, conditions, matches, soft, others, without, with_words,
             query.attribute_names, typed, as_typed,

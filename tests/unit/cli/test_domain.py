@@ -60,6 +60,15 @@ def test_no_empty_columns() -> None:
     assert "brand" in printed([course])
 
 
+def test_other_spellings() -> None:
+    """What was looked up beside a word is printed with it."""
+    read = gateway_pb2.QueryInterpretation(language="en")
+    read.also_searched.add(matched_text="steal", alternative="steel")
+    console = Console(file=io.StringIO(), width=200)
+    print_interpretation(console, read)
+    assert "also searched: “steel” for “steal”" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_the_attribute_of_a_condition() -> None:
     """A condition is printed with the name of its attribute."""
     read = gateway_pb2.QueryInterpretation(language="en")

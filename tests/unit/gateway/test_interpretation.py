@@ -14,9 +14,11 @@ from services.gateway.flows.interpretation import (
     asked_type,
     interpret,
     match_groups,
+    report_also_searched,
     report_effects,
     report_type,
     soft_filter,
+    spelling_alternatives,
     text_to_look_up,
     with_own_conditions,
 )
@@ -164,12 +166,27 @@ def test_literal_query() -> None:
 
 
 def test_lookup_text() -> None:
-    """The query's own words, then spelling alternatives, then the words of the concepts."""
+    """The query's own words, then the words of the concepts."""
     message = gateway_pb2.SearchRequest(query="nike 红色牛仔裤100元以下")
     assert text_to_look_up(message, understood()) == "nike 红色牛仔裤 red denim jeans"
-    answer = understood()
-    answer.spelling_alternatives.append("nice")
-    assert text_to_look_up(message, answer) == "nike 红色牛仔裤 nice red denim jeans"
+
+
+def test_other_spellings() -> None:
+    """Retrieval gets each with its word, unless the query is literal or the encoder of an earlier version. What was
+    looked up is reported with the query in which the word has no other spelling.
+    """
+    answer = encoder_pb2.EncodeQueryResponse(corrected_text="steal-grey steal lock", spelling_alternatives=["steel"])
+    message = gateway_pb2.SearchRequest(query="steal-grey steal lock")
+    assert not spelling_alternatives(message, answer)
+    answer.doubtful_words.append("steal")
+    (asked,) = spelling_alternatives(message, answer)
+    assert (asked.typed, asked.meant) == ("steal", "steel")
+    assert not spelling_alternatives(gateway_pb2.SearchRequest(literal_query=True), answer)
+    interpretation = gateway_pb2.QueryInterpretation(corrected_text="stealth steal lock")
+    report_also_searched(interpretation, [asked])
+    (other,) = interpretation.also_searched
+    assert (other.matched_text, other.alternative) == ("steal", "steel")
+    assert other.query_without == 'stealth "steal" lock'
 
 
 def test_values_of_other_attributes() -> None:
@@ -237,8 +254,8 @@ def test_operators_for_retrieval() -> None:
 
 def test_lookup_text_is_bounded() -> None:
     """The last words are left out where the text would be longer than retrieval accepts."""
-    assert lookup_text("x" * 505, (), ["red", "denim"]) == f"{'x' * 505} red"
-    assert lookup_text("x" * 600, (), ["red"]) == "x" * 600
+    assert lookup_text("x" * 505, ["red", "denim"]) == f"{'x' * 505} red"
+    assert lookup_text("x" * 600, ["red"]) == "x" * 600
 
 
 def test_understanding() -> None:

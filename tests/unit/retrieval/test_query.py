@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.query import MatchGroup, ProductName, RetrievalQuery, check_ids
+from services.retrieval.domain.query import MatchGroup, ProductName, RetrievalQuery, SpellingAlternative, check_ids
 
 TWO = np.ones((2, 3), np.float32)
 WORD = MatchGroup(("shoes",))
+SPELLING = SpellingAlternative("shose", "shoes")
 
 
 def usd(amount: int, currency: str = "USD") -> Money:
@@ -47,6 +48,12 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"excluded_words": ("x",) * 8}, {"excluded_words": ("x",) * 9}, "excluded_words"),
         ({"excluded_words": ("x" * 128,)}, {"excluded_words": ("x" * 129,)}, "excluded_words[0]"),
         ({"phrases": ("x",) * 4}, {"phrases": ("x",) * 5}, "phrases"),
+        (
+            {"spelling_alternatives": (SPELLING,) * 8},
+            {"spelling_alternatives": (SPELLING,) * 9},
+            "spelling_alternatives",
+        ),
+        ({}, {"spelling_alternatives": (SpellingAlternative("shose", "x" * 129),)}, "spelling_alternatives[0].meant"),
         ({"match_groups": (WORD,) * 32}, {"match_groups": (WORD,) * 33}, "match_groups"),
         (
             {"match_groups": (MatchGroup(("x" * 128,)),)},
