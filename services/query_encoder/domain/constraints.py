@@ -156,8 +156,8 @@ class ConstraintFinder:
                 yield word, value
 
     def _without_parts(self, part: Mention, constraints: list[Constraint], lexicon: Lexicon) -> list[Constraint]:
-        """Without the values that are only a part of an English mention: "rose gold" is not gold, and "navy blue" is navy
-        and not blue as well.
+        """Without the values that are only a part of an English mention: "rose gold" is not gold, and "navy blue" is
+        navy and not blue as well.
         """
         concept, kept = part.concepts[0], constraints
         for condition in self._conditions.attributes if " " in part.text and not part.is_chinese else ():
@@ -173,9 +173,7 @@ class ConstraintFinder:
                 kept = [one for one in kept if one not in inside or one.value == best]
         return kept
 
-    def _is_describing(
-        self, part: Mention, mentions: Sequence[Mention], attribute: str, lexicon: Lexicon
-    ) -> bool:
+    def _is_describing(self, part: Mention, mentions: Sequence[Mention], attribute: str, lexicon: Lexicon) -> bool:
         """Whether one character states a value: 黑 before 皮鞋, but not before 胡椒, and 红 not in the wood 红木."""
         following = mentions[mentions.index(part) + 1 :]
         if following and len(rjieba.cut(part.text + following[0].text)) == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from itertools import product
+from itertools import pairwise, product
 
 import rjieba
 
@@ -40,7 +40,7 @@ class WordKinds:
 
     def has_known_product(self, words: Sequence[str], lexicon: Lexicon) -> bool:
         """As `has_product`, without the types that titles show: of "Friends Without Benefits" these are friends."""
-        labels = (*words, *map(" ".join, zip(words, words[1:], strict=False)))
+        labels = (*words, *map(" ".join, pairwise(words)))
         return any(ConceptKind.PRODUCT in self.concept_kinds(one) or is_of_shop(one, lexicon) for one in labels)
 
     def concept_kinds(self, label: str) -> set[ConceptKind]:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from services.common.comparison import comparison_form
 from services.common.product import Product
+from services.common.product_type import product_type
 from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, NOT_TRACKED, EffectiveOffers
 from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Matched, SingleColumn, ValuesColumn
 from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
-from services.common.product_type import product_type
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
 
 
