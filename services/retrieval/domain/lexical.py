@@ -63,7 +63,10 @@ def lexical_text(text: str) -> str:
     """Lower-case text in which numbers are words and units have one spelling; still to be tokenized."""
     # Else "1½" would become 11/2.
     text = _BEFORE_FRACTION.sub(" ", decoded(text))
-    text = simplified(unaccented(folded(text)))
+    return _with_words_for_numbers(simplified(unaccented(folded(text))))
+
+
+def _with_words_for_numbers(text: str) -> str:
     text = _COMMA.sub(".", text)
     text = _TIMES.sub(" x ", text)
     text = _AFTER_NUMBER.sub(lambda match: f" {_CANONICAL[match['word'] or match['sign']]} ", text)
@@ -75,7 +78,10 @@ def lexical_text(text: str) -> str:
 def lexical_query(text: str) -> str:
     """As `lexical_text`, with neighbouring words also joined: shoppers write "deck over" for DeckOver."""
     words = _WORD.findall(unaccented(folded(text)))
-    return " ".join([lexical_text(text), *(left + right for left, right in itertools.pairwise(words))])
+    joined = (left + right for left, right in itertools.pairwise(words))
+    # Products that an earlier version indexed have ß and traditional characters.
+    prepared, written = lexical_text(text), [] if text.isascii() else [_with_words_for_numbers(folded(text))]
+    return " ".join([prepared, *joined, *(one for one in written if one != prepared)])
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:
