@@ -16,6 +16,7 @@ from services.query_encoder.domain.operator_words import (
     CHINESE_OR,
     NO_INGREDIENTS,
     NOTHING_EXCLUDED,
+    PARTICLES,
 )
 from services.query_encoder.domain.query_tokens import Operation, Token, joined, tokens_of, written
 from services.query_encoder.domain.word_kinds import WordKinds
@@ -110,7 +111,7 @@ class AlternativeFinder:
         """Whether the words before and after the "or" are of one kind, or titles have both beside the same word."""
         left, right = tokens[first:at], tokens[at + 1 : last]
         shared = [one.text for one, other in ((left[0], right[0]), (left[-1], right[-1])) if one.text == other.text]
-        if len(left) > 1 and any(word not in BOUNDARIES and word not in NO_INGREDIENTS for word in shared):
+        if len(left) > 1 and any(word not in BOUNDARIES | NO_INGREDIENTS | PARTICLES for word in shared):
             return True
         sides = joined(left), joined(right)
         written_together = any("/".join(pair) in lexicon.words for pair in (sides, sides[::-1]))

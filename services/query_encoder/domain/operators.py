@@ -121,7 +121,7 @@ class OperatorReader:
     ) -> Operation | None:
         token = tokens[at]
         if minus := _MINUS.match(text, token.start - 1) if token.start else None:
-            return self._minus(tokens, at, minus.start(), lexicon)
+            return self._minus(tokens, at, minus.start(), lexicon, has_more)
         if has_han(token.text[0]):
             return self._chinese(text, tokens, at)
         is_operator = tokens[at + 1].text in ("of", "from") if at + 1 < len(tokens) else False
@@ -129,14 +129,16 @@ class OperatorReader:
             return self._free(tokens, at, lexicon)
         return self._worded(text, tokens, at, lexicon, has_more)
 
-    def _minus(self, tokens: Sequence[Token], at: int, start: int, lexicon: Lexicon) -> Operation | None:
+    def _minus(
+        self, tokens: Sequence[Token], at: int, start: int, lexicon: Lexicon, has_more: bool
+    ) -> Operation | None:
         """ "t -shirt" is a typo of a word with a hyphen."""
         word = tokens[at].text
         before = tokens[at - 1].text if at else ""
         is_typo = 0 < len(before) <= _LONGEST_PREFIX and not has_han(before)
         if is_typo or (before and any(f"{before}{joint}{word}" in lexicon.words for joint in ("-", ""))):
             return None
-        return Operation(start, tokens[at].end, (word,)) if len(tokens) > 1 else None
+        return Operation(start, tokens[at].end, (word,)) if len(tokens) > 1 or has_more else None
 
     def _free(self, tokens: Sequence[Token], at: int, lexicon: Lexicon) -> Operation | None:
         """ "sugar free" and "sugar-free", but neither "hands free" nor "free weights"."""
@@ -152,6 +154,10 @@ class OperatorReader:
         if not hyphened and after:
             as_name, as_absence = lexicon.phrases.get(f"free {after}", 0), lexicon.phrases.get(f"{word} free", 0)
             if as_name > as_absence or (as_name == as_absence and after in FREE_BEFORE):
+                return None
+            others = [*texts(tokens[: at - 1]), *texts(tokens[at + 1 :])]
+            if lexicon.types and not as_absence and not self._kinds.has_product(others, lexicon):
+                # "Call free number".
                 return None
         start, values = before.start if before else token.start, [word]
         if before and at >= 3 and tokens[at - 2].text == "and" and tokens[at - 3].text not in NO_INGREDIENTS:
@@ -228,10 +234,14 @@ class OperatorReader:
             return False
         if operator == "no" and (before in ARTICLES or (not before and lexicon.words and word not in lexicon.words)):
             return False
-        is_known = word in lexicon.words or self._kinds.is_named(word, lexicon)
-        if operator == "not" and span.last == len(tokens) and (word.endswith("ing") or not is_known):
+        is_named = self._kinds.is_named(word, lexicon)
+        is_at_end = span.last == len(tokens)
+        if operator == "not" and not is_named and (word.endswith("ing") or (is_at_end and word not in lexicon.words)):
             # "Printer not printing".
             return False
+        if lexicon.types and not (before or has_after or has_more or self._kinds.has_product([word], lexicon)):
+            # "Without warning".
+            return is_named
         if any(token.text in WORKS for token in tokens[span.last :]):
             # "No secrets cd".
             return False
@@ -274,13 +284,33 @@ class OperatorReader:
                     return None
                 if not has_han(following.text[0]):
                     return Operation(start, following.end, (following.text,))
-                value, end = _excluded_chinese(following.text, has_before=True, is_short=match.group() == "无")
+                value, end = self._excluded_chinese(following.text, has_before=True, is_short=match.group() == "无")
                 return Operation(start, following.start + end, (value,)) if value else None
             has_before = bool(match.start() or at)
-            value, end = _excluded_chinese(rest, has_before=has_before, is_short=match.group() in ("无", "零"))
+            value, end = self._excluded_chinese(rest, has_before=has_before, is_short=match.group() in ("无", "零"))
             if value:
                 return Operation(start, token.start + match.end() + end, (value,))
         return None
+
+    def _excluded_chinese(self, rest: str, *, has_before: bool, is_short: bool) -> tuple[str, int]:
+        """(what the beginning of `rest` excludes, where that ends, with the particles behind it); empty for nothing."""
+        if CHINESE_NOTHING_EXCLUDED.match(rest):
+            return "", 0
+        pieces, size = rjieba.cut(rest), 0
+        end = CHINESE_ENDS.search(rest)
+        if is_short:
+            size = self._kinds.length_before_product(rest) or len(pieces[0])
+        elif end is not None and 0 < end.start() <= _LONGEST_CHINESE:
+            size = end.start()
+        else:
+            for piece in pieces if has_before else pieces[:1]:
+                if size + len(piece) > _LONGEST_CHINESE:
+                    break
+                size += len(piece)
+        size = size or len(pieces[0])
+        value = rest[:size]
+        after = CHINESE_ENDS.match(rest, size)
+        return value, after.end() if after else size
 
 
 def _asks(text: str, at: int) -> bool:
@@ -290,27 +320,6 @@ def _asks(text: str, at: int) -> bool:
 
 def _is_operated_chinese(text: str) -> bool:
     return not text.isascii() and bool(CHINESE_EXCLUSION.search(text) or CHINESE_OR.search(text))
-
-
-def _excluded_chinese(rest: str, *, has_before: bool, is_short: bool) -> tuple[str, int]:
-    """(what the beginning of `rest` excludes, where that ends, with the particles behind it); empty for nothing."""
-    if CHINESE_NOTHING_EXCLUDED.match(rest):
-        return "", 0
-    pieces, size = rjieba.cut(rest), 0
-    end = CHINESE_ENDS.search(rest)
-    if is_short:
-        size = len(pieces[0])
-    elif end is not None and 0 < end.start() <= _LONGEST_CHINESE:
-        size = end.start()
-    else:
-        for piece in pieces if has_before else pieces[:1]:
-            if size + len(piece) > _LONGEST_CHINESE:
-                break
-            size += len(piece)
-    size = size or len(pieces[0])
-    value = rest[:size]
-    after = CHINESE_ENDS.match(rest, size)
-    return value, after.end() if after else size
 
 
 def phrases_of(text: str) -> Iterator[Operation]:

@@ -69,6 +69,14 @@ class WordKinds:
         after = [*filter(self._concepts, beginnings), rjieba.cut(right)[0]]
         return next((pair for pair in product(before, after) if self.are_alike(pair, lexicon)), None)
 
+    def length_before_product(self, text: str) -> int:
+        """Characters at the beginning of a Chinese text before the first product: 2 of 香料护手霜. 0 without one."""
+        for size in range(1, min(_LONGEST_CHINESE, len(text) - 1)):
+            labels = (text[size : size + length] for length in range(2, _LONGEST_CHINESE + 1))
+            if any(ConceptKind.PRODUCT in self.concept_kinds(label) for label in labels):
+                return size
+        return 0
+
     def _is_sold(self, label: str, lexicon: Lexicon) -> bool:
         """Whether it names a product that the shop has, as far as titles show types."""
         if not lexicon.types:
