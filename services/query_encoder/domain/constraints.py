@@ -18,7 +18,7 @@ from services.query_encoder.domain.concepts import Concept, ConceptGraph, Concep
 from services.query_encoder.domain.conditions import AttributeCondition, Conditions
 from services.query_encoder.domain.described_types import describes_a_product, is_valued_product
 from services.query_encoder.domain.lexicon import LONGEST_NAME, Lexicon, is_ambiguous, name_key
-from services.query_encoder.domain.name_evidence import is_brand, is_value
+from services.query_encoder.domain.name_evidence import is_brand, is_sold, is_value
 from services.query_encoder.domain.price_reading import read_price
 from services.query_encoder.domain.text import words
 
@@ -119,7 +119,7 @@ class ConstraintFinder:
     ) -> Iterator[Constraint]:
         brands, keys = context.lexicon.brands, context.lexicon.brand_keys
         for either in alternatives:
-            if all(word in brands for word in either):
+            if all(word in brands and is_sold(word, context.lexicon) for word in either):
                 yield from (Constraint(ConstraintType.BRAND, word, brands[word]) for word in either)
                 return
         named = {phrase: phrase for phrase in phrases if phrase in brands and context.is_brand(phrase)}
@@ -156,8 +156,8 @@ class ConstraintFinder:
                 yield word, value
 
     def _without_parts(self, part: Mention, constraints: list[Constraint], lexicon: Lexicon) -> list[Constraint]:
-        """Without the values that are only a part of an English mention: "rose gold" is not gold, and "navy blue" is navy
-        and not blue as well.
+        """Without the values that are only a part of an English mention: "rose gold" is not gold, and "navy blue" is
+        navy and not blue as well.
         """
         concept, kept = part.concepts[0], constraints
         for condition in self._conditions.attributes if " " in part.text and not part.is_chinese else ():
@@ -173,31 +173,25 @@ class ConstraintFinder:
                 kept = [one for one in kept if one not in inside or one.value == best]
         return kept
 
-    def _is_describing(
-        self, part: Mention, mentions: Sequence[Mention], attribute: str, lexicon: Lexicon
-    ) -> bool:
-        """Whether one character states a value: 黑 before 皮鞋, but not before 胡椒, and 红 not in the wood 红木."""
+    def _is_describing(self, part: Mention, mentions: Sequence[Mention], attribute: str, lexicon: Lexicon) -> bool:
+        """Whether a Chinese word states a value: 黑 before 皮鞋, but not before 胡椒, and 红 not in the wood 红木."""
         following = mentions[mentions.index(part) + 1 :]
-        if following and len(rjieba.cut(part.text + following[0].text)) == 1:
-            following = following[:1]
         products = [one for one in following if any(each.kind is ConceptKind.PRODUCT for each in one.concepts)]
-        if not following or not lexicon.has_valued_types(attribute):
+        if following and following[:1] != products[:1] and len(rjieba.cut(part.text + following[0].text)) == 1:
+            return False
+        if not products or not lexicon.has_valued_types(attribute):
             return True
-        return any(
-            is_valued_product(concept, attribute, lexicon, self._graph)
-            for one in products[:1]
-            for concept in one.concepts
-        )
+        return any(is_valued_product(one, attribute, lexicon, self._graph) for one in products[0].concepts)
 
-    def _values_of_concepts(self, mentions: Iterable[Mention], lexicon: Lexicon) -> Iterator[Constraint]:
+    def _values_of_concepts(self, mentions: Sequence[Mention], lexicon: Lexicon) -> Iterator[Constraint]:
         for part in mentions:
             concept = part.concepts[0]
             for condition in self._conditions.attributes if part.is_chinese else ():
-                if len(part.text) == 1 and not self._is_describing(part, mentions, condition.attribute, lexicon):
+                if condition.concepts is not concept.kind or not (value := self._value_of(concept, condition, lexicon)):
                     continue
-                if condition.concepts is concept.kind and (value := self._value_of(concept, condition, lexicon)):
+                if part.text.endswith("色") or self._is_describing(part, mentions, condition.attribute, lexicon):
                     yield Constraint(ConstraintType.ATTRIBUTE, part.text, value, attribute=condition.attribute)
-                    break
+                break
 
     def _value_of(self, concept: Concept, condition: AttributeCondition, lexicon: Lexicon) -> str:
         """The catalogue's value for a concept, or for one that it is a kind of; empty if it has none."""

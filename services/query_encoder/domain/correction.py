@@ -21,6 +21,8 @@ from symspellpy.suggest_item import SuggestItem
 
 from services.common.limits import MAX_QUERY
 from services.common.noun_phrases import singular
+from services.common.scripts import has_han
+from services.common.typed_text import unaccented
 from services.query_encoder.domain.side_by_side import SideBySide, parts_of
 
 # Letters of a word that is corrected. Shorter words are similar to too many others: a word of three letters is
@@ -114,8 +116,10 @@ class SpellCorrector:
             if _is_plain(word, MIN_LENGTH):
                 self._symspell.create_dictionary_entry(word, count)
         # "wifi" is no typo of "wife" in a shop that writes "Wi-Fi".
-        hyphened = sorted((count, word) for word, count in shop_words.items() if "-" in word and count >= MIN_PRODUCTS)
+        hyphened = sorted((count, word) for word, count in shop_words.items() if "-" in word)
         self._hyphened = {word.replace("-", ""): word for _, word in hyphened}
+        # "muller" is no typo of "miller" in a shop that writes "Müller".
+        self._accented = {unaccented(word) for word in shop_words if not word.isascii() and not has_han(word)}
         self._near = lru_cache(_CACHED)(partial(_near, self._symspell))
 
     def correct(self, normal: str) -> str:
@@ -154,7 +158,10 @@ class SpellCorrector:
         count = self._shop_words.get(word, 0) or int(word in self._parts)
         if count >= MIN_PRODUCTS or (left, word) in self._side_by_side or (word, right) in self._side_by_side:
             return Spelling(word)
-        if hyphened := self._hyphened.get(word):
+        if word in self._accented:
+            return Spelling(word)
+        hyphened = self._hyphened.get(word)
+        if hyphened and (not count or self._shop_words[hyphened] >= MIN_PRODUCTS):
             return Spelling(hyphened)
         best = self._best_candidate(word, left, right)
         is_of_domain = singular(word) in self._domain_words

@@ -60,7 +60,7 @@ def _is_valued(word: str, attribute: str, lexicon: Lexicon, graph: ConceptGraph)
 
 def is_valued_product(concept: Concept, attribute: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
     """Whether most of the shop's products that the concept, or one directly above, below or beside it, names have the
-    attribute; also if it has none of them.
+    attribute.
     """
     if concept.kind is not ConceptKind.PRODUCT:
         return False
@@ -68,4 +68,4 @@ def is_valued_product(concept: Concept, attribute: str, lexicon: Lexicon, graph:
     kinds = (kind for each in (concept, *parents) for kind in graph.kinds_of.get(each.name, ()))
     types = {english_key(label)[-1] for each in (concept, *parents, *kinds) for label in each.english}
     products = sum(lexicon.types.get(type, 0) for type in types)
-    return not products or sum(lexicon.valued.get(valued_key(attribute, type), 0) for type in types) > _MOST * products
+    return sum(lexicon.valued.get(valued_key(attribute, type), 0) for type in types) > _MOST * products

@@ -71,6 +71,12 @@ def is_brand(
     return is_sure or (share >= _AMBIGUOUS and not any(map(str.isalpha, others)))
 
 
+def is_sold(brand: str, lexicon: Lexicon) -> bool:
+    """Whether enough of the titles with the name are of products of the brand, wherever it stands in a query."""
+    share = _share_of_brand(brand, lexicon)
+    return share is None or share >= _FIRST
+
+
 def is_value(label: str, neighbours: tuple[str, str], lexicon: Lexicon) -> bool | None:
     """Whether `label` is meant as a value of an attribute: "red" beside "dress", but not beside "bull". None: no title
     has it beside a neighbour.

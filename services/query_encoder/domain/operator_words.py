@@ -47,6 +47,8 @@ NOTHING_EXCLUDED = _words(
 NOT_AFTER = _words(
     "do does did is are was were has have had will would can could should must may might why if or whether maybe"
 )
+# End verbs of two words: "show up or shut up" has no alternatives.
+PARTICLES = _words("up off out down away back go along around")
 # They have titles of their own: what stands before them is one.
 WORKS = _words("cd dvd blu-ray vinyl album song movie film novel book ebook audiobook paperback poster puzzle series")
 ALTERNATIVE_WORDS = frozenset({"or", "|"})

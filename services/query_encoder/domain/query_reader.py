@@ -20,7 +20,6 @@ from services.query_encoder.domain.operators import Operations, OperatorReader, 
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.query_reading import QueryReading
 
-
 _CONTRACTION = re.compile(r"\b[a-z]+n['’]t\b")
 
 
@@ -59,7 +58,6 @@ class QueryReader:
             asked_type(retrieval_text, reading.mentions),
         )  # fmt: skip
 
-
     def _price(self, text: str, lexicon: Lexicon) -> Constraint | None:
         """The price of a text; what stands in quotes is none."""
         price = self._constraints.price(text, lexicon)
@@ -69,7 +67,9 @@ class QueryReader:
 
 
 def _spelling(normal: str, price: Constraint | None, corrector: SpellCorrector) -> Spelling:
-    """The words of a price and of a phrase in quotes are not corrected, nor is "isn't": no shop has "hkd" in its titles."""
+    """The words of a price and of a phrase in quotes are not corrected, nor is "isn't": no shop has "hkd" in its
+    titles.
+    """
     fixed = [(one.start, one.end) for one in phrases_of(normal)]
     fixed += [match.span() for match in _CONTRACTION.finditer(normal) if not _within(match.span(), fixed)]
     if price is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from itertools import product
+from itertools import pairwise, product
 
 import rjieba
 
@@ -40,7 +40,7 @@ class WordKinds:
 
     def has_known_product(self, words: Sequence[str], lexicon: Lexicon) -> bool:
         """As `has_product`, without the types that titles show: of "Friends Without Benefits" these are friends."""
-        labels = (*words, *map(" ".join, zip(words, words[1:], strict=False)))
+        labels = (*words, *map(" ".join, pairwise(words)))
         return any(ConceptKind.PRODUCT in self.concept_kinds(one) or is_of_shop(one, lexicon) for one in labels)
 
     def concept_kinds(self, label: str) -> set[ConceptKind]:
@@ -68,6 +68,14 @@ class WordKinds:
         before = [*filter(self._concepts, ends), rjieba.cut(left)[-1]]
         after = [*filter(self._concepts, beginnings), rjieba.cut(right)[0]]
         return next((pair for pair in product(before, after) if self.are_alike(pair, lexicon)), None)
+
+    def length_before_product(self, text: str) -> int:
+        """Characters at the beginning of a Chinese text before the first product: 2 of 香料护手霜. 0 without one."""
+        for size in range(1, min(_LONGEST_CHINESE, len(text) - 1)):
+            labels = (text[size : size + length] for length in range(2, _LONGEST_CHINESE + 1))
+            if any(ConceptKind.PRODUCT in self.concept_kinds(label) for label in labels):
+                return size
+        return 0
 
     def _is_sold(self, label: str, lexicon: Lexicon) -> bool:
         """Whether it names a product that the shop has, as far as titles show types."""

@@ -34,9 +34,10 @@ READER = OperatorReader(DOMAIN.graph)
 
 def shop() -> Lexicon:
     products = [Product(id=str(number), title=title) for number, title in enumerate(TITLES)]
+    colours = {"Nikon": "red", "Canon": "dark blue", "New Balance": "navy", "Leica": "gold"}
     cameras = [
-        Product(id=brand, title=f"{brand} camera", brand=brand, category_path=("Cameras",), attributes={"colour": (colour,)})
-        for brand, colour in (("Nikon", "red"), ("Canon", "dark blue"), ("New Balance", "navy"), ("Canon 2", "gold"))
+        Product(brand, f"{brand} camera", brand=brand, category_path=("Cameras",), attributes={"colour": (colour,)})
+        for brand, colour in colours.items()
     ]
     # Phrases of one title alone are not learned.
     return Lexicon.of([*products, *cameras, *(replace(product, id=f"again {product.id}") for product in products)])
@@ -188,7 +189,9 @@ _NAMED = st.sampled_from(
 
 @given(st.lists(_NAMED, max_size=16).map("".join))
 def test_no_words_are_read_twice(text: str) -> None:
-    """The words of prices, brands, values, categories and exclusions do not overlap. Only alternatives may be brands."""
+    """The words of prices, brands, values, categories, exclusions and phrases do not overlap. Alternatives may be
+    brands.
+    """
     reading = read(text)
     rest = reading.corrected
     excluding = [one for one in reading.constraints if one.type is ConstraintType.EXCLUSION]
