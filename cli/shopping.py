@@ -16,6 +16,7 @@ from cli.options import (
     AllVariants,
     Brands,
     Categories,
+    CompatibleWith,
     Explained,
     Json,
     Literal,
@@ -62,6 +63,7 @@ def search(
     brand: Brands = [],  # noqa: B006 - Typer wants a list
     category: Categories = [],  # noqa: B006
     product_type: ProductTypes = [],  # noqa: B006
+    compatible_with: CompatibleWith = [],  # noqa: B006
     attribute: Annotated[
         list[str], typer.Option(help="Only products with this attribute, NAME=VALUE. May be repeated.")
     ] = [],  # noqa: B006
@@ -95,7 +97,11 @@ def search(
     if sort not in SORTS:
         raise typer.BadParameter(f"{sort!r}; use one of {', '.join(SORTS)}", param_hint="--sort")
     conditions = product_pb2.ProductFilter(
-        categories=category, brands=brand, in_stock_only=in_stock, product_types=product_type
+        categories=category,
+        brands=brand,
+        in_stock_only=in_stock,
+        product_types=product_type,
+        compatible_with=compatible_with,
     )
     for entry in attribute:
         name, equals, value = entry.partition("=")

@@ -14,7 +14,6 @@ from services.retrieval.domain.catalogue.field_columns import MISSING, SingleCol
 from services.retrieval.domain.catalogue.growing import BoolArray, Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.spellings import Spellings
 
-
 # Phrases that one product is compared with, those with its rarest words first: 10 ms.
 _MOST_PHRASES = 1_000
 
