@@ -7,8 +7,9 @@ beginning are left out.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
-from services.common.noun_phrases import noun_phrase
+from services.common.noun_phrases import before_preposition, noun_phrase, says_for, singular
 from services.common.product import Product
 from services.common.scripts import has_han
 from services.common.typed_text import folded
@@ -29,29 +30,76 @@ _MEDIA = frozenset((
     "hdtv", "tv", "television",
 ))  # fmt: skip
 _LETTER = re.compile(r"[^\W\d_]")
+# Of a last part that is a platform the product is a game for it, or what a bracket says: "(Game Guide)".
+_PLATFORM = re.compile(r"(?:nintendo|playstation|xbox|psp|ps ?[1-9v]|wii|gamecube|game ?boy|sega)\b[^,/]*")
+_WORDS = re.compile(r"[^\W_]+(?:['’.+-][^\W_]+)*")
+_LIST = re.compile(r"\s*[,/]\s*")
+
+
+@dataclass(frozen=True)
+class TitleReading:
+    """`type`: the head; empty if no title in English shows it. `naming`: the words that name the product, in lower case,
+    without those that say what it is for and what it comes with. `lead`: the first of them behind the brand.
+    """
+
+    type: str = ""
+    naming: str = ""
+    lead: str = ""
 
 
 def product_type(product: Product) -> str:
     """One English word in lower case and in the singular; empty if no title in English shows it."""
+    return read_title(product).type
+
+
+def read_title(product: Product) -> TitleReading:
+    """Of the first title in English."""
     titles = (product.title, *product.localized_titles.values())
     title = next((title for title in titles if title and not has_han(title)), "")
-    return _type_of(title, product.brand) if title else ""
+    return _read(title, product.brand) if title else TitleReading()
 
 
-def _type_of(title: str, brand: str) -> str:
+def _read(title: str, brand: str) -> TitleReading:
     text, brand = folded(title), folded(brand)
+    brackets = _BRACKETS.findall(text)
+    plain = _BRACKETS.sub(" ", text)
     if any(map(str.isdigit, text)):
-        text = _BETWEEN_NUMBERS.sub(" ", _MEASURE.sub(" 0 ", text))
-    parts = [part for part in _PARTS.split(_BRACKETS.sub(" ", text)) if _LETTER.search(part)]
-    if len(parts) > 1 and brand and _letters(parts[0]) == _letters(brand):
+        plain_measures = _BETWEEN_NUMBERS.sub(" ", _MEASURE.sub(" 0 ", plain))
+    else:
+        plain_measures = plain
+    parts = [part for part in _PARTS.split(plain_measures) if _LETTER.search(part)]
+    if len(parts) > 1 and (_letters(parts[0]) == _letters(brand) or _is_maker(*parts[:2])):
         parts = parts[1:]
     last = noun_phrase(parts[-1]) if parts else []
     if len(last) == 1 and last[0] in _MEDIA:
-        return last[0]
+        return TitleReading(last[0], text)
+    if len(parts) > 1 and all(map(_PLATFORM.fullmatch, _LIST.split(parts[-1].strip()))):
+        stated = noun_phrase(brackets[-1].strip("()[]")) if brackets else []
+        return TitleReading(stated[-1] if len(stated) > 1 else "game", text)
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
-    found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
+    phrases = (phrase for part in parts if (phrase := noun_phrase(part)) and phrase[-1] != "class")
+    found = next(phrases, [])
+    naming = f"{brand} {_named(plain, found[-1]) if found else plain}"
+    makers = set(_WORDS.findall(brand))
+    lead = next((word for word in _WORDS.findall(parts[0]) if word not in makers), "") if parts else ""
     # A title of brand and model alone does not say what the product is.
-    return found[-1] if found and found[-1] not in brand.split() else ""
+    return TitleReading(found[-1] if found and found != noun_phrase(brand) else "", naming, lead)
+
+
+def _named(text: str, head: str) -> str:
+    """The parts of a title up to the one with the head, each until its first preposition."""
+    kept = []
+    for part in _PARTS.split(text):
+        own = before_preposition(part)
+        kept.append(own)
+        if head in map(singular, _WORDS.findall(own)):
+            break
+    return " ".join(kept)
+
+
+def _is_maker(first: str, second: str) -> bool:
+    """Of "Maker - Stand for TVs", whatever brand the product has."""
+    return says_for(second) and not says_for(first)
 
 
 def _letters(text: str) -> str:

@@ -135,6 +135,28 @@ class CatalogueView:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
         return containing(self._table, group, self._size, self._table.naming)
 
+    def in_phrase(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
+        return containing(self._table, group, self._size, self._table.phrase)
+
+    def led_by(self, word: str) -> BoolArray | None:
+        """[rows]: the rows, living or not, whose title begins with the word, behind the brand. None if there are none."""
+        leads = self._table.leads
+        code = leads.spellings.find(word)
+        return None if code is None else leads.codes.view[: self._size] == code
+
+    @property
+    def type_codes(self) -> IntArray:
+        """[rows]: a number for the type of each product, negative without one."""
+        return self._table.types.codes.view[: self._size]
+
+    def type_code(self, word: str) -> int:
+        code = self._table.types.spellings.find(word)
+        return -1 if code is None else code
+
+    def type_name(self, code: int) -> str:
+        return self._table.types.spellings.texts[code]
+
     def of_type(self, word: str) -> BoolArray | None:
         """[rows]: the rows, living or not, of products of this type. None if there never was one."""
         types = self._table.types
