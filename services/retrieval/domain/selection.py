@@ -129,7 +129,7 @@ class Selection:
         identified = identified[conditions.mask()[identified]]
         typed = None
         if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
-            content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
+            content = [ContentWord(word.text, view.containing(word.alternatives), word.alternatives) for word in words]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         return cls(
             view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,

@@ -23,12 +23,16 @@ _MEASURE = re.compile(
     rf"#?\d[\d.,/⁄-]*\s*-?(?:\s*(?:{_UNITS})\b\.?|''|\"|\\(?!\w)|')|(?<!\S)(?:x|×|dia\.|[whdl])(?!\S)"
 )
 _BETWEEN_NUMBERS = re.compile(r"(?<=0)\s+-\s+(?=0)")
+# Of "3D / Internet Connectable Blu-ray Disc Player" the first part is no name.
+_FEATURE = re.compile(r"(?<!\S)\d\S*(?: [a-z])?\s+/\s+")
 _PARTS = re.compile(r"\s+[-–—|/]+\s+|(?<=\w):\s+")
 # A last part that is one of these says what the product is, whatever its name is: "Hidden Camera - DVD".
 _MEDIA = frozenset((
     "dvd", "cd", "blu-ray", "vinyl", "lp", "vhs", "umd", "cassette", "paperback", "hardcover", "audiobook", "ebook",
     "hdtv", "tv", "television",
 ))  # fmt: skip
+# Types of works, whose titles name all kinds of things.
+PUBLISHED = _MEDIA | {"game"}
 _LETTER = re.compile(r"[^\W\d_]")
 # Of a last part that is a platform the product is a game for it, or what a bracket says: "(Game Guide)".
 _PLATFORM = re.compile(r"(?:nintendo|playstation|xbox|psp|ps ?[1-9v]|wii|gamecube|game ?boy|sega)\b[^,/]*")
@@ -38,12 +42,12 @@ _LIST = re.compile(r"\s*[,/]\s*")
 
 @dataclass(frozen=True)
 class TitleReading:
-    """`type`: the head; empty if no title in English shows it. `naming`: the words that name the product, in lower case,
-    without those that say what it is for and what it comes with. `lead`: the first of them behind the brand.
+    """`type`: the head; empty if no title in English shows it. `phrase`: the words that name the product, in lower
+    case, without those that say what it is for and what it comes with. `lead`: the first of them behind the brand.
     """
 
     type: str = ""
-    naming: str = ""
+    phrase: str = ""
     lead: str = ""
 
 
@@ -61,32 +65,29 @@ def read_title(product: Product) -> TitleReading:
 
 def _read(title: str, brand: str) -> TitleReading:
     text, brand = folded(title), folded(brand)
-    brackets = _BRACKETS.findall(text)
-    plain = _BRACKETS.sub(" ", text)
+    own = without_measures = _BRACKETS.sub(" ", text)
     if any(map(str.isdigit, text)):
-        plain_measures = _BETWEEN_NUMBERS.sub(" ", _MEASURE.sub(" 0 ", plain))
-    else:
-        plain_measures = plain
-    parts = [part for part in _PARTS.split(plain_measures) if _LETTER.search(part)]
+        without_measures = _FEATURE.sub("", _BETWEEN_NUMBERS.sub(" ", _MEASURE.sub(" 0 ", own)))
+    parts = [part for part in _PARTS.split(without_measures) if _LETTER.search(part)]
     if len(parts) > 1 and (_letters(parts[0]) == _letters(brand) or _is_maker(*parts[:2])):
         parts = parts[1:]
     last = noun_phrase(parts[-1]) if parts else []
     if len(last) == 1 and last[0] in _MEDIA:
         return TitleReading(last[0], text)
     if len(parts) > 1 and all(map(_PLATFORM.fullmatch, _LIST.split(parts[-1].strip()))):
+        brackets = _BRACKETS.findall(text)
         stated = noun_phrase(brackets[-1].strip("()[]")) if brackets else []
         return TitleReading(stated[-1] if len(stated) > 1 else "game", text)
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
-    phrases = (phrase for part in parts if (phrase := noun_phrase(part)) and phrase[-1] != "class")
-    found = next(phrases, [])
-    naming = f"{brand} {_named(plain, found[-1]) if found else plain}"
+    found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
+    phrase = f"{brand} {_naming(own, found[-1]) if found else own}"
     makers = set(_WORDS.findall(brand))
     lead = next((word for word in _WORDS.findall(parts[0]) if word not in makers), "") if parts else ""
     # A title of brand and model alone does not say what the product is.
-    return TitleReading(found[-1] if found and found != noun_phrase(brand) else "", naming, lead)
+    return TitleReading(found[-1] if found and found != noun_phrase(brand) else "", phrase, lead)
 
 
-def _named(text: str, head: str) -> str:
+def _naming(text: str, head: str) -> str:
     """The parts of a title up to the one with the head, each until its first preposition."""
     kept = []
     for part in _PARTS.split(text):

@@ -137,22 +137,20 @@ class CatalogueView:
 
     def in_phrase(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
-        return containing(self._table, group, self._size, self._table.phrase)
+        return containing(self._table, group, self._size, self._table.phrases)
 
-    def led_by(self, word: str) -> BoolArray | None:
-        """[rows]: the rows, living or not, whose title begins with the word, behind the brand. None if there are none."""
-        leads = self._table.leads
-        code = leads.spellings.find(word)
-        return None if code is None else leads.codes.view[: self._size] == code
+    def led_by(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, whose title begins with a word of the alternatives, behind the brand."""
+        return containing(self._table, [(word,) for words in group for word in words], self._size, self._table.leads)
 
-    @property
-    def type_codes(self) -> IntArray:
-        """[rows]: a number for the type of each product, negative without one."""
-        return self._table.types.codes.view[: self._size]
+    def type_counts(self, rows: BoolArray) -> IntArray:
+        """[codes of types]: how many of `rows` have each type."""
+        codes = self._table.types.codes.view[: self._size][rows]
+        return np.bincount(codes[codes != MISSING], minlength=len(self._table.types.spellings)).astype(np.int32)
 
-    def type_code(self, word: str) -> int:
-        code = self._table.types.spellings.find(word)
-        return -1 if code is None else code
+    def has_type(self, selected: BoolArray) -> BoolArray:
+        """[rows]: the rows, living or not, of the types `selected` [codes of types], and those without a type."""
+        return np.append(selected, True)[self._table.types.codes.view[: self._size]]
 
     def type_name(self, code: int) -> str:
         return self._table.types.spellings.texts[code]
