@@ -7,6 +7,7 @@ beginning are left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.noun_phrases import before_preposition, noun_phrase, says_for, singular
@@ -69,8 +70,8 @@ def _read(title: str, brand: str) -> TitleReading:
     if any(map(str.isdigit, text)):
         without_measures = _FEATURE.sub("", _BETWEEN_NUMBERS.sub(" ", _MEASURE.sub(" 0 ", own)))
     parts = [part for part in _PARTS.split(without_measures) if _LETTER.search(part)]
-    if len(parts) > 1 and (_letters(parts[0]) == _letters(brand) or _is_maker(*parts[:2])):
-        parts = parts[1:]
+    has_maker = len(parts) > 1 and (_letters(parts[0]) == _letters(brand) or _is_maker(*parts[:2]))
+    parts = parts[has_maker:]
     last = noun_phrase(parts[-1]) if parts else []
     if len(last) == 1 and last[0] in _MEDIA:
         return TitleReading(last[0], text)
@@ -80,17 +81,17 @@ def _read(title: str, brand: str) -> TitleReading:
         return TitleReading(stated[-1] if len(stated) > 1 else "game", text)
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
     found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
-    phrase = f"{brand} {_naming(own, found[-1]) if found else own}"
+    phrase = f"{brand} {_naming(_PARTS.split(own)[has_maker:], found[-1]) if found else own}"
     makers = set(_WORDS.findall(brand))
     lead = next((word for word in _WORDS.findall(parts[0]) if word not in makers), "") if parts else ""
     # A title of brand and model alone does not say what the product is.
     return TitleReading(found[-1] if found and found != noun_phrase(brand) else "", phrase, lead)
 
 
-def _naming(text: str, head: str) -> str:
+def _naming(parts: Sequence[str], head: str) -> str:
     """The parts of a title up to the one with the head, each until its first preposition."""
     kept = []
-    for part in _PARTS.split(text):
+    for part in parts:
         own = before_preposition(part)
         kept.append(own)
         if head in map(singular, _WORDS.findall(own)):
