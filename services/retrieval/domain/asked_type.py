@@ -172,8 +172,10 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     nothing = "", np.zeros(len(view), np.bool_)
     if not words:
         return nothing
+    within = view.alive & np.logical_and.reduce([view.in_phrase(word.alternatives) for word in words])
+    if not within.any():
+        return nothing
     naming = view.alive & np.logical_and.reduce([view.named_by(word.alternatives) for word in words])
-    within = naming & np.logical_and.reduce([view.in_phrase(word.alternatives) for word in words])
     leading = within & np.logical_or.reduce([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within
     of_line, made_for = view.type_counts(line), view.type_counts(naming & ~within)
