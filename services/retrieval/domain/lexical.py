@@ -59,6 +59,11 @@ _WORD = re.compile(r"[a-z]{2,}")
 _PHRASE_PART = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+")
 
 
+def is_unit(word: str) -> bool:
+    """Whether a word in lower case is a spelling of a unit, if it stands behind a number."""
+    return word in _CANONICAL
+
+
 def lexical_text(text: str) -> str:
     """Lower-case text in which numbers are words and units have one spelling; still to be tokenized."""
     # Else "1½" would become 11/2.

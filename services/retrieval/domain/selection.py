@@ -122,7 +122,9 @@ class Selection:
         has_soft_filter = not query.soft_filter.is_empty
         if not query.asked_type.is_empty and (query.sort is SortOrder.RELEVANCE or has_soft_filter):
             content = [
-                ContentWord(word.text, view.containing(word.alternatives)) for word in words if not word.is_condition
+                ContentWord(word.text, view.containing(word.alternatives), word.alternatives)
+                for word in words
+                if not word.is_condition
             ]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
         if has_soft_filter:

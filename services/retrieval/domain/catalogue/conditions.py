@@ -66,7 +66,7 @@ def _conditions(table: Table, narrowing: ProductFilter, offers: EffectiveOffers)
     if narrowing.product_types:
         yield TYPE_FACET, table.types.mask(table.types.spellings.with_forms(narrowing.type_forms), size)
     if narrowing.compatible_with:
-        yield _COMPATIBLE, table.phrases.mask(table.phrases.with_words(narrowing.compatible_with), size)
+        yield _COMPATIBLE, table.made_for.mask(table.made_for.with_words(narrowing.compatible_with), size)
     if narrowing.price is not None:
         yield PRICE_FACET, _priced(narrowing.price, offers)
     for attribute in narrowing.attributes:

@@ -139,6 +139,26 @@ class CatalogueView:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
         return containing(self._table, group, self._size, self._table.naming)
 
+    def in_phrase(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
+        return containing(self._table, group, self._size, self._table.phrases)
+
+    def led_by(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, whose title begins with a word of the alternatives, behind the brand."""
+        return containing(self._table, [(word,) for words in group for word in words], self._size, self._table.leads)
+
+    def type_counts(self, rows: BoolArray) -> IntArray:
+        """[codes of types]: how many of `rows` have each type."""
+        codes = self._table.types.codes.view[: self._size][rows]
+        return np.bincount(codes[codes != MISSING], minlength=len(self._table.types.spellings)).astype(np.int32)
+
+    def has_type(self, selected: BoolArray) -> BoolArray:
+        """[rows]: the rows, living or not, of the types `selected` [codes of types], and those without a type."""
+        return np.append(selected, True)[self._table.types.codes.view[: self._size]]
+
+    def type_name(self, code: int) -> str:
+        return self._table.types.spellings.texts[code]
+
     def of_type(self, word: str) -> BoolArray | None:
         """[rows]: the rows, living or not, of products of this type. None if there never was one."""
         types = self._table.types
@@ -181,7 +201,7 @@ class CatalogueView:
         return self._compatible_with(frozenset().union(*(name_words(each.title, each.brand) for each in named)))
 
     def _compatible_with(self, words: frozenset[str]) -> Compatibility:
-        return Compatibility(self._table.phrases, self._table.brands, self._table.types, words)
+        return Compatibility(self._table.made_for, self._table.brands, self._table.types, words)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
