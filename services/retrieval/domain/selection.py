@@ -14,7 +14,7 @@ from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
-from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
+from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group, Matches, MatchLevel
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
 from services.retrieval.domain.query import RetrievalQuery
@@ -29,6 +29,8 @@ _MOST_KEYS = 2_000
 # filter, the engine gets up to _MANY_KEYS keys.
 _MOST_DEPTH_FACTOR = 16.0
 _MANY_KEYS = 20_000
+# If so many products come first by the soft filter, no others are sought: finding these takes as long as without it.
+_ENOUGH = 5 * PAGE
 # Of a tier: lacks a phrase, has something excluded. 1 is for what does not come first by the soft filter.
 _PHRASES, _EXCLUDED = 2, 4
 
@@ -125,7 +127,7 @@ class Selection:
             matches = view.matches(_groups(words), conditions, identified=identified, without=without)
             matches = replace(matches, earlier=met)
         others = None
-        if matches is met and query.sort is not SortOrder.RELEVANCE:
+        if matches is met and query.sort is not SortOrder.RELEVANCE and len(matches.found) < _ENOUGH:
             first = matches.mask
             if query.is_collapsed:
                 groups = view.groups(np.arange(len(view)))
@@ -163,14 +165,14 @@ class Selection:
     def parts(self, limit: int) -> list[BoolArray | None]:
         """[rows], None for all: of each part the nearest products are found by themselves.
 
-        Products that come first are a part of their own, so that the others do not crowd them out. If there are `limit`
-        of them, nothing else is found.
+        Products that come first are a part of their own, so that the others do not crowd them out. If there are enough of
+        them for `limit`, nothing else is found.
         """
         if self.soft is None:
             return [None]
         part = self.soft.meets if self.soft.matches is None else self.soft.matches.mask
         count = np.count_nonzero(part)
-        if self.soft.first is not None and count >= limit:
+        if self.soft.first is not None and count >= min(limit, _ENOUGH):
             return [part]
         return [None, part] if count else [None]
 

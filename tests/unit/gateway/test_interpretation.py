@@ -105,7 +105,7 @@ def test_chinese_stop_words() -> None:
     answer = encoder_pb2.EncodeQueryResponse(retrieval_text="的台灯 便宜的", tokens=["台灯", "便宜"])
     answer.concepts.add(id="lamp", matched_text="台灯", expansions=["desk lamp"])
     groups = match_groups(gateway_pb2.SearchRequest(), answer)
-    assert [list(group.alternatives)[0] for group in groups] == ["台灯", "便宜的"]
+    assert [group.alternatives[0] for group in groups] == ["台灯", "便宜的"]
 
 
 def test_literal_query() -> None:
