@@ -30,7 +30,7 @@ _MOST_KEYS = 2_000
 _MOST_DEPTH_FACTOR = 16.0
 _MANY_KEYS = 20_000
 # If so many products come first by the soft filter, no others are sought: finding these takes as long as without it.
-_ENOUGH = 5 * PAGE
+_ENOUGH, _LOOKED_AT = 5 * PAGE, 20
 # Of a tier: lacks a phrase, has something excluded. 1 is for what does not come first by the soft filter.
 _PHRASES, _EXCLUDED = 2, 4
 
@@ -127,7 +127,11 @@ class Selection:
             matches = view.matches(_groups(words), conditions, identified=identified, without=without)
             matches = replace(matches, earlier=met)
         others = None
-        if matches is met and query.sort is not SortOrder.RELEVANCE and len(matches.found) < _ENOUGH:
+        if (
+            matches is met
+            and query.sort is not SortOrder.RELEVANCE
+            and not _are_enough(view, matches.mask, query.limit)
+        ):
             first = matches.mask
             if query.is_collapsed:
                 groups = view.groups(np.arange(len(view)))
@@ -165,16 +169,15 @@ class Selection:
     def parts(self, limit: int) -> list[BoolArray | None]:
         """[rows], None for all: of each part the nearest products are found by themselves.
 
-        Products that come first are a part of their own, so that the others do not crowd them out. If there are enough of
-        them for `limit`, nothing else is found.
+        Products that come first are a part of their own, so that the others do not crowd them out. If there are enough
+        of them for `limit`, nothing else is found.
         """
         if self.soft is None:
             return [None]
         part = self.soft.meets if self.soft.matches is None else self.soft.matches.mask
-        count = np.count_nonzero(part)
-        if self.soft.first is not None and count >= min(limit, _ENOUGH):
+        if self.soft.first is not None and _are_enough(self.view, part, limit):
             return [part]
-        return [None, part] if count else [None]
+        return [None, part] if part.any() else [None]
 
     def with_soft_filter(self, scored: ScoredKeys) -> Selection:
         """If no product has most of the words: the scores of the candidates have decided which of them come first."""
@@ -349,3 +352,11 @@ def _named(view: CatalogueView, words: Sequence[Words], typed: TypedRows | None)
             rows = view.containing(word.alternatives)
             masks.append(rows | typed.typed if typed is not None and typed.is_named_by(word.text) else rows)
     return masks
+
+
+def _are_enough(view: CatalogueView, first: BoolArray, limit: int) -> bool:
+    """Whether no others are sought behind these rows. Variants count as one, as far as the first few rows show."""
+    rows, enough = np.flatnonzero(first), min(limit, _ENOUGH)
+    if view.has_variants and len(rows) >= enough:
+        return len(np.unique(view.groups(rows[: _LOOKED_AT * enough]))) >= enough
+    return len(rows) >= enough
