@@ -15,7 +15,7 @@ from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
 from services.retrieval.domain.catalogue.grouping import place_in_group
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
-from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
+from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group, Matches, MatchLevel
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
 from services.retrieval.domain.query import ProductName, RetrievalQuery
@@ -30,6 +30,8 @@ _MOST_KEYS = 2_000
 # filter, the engine gets up to _MANY_KEYS keys.
 _MOST_DEPTH_FACTOR = 16.0
 _MANY_KEYS = 20_000
+# If so many products come first by the soft filter, no others are sought: finding these takes as long as without it.
+_ENOUGH, _LOOKED_AT = 5 * PAGE, 20
 # Of a tier: lacks a phrase or what was typed, has something excluded. 1: does not come first by the soft filter.
 _AS_ASKED, _EXCLUDED = 2, 4
 
@@ -138,7 +140,11 @@ class Selection:
             matches = view.matches(_groups(words), conditions, identified=identified, without=without)
             matches = replace(matches, earlier=met)
         others = None
-        if matches is met and query.sort is not SortOrder.RELEVANCE:
+        if (
+            matches is met
+            and query.sort is not SortOrder.RELEVANCE
+            and not _are_enough(view, matches.mask, query.limit)
+        ):
             first = matches.mask
             if query.is_collapsed:
                 groups = view.groups(np.arange(len(view)))
@@ -179,16 +185,15 @@ class Selection:
     def parts(self, limit: int) -> list[BoolArray | None]:
         """[rows], None for all: of each part the nearest products are found by themselves.
 
-        Products that come first are a part of their own, so that the others do not crowd them out. If there are `limit`
-        of them, nothing else is found.
+        Products that come first are a part of their own, so that the others do not crowd them out. If there are enough
+        of them for `limit`, nothing else is found.
         """
         if self.soft is None:
             return [None]
         part = self.soft.meets if self.soft.matches is None else self.soft.matches.mask
-        count = np.count_nonzero(part)
-        if self.soft.first is not None and count >= limit:
+        if self.soft.first is not None and _are_enough(self.view, part, limit):
             return [part]
-        return [None, part] if count else [None]
+        return [None, part] if part.any() else [None]
 
     def with_soft_filter(self, scored: ScoredKeys) -> Selection:
         """If no product has most of the words: the scores of the candidates have decided which of them come first."""
@@ -381,3 +386,11 @@ def _named(view: CatalogueView, words: Sequence[Words], typed: TypedRows | None)
             rows = view.containing(word.alternatives)
             masks.append(rows if typed is None else rows | typed.standing_for(word.text))
     return masks
+
+
+def _are_enough(view: CatalogueView, first: BoolArray, limit: int) -> bool:
+    """Whether no others are sought behind these rows. Variants count as one, as far as the first few rows show."""
+    rows, enough = np.flatnonzero(first), min(limit, _ENOUGH)
+    if view.has_variants and len(rows) >= enough:
+        return len(np.unique(view.groups(rows[: _LOOKED_AT * enough]))) >= enough
+    return len(rows) >= enough
