@@ -40,5 +40,5 @@ def redis_client(url: str, timeout_s: float | None = REDIS_TIMEOUT_S) -> redis.R
             "with a port for each host; only the password, DB and ssl_ca_certs may be left out",
         )
     sentinel = Sentinel([(host, int(port)) for host, port in addresses], sentinel_kwargs=common)  # type: ignore[no-untyped-call]
-    primary: redis.Redis = sentinel.master_for(name, db=int(database or 0), **common)
+    primary: redis.Redis = sentinel.master_for(name, db=int(database or 0), **common)  # type: ignore[no-untyped-call]
     return primary

@@ -200,7 +200,7 @@ NETWORK = [
              "Deployment/kairos-gateway: may not reach port 9000 of RayService/kairos-ranker"),
     Mutation("NetworkPolicy/prometheus", "spec ingress 0 from 0 namespaceSelector matchLabels",
              {"kubernetes.io/metadata.name": "monitor"}, "Prometheus: may not reach port 9464"),
-    Mutation("NetworkPolicy/qdrant", "spec egress 0 ports", [{"port": 444}],
+    Mutation("NetworkPolicy/qdrant", "spec egress 1 ports", [{"port": 444}],
              "may not reach port 443 of an address outside"),
     Mutation("NetworkPolicy/ray-of-ranker", "spec ingress 0 from", DELETED,
              "a pod of another namespace: may reach port 10002 of RayService/kairos-ranker"),
