@@ -92,7 +92,8 @@ def ranking_request(
     now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
-    scores, type_match = np.array(candidates.scores, np.float32), None
+    scores: FloatArray = np.array(candidates.scores, np.float32)
+    type_match: FloatArray | None = None
     if candidates.type_gains:
         gains = np.array(candidates.type_gains, np.float32)
         scores = scores - gains

@@ -222,7 +222,8 @@ async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
 async def test_products_of_the_type(tmp_path: Path, ranker: str) -> None:
     """They are first for a stranger, and among them a history counts as much as if nothing had been added."""
     gains = {id: 1.01 if id in ("boot1", "boot2", "lamp2") else 0.0 for id in VECTORS}
-    raised = {"scores": [SCORES[id] + gain for id, gain in gains.items()], "type_gains": list(gains.values())}
+    scores = [SCORES[id] + gain for id, gain in gains.items()]
+    raised: dict[str, Any] = {"scores": scores, "type_gains": list(gains.values())}
     async with serving(tmp_path, ranker=ranker) as stub:
         await stub.RecordEvents(recording(event("e1", "boot2")))
         stranger = await stub.RankItems(ranking("", **raised))

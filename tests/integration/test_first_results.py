@@ -109,7 +109,8 @@ def test_facet_and_filter(stub: Stub) -> None:
         (facet,) = stub.Search(message, timeout=20).facets
         assert {count.value for count in facet.counts} >= {"case", "slate"}
         for count in facet.counts:
-            chosen = gateway_pb2.SearchRequest(query=query, filter={"product_types": [count.value.upper()]})
+            of_type = product_pb2.ProductFilter(product_types=[count.value.upper()])
+            chosen = gateway_pb2.SearchRequest(query=query, filter=of_type)
             answer = stub.Search(chosen, timeout=20)
             assert answer.total_size == count.count
             assert all(count.value in TITLES[result.product.id].lower() for result in answer.results)
@@ -117,9 +118,8 @@ def test_facet_and_filter(stub: Stub) -> None:
 
 def test_recommendations_of_a_type(stub: Stub) -> None:
     """The filter holds in a placement, also for its fallback."""
-    message = gateway_pb2.RecommendRequest(
-        placement="similar-items", item_ids=["slate case"], filter={"product_types": ["case", "sleeve"]}
-    )
+    of_types = product_pb2.ProductFilter(product_types=["case", "sleeve"])
+    message = gateway_pb2.RecommendRequest(placement="similar-items", item_ids=["slate case"], filter=of_types)
     shown = {result.product.id for result in stub.Recommend(message, timeout=20).results}
     assert shown == {"slate sleeve", "phone case", "laptop sleeve"}
 

@@ -237,11 +237,11 @@ class CandidateSources:
         ]
         without = fallbacks.without_source(Source.GOES_WITH)
         accessories = retrieval_pb2.RetrieveCandidatesRequest(accessories_for=names, limit=limit)
-        found = await asyncio.gather(
+        of_titles, of_kinds = await asyncio.gather(
             self._retrieved(accessories, without),
             self._companions([product.title[:_MAX_TEXT] for product in products], names, limit, without),
         )
-        found = [found[0], *found[1]]
+        found = [of_titles, *of_kinds]
         whole = joined(found)
         rows = {item_id: row for row, item_id in enumerate(whole.ids)}
         turns = [id for turn in zip_longest(*(part.ids for part in found)) for id in turn if id is not None]

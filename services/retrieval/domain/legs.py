@@ -95,7 +95,7 @@ class ScoredKeys:
     def in_order(cls, keys: KeyArray) -> ScoredKeys:
         """Of products that no leg found, best first: scores fall from 1 in equal steps."""
         nothing = np.zeros(len(keys), np.float32)
-        scores = 1 - np.arange(len(keys), dtype=np.float32) / max(len(keys), 1)
+        scores = (1 - np.arange(len(keys)) / max(len(keys), 1)).astype(np.float32)
         return cls(keys, scores, nothing, nothing, nothing, len(keys))
 
     @classmethod

@@ -198,7 +198,7 @@ class CatalogueView:
         return self._compatible_with(frozenset(chain.from_iterable(map(words_of, texts)))).names_only_others(rows)
 
     def _compatibility(self, named: Sequence[ProductName]) -> Compatibility:
-        return self._compatible_with(frozenset().union(*(name_words(each.title, each.brand) for each in named)))
+        return self._compatible_with(frozenset[str]().union(*(name_words(each.title, each.brand) for each in named)))
 
     def _compatible_with(self, words: frozenset[str]) -> Compatibility:
         return Compatibility(self._table.made_for, self._table.brands, self._table.types, words)
