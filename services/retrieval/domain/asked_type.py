@@ -28,13 +28,14 @@ from services.retrieval.domain.query import AskedType
 # of a home improvement shop, whose NDCG@10 rose by .003 (docs/lab/search-quality.md).
 _WHOLE, _MOST, _SOME = 1.01, 0.3, 0.1
 # A word of the query is the type if it has this share of the products that the best one has: the head comes last.
-_ENOUGH = 0.1
+_ENOUGH = 0.05
 # A query names a line of products if other titles say that so many products are for it, and if these are as many as the
 # products that it names.
-_MADE_FOR = 10
+_MADE_FOR = 5
 # In a query of at most so many content words, one that no product of the type has does not count, if no product has
-# all of them.
+# all of them; and what is for a product of the type loses so many spreads.
 _SHORT = 2
+_MADE_FOR_ONE = 0.3
 # So many products of the type are added if the legs found less than a page of them.
 _ADDED = 2 * PAGE
 
@@ -52,7 +53,8 @@ class ContentWord:
 class TypedRows:
     """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains.
 
-    `synonymous`: those of its products that have another name of what the words `matched` ask for.
+    `synonymous`: those of its products that have another name of what the words `matched` ask for. `made_for` [rows], of
+    a short query: the products that are for one of the type, or come with one.
     """
 
     name: str
@@ -62,6 +64,7 @@ class TypedRows:
     others: int
     synonymous: BoolArray
     matched: frozenset[str]
+    made_for: BoolArray | None = None
 
     @classmethod
     def of(
@@ -99,12 +102,16 @@ class TypedRows:
             for word, own in zip(words, parts, strict=True)
             if name not in own
         ]
-        if len(words) <= _SHORT and not (view.alive & np.logical_and.reduce([word.rows for word in words])).any():
-            others = [rows for rows in others if (rows & typed).any()]
+        made_for = None
+        if len(words) <= _SHORT:
+            own_word = next((word.alternatives for word, own in zip(words, parts, strict=True) if name in own), ())
+            made_for = view.named_by(own_word) & ~view.in_phrase(own_word) & ~typed
+            if len(others) == 1 and not (others[0] & typed).any() and not _have_all(view, words).any():
+                others = []
         contained = np.zeros(len(view), np.int32)
         for rows in others:
             contained += rows
-        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned)
+        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for)
 
     def standing_for(self, word: str) -> BoolArray:
         """[rows]: the products whose type stands for this content word of the query."""
@@ -133,6 +140,8 @@ class TypedRows:
         typed = np.concatenate([typed, np.ones(len(added), np.bool_)])
         spread = np.float32(max(float(scored.scores.max() - scored.scores.min()), 1e-6))
         gains = spread * np.where(typed, self._gains(rows), 0).astype(np.float32)
+        if self.made_for is not None:
+            gains[self.made_for[rows] & (rows >= 0)] -= spread * np.float32(_MADE_FOR_ONE)
         raised = replace(scored, scores=scored.scores + gains, type_gains=gains)
         return raised.take(np.argsort(-raised.scores, kind="stable"))
 
@@ -141,6 +150,10 @@ class TypedRows:
         if most == self.others:
             return np.where(contained == most, _WHOLE, _SOME)
         return np.where(contained == most, _MOST, _MOST / 2)
+
+
+def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
+    return view.alive & np.logical_and.reduce([word.rows for word in words])
 
 
 def _is_measure(before: ContentWord | None, word: ContentWord) -> bool:

@@ -240,7 +240,7 @@ class Selection:
         others = self.view.names_only_others(self._rows_of(raised.keys), [word.text for word in self.words])
         if not others.any():
             return raised
-        gains = np.where(others, np.float32(0), raised.type_gains)
+        gains = np.where(others, np.minimum(raised.type_gains, 0), raised.type_gains)
         fitting = replace(raised, scores=raised.scores - raised.type_gains + gains, type_gains=gains)
         return fitting.take(np.argsort(-fitting.scores, kind="stable"))
 

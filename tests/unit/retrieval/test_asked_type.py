@@ -25,9 +25,9 @@ TITLES = (
     "Fabrikam Phone",
     "Fabrikam Handset",
 )
-# A line of consoles, with ten products for it.
-LINE = ("Orbit 360 Console", "Orbit 360 Kit Bundle", "Orbit 360 Cable", *["Cable for Orbit 360"] * 10)
-SMALL_LINE = (*LINE[:3], *["Cable for Orbit 360"] * 9)
+# A line of consoles, with five products for it, and one with too few.
+LINE = ("Orbit 360 Console", "Orbit 360 Kit Bundle", "Orbit 360 Cable", *["Cable for Orbit 360"] * 5)
+SMALL_LINE = (*LINE[:3], *["Cable for Orbit 360"] * 4)
 # Two products that a name of two words names, and enough others for a page of them.
 PLAYERS = ("Disc Player", *["Turntable"] * 10, "Record Disc Player")
 TVS = ("32 TV", "50 TV", "Mount for 32 inch TV")
@@ -142,4 +142,9 @@ def test_a_unit_behind_its_number() -> None:
 def test_a_word_that_no_product_of_the_type_has() -> None:
     """In a short query it does not count, unless a product has all words."""
     assert order(typed(["leather", "phone"], ["phone"], "phone"), [2, 4, 5], [0.9, 0.8, 0.1])[0] == 5
-    assert order(typed(["leather", "slate"], ["slate"], "slate"), [2, 4, 0], [0.9, 0.8, 0.1])[0] == 2
+    assert order(typed(["leather", "slate"], ["slate"], "slate"), [2, 4, 0], [0.9, 0.3, 0.1])[0] == 2
+
+
+def test_what_is_for_a_product_of_the_type() -> None:
+    """It falls in a short query, behind what is neither."""
+    assert order(typed(["slate"]), [1, 5, 0], [0.9, 0.8, 0.1]) == [0, 5, 1]
