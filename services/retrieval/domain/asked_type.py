@@ -53,8 +53,8 @@ class ContentWord:
 class TypedRows:
     """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains.
 
-    `synonymous`: those of its products that have another name of what the words `matched` ask for. `made_for` [rows], of
-    a short query: the products that are for one of the type, or come with one.
+    `synonymous`: those of its products that have another name of what the words `matched` ask for. `made_for` [rows],
+    of a short query: the products that are for one of the type, or come with one.
     """
 
     name: str

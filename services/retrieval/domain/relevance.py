@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.retrieval.domain.candidates import Candidates
-from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
+from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
 from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.domain.selection import Selection, Words
 
@@ -93,8 +93,8 @@ class Assessment:
 
 @dataclass(frozen=True)
 class _Word:
-    """`covering` [candidates]: in [0, 1]. `named`: the rows of products with the word or one in its place. `has_type`:
-    the type of a candidate stands for it. `is_written`: a product has it in any text.
+    """`covering` [candidates]: in [0, 1]. `has_type`: the type of a candidate stands for it. `is_written`: a product
+    has it in any text.
     """
 
     weight: float
@@ -103,7 +103,6 @@ class _Word:
     is_known: bool
     has_type: bool
     is_written: bool
-    named: BoolArray
 
 
 def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates) -> Assessment | None:
@@ -127,21 +126,35 @@ def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates
 
 def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     view, alive = selection.view, selection.view.alive
-    typed, written = view.named_by(word.as_typed), view.containing(word.as_typed)
-    named = view.named_by(word.alternatives) if len(word.alternatives) > len(word.as_typed) else typed
-    products = int(np.count_nonzero(alive))
-    most = np.log1p(products)
-    own, any_of = (int(np.count_nonzero(mask & alive)) for mask in (typed, named))
-    covering = np.maximum.reduce([typed[rows], written[rows] * _IN_BODY, named[rows] * _REPLACED])
+    typed, written = view.rows_containing(word.as_typed, named=True), view.rows_containing(word.as_typed)
+    named = typed
+    if len(word.alternatives) > len(word.as_typed):
+        named = view.rows_containing(word.alternatives, named=True)
+    has_it = _among(written, rows)
+    covering = np.maximum(_among(typed, rows), has_it * _IN_BODY)
+    if named is not typed:
+        covering = np.maximum(covering, _among(named, rows) * _REPLACED)
     has_type = False
     if selection.typed is not None:
         by_type = selection.typed.standing_for(word.text)[rows]
         covering, has_type = np.maximum(covering, by_type), bool(by_type.any())
+    # Few of the rows are dead: they do not matter in a logarithm.
+    most = np.log1p(len(view))
+    weight, frequency = most - np.log1p(len(typed)) + _LEAST_WEIGHT * most, np.log1p(len(named)) / most
     # A product that was written again meanwhile has no row.
     covering = covering * (rows >= 0)
-    weight = float(most - np.log1p(own) + _LEAST_WEIGHT * most)
-    frequency, is_written = float(np.log1p(any_of) / most), bool((written & alive).any())
-    return _Word(weight, frequency, covering, any_of > 0 or has_type, has_type, is_written, named)
+    is_written = bool(has_it.any() or alive[written].any())
+    return _Word(float(weight), float(frequency), covering, len(named) > 0 or has_type, has_type, is_written)
+
+
+def _among(found: IntArray, rows: RowArray) -> BoolArray:
+    """[rows]: whether each is one of `found`, which ascend."""
+    if not len(found):
+        return np.zeros(len(rows), np.bool_)
+    # Of another type, all of `found` would be copied.
+    wanted = rows.astype(found.dtype)
+    is_one: BoolArray = found[np.minimum(np.searchsorted(found, wanted), len(found) - 1)] == wanted
+    return is_one
 
 
 def _evidence(
@@ -157,8 +170,9 @@ def _evidence(
         typed = selection.typed.typed[rows] * (rows >= 0) * (np.log1p(count) / np.log1p(products))
     lacking = 0.0
     if query.asked_type.names and selection.typed is None:
-        named = selection.view.alive & np.logical_and.reduce([word.named for word in words])
-        lacking = 1 - min(1.0, np.count_nonzero(named) / (_NAMED_SHARE * products))
+        named = [selection.view.named_by(word.alternatives) for word in selection.words]
+        count = np.count_nonzero(selection.view.alive & np.logical_and.reduce(named))
+        lacking = 1 - min(1.0, count / (_NAMED_SHARE * products))
     dense = candidates.dense_scores.astype(np.float64)
     found = np.sort(dense[dense > 0])[::-1]
     cosine, usual = np.where(dense > 0, dense, found[-1] if len(found) else _NO_COSINE), _NO_COSINE

@@ -21,7 +21,7 @@ import numpy as np
 
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.field_columns import Matched
-from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
+from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.words import WordPostings
 from services.retrieval.domain.facets import CountAccuracy
@@ -130,15 +130,32 @@ def _levels(
 def containing(table: Table, group: Group, size: int, postings: WordPostings | None = None) -> BoolArray:
     """[size]: the rows, living or not, that contain one of the alternatives of the group; by default in their text."""
     mask = np.zeros(len(table), np.bool_)
-    words = table.words if postings is None else postings
+    for rows in _containing(table.words if postings is None else postings, group):
+        mask[rows] = True
+    return mask[:size]
+
+
+def rows_containing(postings: WordPostings, group: Group) -> IntArray:
+    """The rows, living or not, that contain one of the alternatives, ascending and each once.
+
+    For few rows to compare with it is several times faster than a mask over all.
+    """
+    # Most words that are joined with their neighbour are in no text.
+    found = [rows for rows in _containing(postings, group) if len(rows)]
+    if len(found) == 1:
+        return found[0]
+    return np.unique(np.concatenate(found)) if found else np.empty(0, np.int32)
+
+
+def _containing(postings: WordPostings, group: Group) -> Iterator[IntArray]:
+    """By alternative its rows, ascending."""
     for alternative in group:
         if not alternative:
             continue
-        rows, *others = sorted((words.rows(word) for word in alternative), key=len)
+        rows, *others = sorted((postings.rows(word) for word in alternative), key=len)
         for other in others:
             rows = rows[np.isin(rows, other)]
-        mask[rows] = True
-    return mask[:size]
+        yield rows
 
 
 def _with(mask: BoolArray, rows: RowArray) -> BoolArray:

@@ -21,7 +21,14 @@ from services.retrieval.domain.catalogue.field_columns import MISSING
 from services.retrieval.domain.catalogue.grouping import place_in_group, representatives_of, variants_of
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
-from services.retrieval.domain.catalogue.matching import Group, Matches, containing, everything, matches_of
+from services.retrieval.domain.catalogue.matching import (
+    Group,
+    Matches,
+    containing,
+    everything,
+    matches_of,
+    rows_containing,
+)
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import RowPage, page_of
@@ -138,6 +145,11 @@ class CatalogueView:
     def named_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
         return containing(self._table, group, self._size, self._table.naming)
+
+    def rows_containing(self, group: Group, *, named: bool = False) -> IntArray:
+        """As `containing`, or with `named` as `named_by`: the rows ascending."""
+        rows = rows_containing(self._table.naming if named else self._table.words, group)
+        return rows[: np.searchsorted(rows, self._size)]
 
     def in_phrase(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
