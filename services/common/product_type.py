@@ -83,7 +83,7 @@ def _read(title: str, brand: str) -> TitleReading:
         stated = noun_phrase(brackets[-1].strip("()[]")) if brackets else []
         return TitleReading(stated[-1] if len(stated) > 1 else "game", text)
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
-    found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
+    found = next((words for part in parts if (words := noun_phrase(part))[-1:] != ["class"]), [])
     phrase = f"{brand} {_naming(_PARTS.split(own)[has_maker:], found[-1]) if found else own}"
     makers = set(_WORDS.findall(brand))
     lead = next((word for word in _WORDS.findall(parts[0]) if word not in makers), "") if parts else ""

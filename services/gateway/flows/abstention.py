@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -87,7 +87,7 @@ def _is_about(chip: gateway_pb2.InterpretedAs, help: retrieval_pb2.Help) -> bool
     return bool(help.value) and help.value == _FIELDS.get(constraint.type)
 
 
-def _sentence(texts: Texts, query: str, missing_words: list[str], helps: list[gateway_pb2.SearchHelp]) -> str:
+def _sentence(texts: Texts, query: str, missing_words: Sequence[str], helps: Sequence[gateway_pb2.SearchHelp]) -> str:
     parts = [texts.say("no_good_match", query=query)]
     if missing_words:
         parts.append(texts.say("missing_words", words=texts.say("joined").join(missing_words)))
