@@ -58,7 +58,9 @@ class SoftFilter:
         known = [rows for rows in named if (rows & living).any()]
         if named and not known:
             return cls(conditions, soft.mask(), None, None)
-        contained = np.sum(known, axis=0, dtype=np.int8) if known else np.zeros(len(view), np.int8)
+        contained = np.zeros(len(view), np.int8)
+        for rows in known:
+            contained += rows
         most, least = int(contained[living].max(initial=0)), len(known) // 2 + 1 if known else 0
         levels: list[BoolArray] = []
         for count in range(len(known), min(most, least) - 1, -1):
