@@ -74,11 +74,11 @@ def test_a_site_names_every_image(overlays: Overlays) -> None:
 
 
 def test_a_site_has_a_pull_secret_and_the_port_of_its_api_server(overlays: Overlays) -> None:
-    """Every pod of the overlay to copy has the pull secret, and heads reach the API server on another port."""
+    """Every pod of the overlay to copy has the pull secret, and heads reach the API server on other ports."""
     overlay = Overlay(overlays["example"])
     assert {str(pod.spec.get("imagePullSecrets")) for pod in overlay.pods} == {"[{'name': 'kairos-registry'}]"}
     (policy,) = (p for p in overlay.of_kind("NetworkPolicy") if p["metadata"]["name"] == "heads-to-api-server")
-    assert policy["spec"]["egress"] == [{"ports": [{"port": 443}, {"port": 8443}]}]
+    assert policy["spec"]["egress"] == [{"ports": [{"port": port} for port in (443, 6443, 8443, 16443)]}]
 
 
 def test_a_laptop_has_room(overlays: Overlays) -> None:

@@ -6,7 +6,6 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, overlays: dict[str, list[Object]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, overlays: dict[str, list[Object]], monkeypatch: pytest.MonkeyPatch) -> Cluster:
     needs("kubectl")
     program = tmp_path / "bin" / "kubectl"
     program.parent.mkdir()
