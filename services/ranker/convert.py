@@ -92,12 +92,7 @@ def ranking_request(
     now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
-    scores: FloatArray = np.array(candidates.scores, np.float32)
-    type_match: FloatArray | None = None
-    if candidates.type_gains:
-        gains = np.array(candidates.type_gains, np.float32)
-        scores = scores - gains
-        type_match = np.minimum(gains / max(float(np.ptp(scores)), _LEAST_SPREAD), _MOST_TYPE_MATCH)
+    scores, type_match = scores_and_type(candidates)
     return RankingRequest(
         # As lists: a repeated field makes a string at each access.
         item_ids=list(candidates.ids),
@@ -123,6 +118,17 @@ def ranking_request(
         lexical_scores=np.array(candidates.lexical_scores, np.float32) if candidates.lexical_scores else None,
         type_match=type_match,
     )
+
+
+def scores_and_type(candidates: retrieval_pb2.Candidates) -> tuple[FloatArray, FloatArray | None]:
+    """(retrieval's scores [n] without what the type adds, that in spreads of these scores [n] or None)."""
+    scores: FloatArray = np.array(candidates.scores, np.float32)
+    if not candidates.type_gains:
+        return scores, None
+    gains: FloatArray = np.array(candidates.type_gains, np.float32)
+    scores = scores - gains
+    spread = np.float32(max(float(np.ptp(scores)), _LEAST_SPREAD))
+    return scores, np.minimum(gains / spread, np.float32(_MOST_TYPE_MATCH))
 
 
 def candidate_source(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> CandidateSource:
