@@ -4,9 +4,10 @@
 
 `data/head_queries.csv` (or --queries): query; `right` and `wrong`, regular expressions that are searched for in titles
 without regard to case; and `half`. A product is right if its title has `right` and not `wrong`. The queries of the
-project were written by hand for an electronics shop, and only those of the half "development" were used to choose
-anything. The half is a hash of the query. With --with-categories the expressions are searched for in "Kitchen > Mugs:
-Coffee Mug, White"; `data/demo_head_queries.csv` are such queries for the demo shop, in English and Chinese.
+project were written by hand for an electronics shop. Of `data/head_queries.csv` both halves were used to choose rules,
+of the newer and larger `data/head_queries_second.csv` only the half "development". The half is a hash of the query.
+With --with-categories the expressions are searched for in "Kitchen > Mugs: Coffee Mug, White";
+`data/demo_head_queries.csv` are such queries for the demo shop, in English and Chinese.
 
 P@5: the right products among the first five, divided by five, or by the right products of the catalogue if these are
 fewer. Queries without a right product do not count. "kairos" is the gateway's Search with default settings for an

@@ -24,13 +24,9 @@ _FORMS = frozenset((
     "system", "set", "pack", "pair", "combo", "package", "bundle", "series", "unit", "device", "machine", "edition",
     "class", "value", "collection", "assortment", "piece", "count", "disc", "only",
 ))  # fmt: skip
-
-
 _IRREGULAR = {
     "lens": "lens", "lenses": "lens", "series": "series", "mice": "mouse", "knives": "knife", "shelves": "shelf",
-    "scarves": "scarf", "loaves": "loaf", "wolves": "wolf", "leaves": "leaf", "halves": "half", "feet": "foot",
-    "teeth": "tooth", "geese": "goose", "children": "child", "men": "man", "women": "woman", "people": "person",
-    "gas": "gas", "gases": "gas", "buses": "bus", "viruses": "virus", "ladies": "lady",
+    "scarves": "scarf", "gases": "gas",
 }  # fmt: skip
 
 
@@ -67,8 +63,9 @@ def noun_phrase(text: str) -> list[str]:
 
 def before_preposition(text: str) -> str:
     """A lower-case text until its first preposition; all of it if it begins with one."""
-    end = _PREPOSITION.search(_QUANTITY.sub("", text))
-    return text if end is None or not end.start() else _QUANTITY.sub("", text)[: end.start()]
+    text = _QUANTITY.sub("", text)
+    end = _PREPOSITION.search(text)
+    return text if end is None or not end.start() else text[: end.start()]
 
 
 def says_for(text: str) -> bool:

@@ -83,7 +83,8 @@ class TypedRows:
         name, typed = _named(view, asked.words, words, parts)
         standing = np.zeros(len(view), np.bool_)
         if matched and (not name or name in matched):
-            standing = _standing(view, [" ".join(matched), *asked.names], numbers_of)
+            known = name if len(matched) == 1 else ""
+            standing = _standing(view, [" ".join(matched), *asked.names], known, numbers_of)
         if standing.any():
             # Of "record player" the players that are no record players do not count.
             is_enough = len(matched) > 1 and np.count_nonzero(standing & view.alive) >= PAGE
@@ -178,13 +179,20 @@ def _named(
     return next(found, ("", np.zeros(len(view), np.bool_)))
 
 
-def _standing(view: CatalogueView, names: Sequence[str], numbers_of: Callable[[str], Alternative]) -> BoolArray:
-    """[rows]: the products that one of the names names: their type is its last word, and they have the others."""
+def _standing(
+    view: CatalogueView, names: Sequence[str], known: str, numbers_of: Callable[[str], Alternative]
+) -> BoolArray:
+    """[rows]: the products that one of the names names: their type is its last word, and they have the others. Names
+    for products of the type `known` are left out.
+    """
     standing = np.zeros(len(view), np.bool_)
+    whole = {known, *(name for name in names if " " not in name)}
     for name in dict.fromkeys(names):
         head = name.rpartition(" ")[2]
         if head != name and (joined := view.of_type(name.replace(" ", "-"))) is not None:
             standing |= joined
+        if head == known or (head != name and head in whole):
+            continue
         if (of_head := view.of_type(head)) is not None:
             standing |= of_head if head == name else of_head & view.named_by([numbers_of(name)])
     return standing
