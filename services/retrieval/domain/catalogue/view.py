@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from services.retrieval.domain.catalogue.grouping import representatives_of, var
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
 from services.retrieval.domain.catalogue.matching import (
+    Alternative,
     Group,
     Matches,
     containing,
@@ -49,6 +50,8 @@ class CatalogueView:
 
     _table: Table
     _size: int
+    # A search asks for the same words several times.
+    _masks: dict[tuple[Alternative, ...], BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, table: Table) -> CatalogueView:
@@ -109,7 +112,7 @@ class CatalogueView:
         rows, named = _NO_ROWS if candidates is None else self._known(candidates), _NO_ROWS
         if identified is not None:
             named = identified
-        return matches_of(self._table, groups, conditions, named, rows, without)
+        return matches_of([self.containing(group) for group in groups], conditions, named, rows, without)
 
     def everything(self, conditions: Conditions) -> Matches:
         """Of a request without a query."""
@@ -135,16 +138,19 @@ class CatalogueView:
         return representatives_of(self._table, matches.found.rows, sort, matches.conditions.offers)
 
     def containing(self, group: Group) -> BoolArray:
-        """[rows]: the rows, living or not, that contain one of the alternatives."""
-        return containing(self._table, group, self._size)
+        """[rows]: the rows, living or not, that contain one of the alternatives. Shared: do not change it."""
+        alternatives = tuple(group)
+        if alternatives not in self._masks:
+            self._masks[alternatives] = containing(self._table.words, group, len(self._table))[: self._size]
+        return self._masks[alternatives]
 
     def named_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
-        return containing(self._table, group, self._size, self._table.naming)
+        return containing(self._table.naming, group, len(self._table))[: self._size]
 
-    def rows_containing(self, group: Group, *, named: bool = False) -> IntArray:
-        """As `containing`, or with `named` as `named_by`: the rows ascending."""
-        rows = rows_containing(self._table.naming if named else self._table.words, group)
+    def rows_named_by(self, group: Group) -> IntArray:
+        """As `named_by`: the rows, ascending."""
+        rows = rows_containing(self._table.naming, group)
         return rows[: np.searchsorted(rows, self._size)]
 
     def of_type(self, word: str) -> BoolArray | None:
