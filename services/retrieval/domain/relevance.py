@@ -126,11 +126,11 @@ def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates
 
 def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     view, alive = selection.view, selection.view.alive
-    typed, written = view.rows_containing(word.as_typed, named=True), view.rows_containing(word.as_typed)
+    typed, written = view.rows_named_by(word.as_typed), view.containing(word.as_typed)
     named = typed
     if len(word.alternatives) > len(word.as_typed):
-        named = view.rows_containing(word.alternatives, named=True)
-    has_it = _among(written, rows)
+        named = view.rows_named_by(word.alternatives)
+    has_it = written[rows]
     covering = np.maximum(_among(typed, rows), has_it * _IN_BODY)
     if named is not typed:
         covering = np.maximum(covering, _among(named, rows) * _REPLACED)
@@ -143,7 +143,7 @@ def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     weight, frequency = most - np.log1p(len(typed)) + _LEAST_WEIGHT * most, np.log1p(len(named)) / most
     # A product that was written again meanwhile has no row.
     covering = covering * (rows >= 0)
-    is_written = bool(has_it.any() or alive[written].any())
+    is_written = bool(has_it.any() or (written & alive).any())
     return _Word(float(weight), float(frequency), covering, len(named) > 0 or has_type, has_type, is_written)
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.field_columns import Matched
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
-from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.words import WordPostings
 from services.retrieval.domain.facets import CountAccuracy
 
@@ -89,18 +88,17 @@ def everything(conditions: Conditions) -> Matches:
 
 
 def matches_of(
-    table: Table,
-    groups: Sequence[Group],
+    masks: Sequence[BoolArray],
     conditions: Conditions,
     identified: RowArray,
     candidates: RowArray,
     without: BoolArray | None = None,
 ) -> Matches:
-    """`identified`: rows that match whatever their words are. `candidates`: the rows of the last level. `without`: rows
-    that match only at the last level.
+    """`masks`: of each content word the rows with it. `identified`: rows that match whatever their words are.
+    `candidates`: the rows of the last level. `without`: rows that match only at the last level.
     """
     levels: list[BoolArray] = []
-    for level, mask in _levels(table, groups, len(conditions.alive), identified, candidates):
+    for level, mask in _levels(masks, len(conditions.alive), identified, candidates):
         if without is not None and level is not MatchLevel.CANDIDATES:
             mask &= ~without
         if not levels and level is not MatchLevel.CANDIDATES:
@@ -116,10 +114,9 @@ def matches_of(
 
 
 def _levels(
-    table: Table, groups: Sequence[Group], size: int, identified: RowArray, candidates: RowArray
+    masks: Sequence[BoolArray], size: int, identified: RowArray, candidates: RowArray
 ) -> Iterator[tuple[MatchLevel, BoolArray]]:
-    if groups:
-        masks = [containing(table, group, size) for group in groups]
+    if masks:
         yield MatchLevel.ALL_WORDS, _with(np.logical_and.reduce(masks), identified)
         yield MatchLevel.ANY_WORD, _with(np.logical_or.reduce(masks), identified)
     elif len(identified):
@@ -127,12 +124,12 @@ def _levels(
     yield MatchLevel.CANDIDATES, _with(_with(np.zeros(size, np.bool_), identified), candidates)
 
 
-def containing(table: Table, group: Group, size: int, postings: WordPostings | None = None) -> BoolArray:
-    """[size]: the rows, living or not, that contain one of the alternatives of the group; by default in their text."""
-    mask = np.zeros(len(table), np.bool_)
-    for rows in _containing(table.words if postings is None else postings, group):
+def containing(postings: WordPostings, group: Group, size: int) -> BoolArray:
+    """[size]: the rows, living or not, that contain one of the alternatives of the group."""
+    mask = np.zeros(size, np.bool_)
+    for rows in _containing(postings, group):
         mask[rows] = True
-    return mask[:size]
+    return mask
 
 
 def rows_containing(postings: WordPostings, group: Group) -> IntArray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -22,6 +22,7 @@ from services.retrieval.domain.catalogue.grouping import place_in_group, represe
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
 from services.retrieval.domain.catalogue.matching import (
+    Alternative,
     Group,
     Matches,
     containing,
@@ -53,6 +54,8 @@ class CatalogueView:
 
     _table: Table
     _size: int
+    # A search asks for the same words several times.
+    _masks: dict[tuple[Alternative, ...], BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, table: Table) -> CatalogueView:
@@ -113,7 +116,7 @@ class CatalogueView:
         rows, named = _NO_ROWS if candidates is None else self._known(candidates), _NO_ROWS
         if identified is not None:
             named = identified
-        return matches_of(self._table, groups, conditions, named, rows, without)
+        return matches_of([self.containing(group) for group in groups], conditions, named, rows, without)
 
     def everything(self, conditions: Conditions) -> Matches:
         """Of a request without a query."""
@@ -139,25 +142,29 @@ class CatalogueView:
         return representatives_of(self._table, matches.found.rows, sort, matches.conditions.offers)
 
     def containing(self, group: Group) -> BoolArray:
-        """[rows]: the rows, living or not, that contain one of the alternatives."""
-        return containing(self._table, group, self._size)
+        """[rows]: the rows, living or not, that contain one of the alternatives. Shared: do not change it."""
+        alternatives = tuple(group)
+        if alternatives not in self._masks:
+            self._masks[alternatives] = containing(self._table.words, group, len(self._table))[: self._size]
+        return self._masks[alternatives]
 
     def named_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
-        return containing(self._table, group, self._size, self._table.naming)
+        return containing(self._table.naming, group, len(self._table))[: self._size]
 
-    def rows_containing(self, group: Group, *, named: bool = False) -> IntArray:
-        """As `containing`, or with `named` as `named_by`: the rows ascending."""
-        rows = rows_containing(self._table.naming if named else self._table.words, group)
+    def rows_named_by(self, group: Group) -> IntArray:
+        """As `named_by`: the rows, ascending."""
+        rows = rows_containing(self._table.naming, group)
         return rows[: np.searchsorted(rows, self._size)]
 
     def in_phrase(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
-        return containing(self._table, group, self._size, self._table.phrases)
+        return containing(self._table.phrases, group, len(self._table))[: self._size]
 
     def led_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title begins with a word of the alternatives, behind the brand."""
-        return containing(self._table, [(word,) for words in group for word in words], self._size, self._table.leads)
+        leading = [(word,) for words in group for word in words]
+        return containing(self._table.leads, leading, len(self._table))[: self._size]
 
     def type_counts(self, rows: BoolArray) -> IntArray:
         """[codes of types]: how many of `rows` have each type."""
