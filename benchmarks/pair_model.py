@@ -3,7 +3,7 @@
     python -m benchmarks.pair_model --products P.csv.gz --judgements J.csv.gz --out R.json \
       [--shop S.csv.gz --shop-map id=upc,title=name]
 
-Of --measured random queries the gateway's first 40 results with default settings are fetched once, and reordered here.
+Of --measured random queries the gateway's first 20 results with default settings are fetched once, and reordered here.
 A hash of the query splits them: the pair model (see pair_training) learns from the first part (judged products, and
 others among the first 20), weights and small networks from the second, and the third is measured:
 
@@ -66,8 +66,7 @@ DEPTHS = (10, 20)
 TIMED_DEPTHS, LAYERS = (10, 20, 40), (1, 2, 3, 6)
 WEIGHTS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 DEFAULT = "default settings"
-_JUDGED, _UNJUDGED, _FROM = 5, 5, 20
-_FETCHED = 40
+_JUDGED, _UNJUDGED = 5, 5
 _FIRST = 5
 _TIMED = 12
 _SAMPLE = 18
@@ -90,7 +89,7 @@ def training_groups(judgements: Judgements, titles: Mapping[str, str], served: S
         judged = {id: relevance for id, relevance in judgements[query].items() if id in titles}
         ids = [list(judged)[row] for row in draw.permutation(len(judged))[:_JUDGED]]
         if any(gain(judged[id]) > 0 for id in ids):
-            others = [id for id in [*places][:_FROM] if id not in judged]
+            others = [id for id in places if id not in judged]
             ids += [others[row] for row in draw.permutation(len(others))[:_UNJUDGED]]
             groups.append(
                 Group(
@@ -111,7 +110,7 @@ def serve(products: Path, mapping: str, queries: Sequence[str], results: Results
         with Connection(suite.gateway_target, timeout_s=60).stub() as stub:
 
             def search(query: str) -> list[tuple[str, float, float]]:
-                request = gateway_pb2.SearchRequest(query=query[:512], page_size=_FETCHED, explain=True)
+                request = gateway_pb2.SearchRequest(query=query[:512], page_size=DEPTHS[-1], explain=True)
                 answer = stub.Search(request, timeout=60)
                 if any(late.fallback != "lexical retrieval" for late in answer.degradations):
                     raise RuntimeError(f"{query!r}: {answer.degradations}")
@@ -244,7 +243,7 @@ def shop_figures(
 def _scores(
     model: PairModel, states: TokenStates, served: Served, titles: Mapping[str, str], name: str
 ) -> dict[str, list[float]]:
-    shown = {query: [titles[id] for id, _, _ in found[: DEPTHS[-1]]] for query, found in served.items()}
+    shown = {query: [titles[id] for id, _, _ in found] for query, found in served.items()}
     return pair_scores(model, states, shown, name)
 
 
