@@ -39,6 +39,12 @@ class StagesSettings(_Group):
     ranker: StageSettings = StageSettings(cap=0.5, keep=0.12)
     pricing: StageSettings = StageSettings(cap=0.4, keep=0.06)
 
+    @classmethod
+    def at(cls, target: str) -> StagesSettings:
+        """All stages at one address."""
+        defaults = cls()
+        return cls(**{stage.value: defaults.of(stage).model_copy(update={"target": target}) for stage in Stage})
+
     def of(self, stage: Stage) -> StageSettings:
         settings: StageSettings = getattr(self, stage.value)
         return settings
