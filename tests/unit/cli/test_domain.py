@@ -76,3 +76,10 @@ def test_the_attribute_of_a_condition() -> None:
     console = Console(file=io.StringIO(), width=200)
     print_interpretation(console, read)
     assert "level: Advanced" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_line_before_what_does_not_meet_the_conditions() -> None:
+    """Once, before the first such result; none without conditions."""
+    for flags, lines in (((True, False, False), 1), ((True, True), 0), ((None, None), 0)):
+        results = [gateway_pb2.Result(position=1, meets_conditions=flag) for flag in flags]
+        assert printed(results).count("do not meet all conditions") == lines
