@@ -83,12 +83,12 @@ def _read(title: str, brand: str) -> TitleReading:
         stated = noun_phrase(brackets[-1].strip("()[]")) if brackets else []
         return TitleReading(stated[-1] if len(stated) > 1 else "game", text)
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
-    found = next((words for part in parts if (words := noun_phrase(part))[-1:] != ["class"]), [])
-    phrase = f"{brand} {_naming(_PARTS.split(own)[has_maker:], found[-1]) if found else own}"
+    found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
+    naming = f"{brand} {_naming(_PARTS.split(own)[has_maker:], found[-1]) if found else own}"
     makers = set(_WORDS.findall(brand))
     lead = next((word for word in _WORDS.findall(parts[0]) if word not in makers), "") if parts else ""
     # A title of brand and model alone does not say what the product is.
-    return TitleReading(found[-1] if found and found != noun_phrase(brand) else "", phrase, lead)
+    return TitleReading(found[-1] if found and found != noun_phrase(brand) else "", naming, lead)
 
 
 def _naming(parts: Sequence[str], head: str) -> str:

@@ -81,15 +81,15 @@ class TypedRows:
         parts = [frozenset(noun_phrase(word.text)) | {word.text} for word in words]
         matched = noun_phrase(asked.matched_text)
         name, typed = _named(view, asked.words, words, parts)
-        standing = np.zeros(len(view), np.bool_)
+        head, standing = "", np.zeros(len(view), np.bool_)
         if matched and (not name or name in matched):
             known = name if len(matched) == 1 else ""
-            standing = _standing(view, [" ".join(matched), *asked.names], known, numbers_of)
+            head, standing = _standing(view, [" ".join(matched), *asked.names], known, numbers_of)
         if standing.any():
             # Of "record player" the players that are no record players do not count.
             is_enough = len(matched) > 1 and np.count_nonzero(standing & view.alive) >= PAGE
             typed = standing if is_enough else typed | standing
-            name = name or matched[-1]
+            name = name or head
         if not typed.any() and matched and (of_head := view.of_type(matched[-1])) is not None:
             name, typed = matched[-1], of_head
         if not typed.any():
@@ -154,7 +154,8 @@ class TypedRows:
 
 
 def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
-    return view.alive & np.logical_and.reduce([word.rows for word in words])
+    rows: BoolArray = view.alive & np.logical_and.reduce([word.rows for word in words])
+    return rows
 
 
 def _is_measure(before: ContentWord | None, word: ContentWord) -> bool:
@@ -181,21 +182,23 @@ def _named(
 
 def _standing(
     view: CatalogueView, names: Sequence[str], known: str, numbers_of: Callable[[str], Alternative]
-) -> BoolArray:
-    """[rows]: the products that one of the names names: their type is its last word, and they have the others. Names
+) -> tuple[str, BoolArray]:
+    """(the first type, [rows]: the products) that one of the names names: their type is its last word, and they have the others. Names
     for products of the type `known` are left out.
     """
-    standing = np.zeros(len(view), np.bool_)
+    first, standing = "", np.zeros(len(view), np.bool_)
     whole = {known, *(name for name in names if " " not in name)}
     for name in dict.fromkeys(names):
         head = name.rpartition(" ")[2]
         if head != name and (joined := view.of_type(name.replace(" ", "-"))) is not None:
-            standing |= joined
+            first, standing = first or head, standing | joined
         if head == known or (head != name and head in whole):
             continue
         if (of_head := view.of_type(head)) is not None:
-            standing |= of_head if head == name else of_head & view.named_by([numbers_of(name)])
-    return standing
+            found = of_head if head == name else of_head & view.named_by([numbers_of(name)])
+            first = first or (head if found.any() else "")
+            standing |= found
+    return first, standing
 
 
 def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolArray]:
