@@ -43,7 +43,9 @@ class StagesSettings(_Group):
     def at(cls, target: str) -> StagesSettings:
         """All stages at one address."""
         defaults = cls()
-        return cls(**{stage.value: defaults.of(stage).model_copy(update={"target": target}) for stage in Stage})
+        return cls.model_validate(
+            {stage.value: defaults.of(stage).model_copy(update={"target": target}) for stage in Stage}
+        )
 
     def of(self, stage: Stage) -> StageSettings:
         settings: StageSettings = getattr(self, stage.value)

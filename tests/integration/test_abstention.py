@@ -99,7 +99,7 @@ def test_an_unknown_word_among_known_ones(stub: Stub) -> None:
 def test_what_has_no_relevance(stub: Stub) -> None:
     """A list that is sorted by price, and a request that browses."""
     for fields in ({"query": "lipstick", "sort": product_pb2.SORT_ORDER_PRICE_ASCENDING}, {"query": ""}):
-        answer = search(stub, **fields)  # type: ignore[arg-type]
+        answer = search(stub, **fields)
         assert not answer.HasField("no_good_match")
         assert not answer.HasField("relevance")
         assert not any(result.HasField("relevance") for result in answer.results)

@@ -39,7 +39,7 @@ def stub(folder: Path) -> Iterator[Stub]:
 
 
 def search(
-    stub: Stub, query: str, collapse: product_pb2.CollapseMode = product_pb2.COLLAPSE_MODE_UNSPECIFIED
+    stub: Stub, query: str, collapse: product_pb2.CollapseMode.ValueType = product_pb2.COLLAPSE_MODE_UNSPECIFIED
 ) -> gateway_pb2.SearchResponse:
     request = gateway_pb2.SearchRequest(query=query, page_size=DEPTH, collapse=collapse)
     answer = stub.Search(request, timeout=20)

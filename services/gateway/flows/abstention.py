@@ -10,9 +10,6 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.texts import Texts
 from services.gateway.flows.interpretation import filtered_attribute
 
-# The fields of an answer that only its first page has.
-RELEVANCE_FIELDS = ("no_good_match", "missing_words", "relevance", "relevance_evidence")
-
 _FIELDS = {
     encoder_pb2.CONSTRAINT_TYPE_PRICE: "price",
     encoder_pb2.CONSTRAINT_TYPE_BRAND: "brand",
@@ -52,6 +49,14 @@ def report_relevance(
         text = response.interpretation.corrected_text or message.query.strip()
         answer.helps.extend(_helps(found.no_good_match, response.interpretation, text))
         answer.text = _sentence(texts, message.query.strip(), list(response.missing_words), list(answer.helps))
+
+
+def clear_relevance(response: gateway_pb2.SearchResponse) -> None:
+    """Only the first page has these fields."""
+    response.ClearField("no_good_match")
+    response.ClearField("missing_words")
+    response.ClearField("relevance")
+    response.ClearField("relevance_evidence")
 
 
 def _helps(

@@ -19,7 +19,7 @@ from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
-from services.gateway.flows.abstention import RELEVANCE_FIELDS, report_relevance
+from services.gateway.flows.abstention import clear_relevance, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
@@ -67,8 +67,8 @@ async def search(
     response.results.extend(await results_of(calls, parts, page, viewer))
     if message.page_token:
         response.ClearField("interpretation")
-        for field in ("match_level", *RELEVANCE_FIELDS):
-            response.ClearField(field)
+        response.ClearField("match_level")
+        clear_relevance(response)
     response.total_size, response.total_accuracy = page.total_size, page.total_accuracy
     response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
