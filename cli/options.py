@@ -22,6 +22,14 @@ Categories = Annotated[
     list[str],
     typer.Option("--category", help='Only products in this category, for example "Shoes > Boots". May be repeated.'),
 ]
+ProductTypes = Annotated[
+    list[str],
+    typer.Option("--product-type", help='Only products of this type, for example "case". May be repeated.'),
+]
+CompatibleWith = Annotated[
+    list[str],
+    typer.Option("--for", help='Only products that are for this, for example "canon eos". May be repeated.'),
+]
 Literal = Annotated[bool, typer.Option(help="Read no conditions from the text of the query.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with the suite's state and logs.", show_default="var")]
 RejectsFile = Annotated[

@@ -44,8 +44,12 @@ def print_results(
         "score",
     )
     table = Table(*columns, box=None, pad_edge=False)
+    is_met = True
     for result in results:
         product = result.product
+        if is_met and result.HasField("meets_conditions") and not result.meets_conditions:
+            is_met = False
+            table.add_row("", "", "[dim]others, which do not meet all conditions or have other words[/]")
         table.add_row(
             str(result.position), escape(product.id), escape(shortened(product.title, 64)),
             *[escape(shortened(product.brand, 18))] * with_brand,
@@ -153,13 +157,25 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
         text += f" · corrected to “{escape(read.corrected_text)}”"
     if read.rendered_text:
         text += f" · in English “{escape(read.rendered_text)}”"
+    for other in read.also_searched:
+        text += f" · also searched: “{escape(other.alternative)}” for “{escape(other.matched_text)}”"
     for constraint in read.constraints:
         kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
         kind = constraint.attribute or kind
         text += f" · {kind}: {escape(constraint.value or constraint.matched_text)}"
+    if read.product_type:
+        text += f" · type: {escape(read.product_type)}"
     console.print(text)
     if read.HasField("understanding"):
         console.print(f"[dim]{escape(understanding_text(read.understanding))}")
+
+
+def print_match(console: Console, answer: gateway_pb2.SearchResponse) -> None:
+    """What would help a search without a good match; otherwise the words that no product has."""
+    if answer.HasField("no_good_match"):
+        console.print(f"[yellow]{escape(answer.no_good_match.text)}")
+    elif answer.missing_words:
+        console.print(f"[dim]no product has: {escape(', '.join(answer.missing_words))}")
 
 
 def understanding_text(read: encoder_pb2.Understanding) -> str:

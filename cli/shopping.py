@@ -16,6 +16,7 @@ from cli.options import (
     AllVariants,
     Brands,
     Categories,
+    CompatibleWith,
     Explained,
     Json,
     Literal,
@@ -23,6 +24,7 @@ from cli.options import (
     PageSize,
     Place,
     PriceList,
+    ProductTypes,
     Session,
     User,
     Visitor,
@@ -31,6 +33,7 @@ from cli.options import (
 from cli.render import (
     facet_parts,
     print_interpretation,
+    print_match,
     print_quotes,
     print_results,
     print_suggestions,
@@ -59,6 +62,8 @@ def search(
     explain: Explained = False,
     brand: Brands = [],  # noqa: B006 - Typer wants a list
     category: Categories = [],  # noqa: B006
+    product_type: ProductTypes = [],  # noqa: B006
+    compatible_with: CompatibleWith = [],  # noqa: B006
     attribute: Annotated[
         list[str], typer.Option(help="Only products with this attribute, NAME=VALUE. May be repeated.")
     ] = [],  # noqa: B006
@@ -72,7 +77,8 @@ def search(
     in_stock: Annotated[bool, typer.Option(help="Only products in stock.")] = False,
     sort: Annotated[str, typer.Option(help=f"Order of the results: {', '.join(SORTS)}.")] = "relevance",
     facet: Annotated[
-        list[str], typer.Option(help="Count the values of category, brand, price or attributes.NAME. May be repeated.")
+        list[str],
+        typer.Option(help="Count values of category, brand, price, product_type or attributes.NAME. May be repeated."),
     ] = [],  # noqa: B006
     best_facets: Annotated[int, typer.Option(min=0, max=8, help="Number of facets to choose by coverage.")] = 0,
     all_variants: AllVariants = False,
@@ -80,6 +86,7 @@ def search(
     page_token: Annotated[str, typer.Option(help="Token of the page, from the response before it.")] = "",
     locale: Locale = "",
     literal: Literal = False,
+    any_type: Annotated[bool, typer.Option(help="Do not put products of the type that the query names first.")] = False,
     image: Annotated[Path | None, typer.Option(help="Image to search for: JPEG, PNG or WebP.")] = None,
     similar_to: Annotated[str, typer.Option(help="Id of a product: find products that are visually similar.")] = "",
     as_json: Json = False,
@@ -89,7 +96,13 @@ def search(
         raise typer.BadParameter(f"{image} is not a file", param_hint="--image")
     if sort not in SORTS:
         raise typer.BadParameter(f"{sort!r}; use one of {', '.join(SORTS)}", param_hint="--sort")
-    conditions = product_pb2.ProductFilter(categories=category, brands=brand, in_stock_only=in_stock)
+    conditions = product_pb2.ProductFilter(
+        categories=category,
+        brands=brand,
+        in_stock_only=in_stock,
+        product_types=product_type,
+        compatible_with=compatible_with,
+    )
     for entry in attribute:
         name, equals, value = entry.partition("=")
         if not equals:
@@ -103,7 +116,7 @@ def search(
         sort=SORTS[sort], facets=facet, page_size=page_size, page_token=page_token, explain=explain,
         literal_query=literal, image=image.read_bytes() if image else b"", similar_to_id=similar_to,
         price_list_id=price_list, place_id=place, currency_code=currency, best_facet_count=best_facets,
-        collapse=collapse_mode(all_variants),
+        collapse=collapse_mode(all_variants), ignore_product_type=any_type,
     )  # fmt: skip
     answer = call(context, "Search", message)
     if as_json:
@@ -169,6 +182,7 @@ def price(
 
 def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:
     print_interpretation(out, answer.interpretation)
+    print_match(out, answer)
     print_results(out, answer.results, answer.degradations, explain)
     at_least = "at least " * (answer.total_accuracy == product_pb2.COUNT_ACCURACY_LOWER_BOUND)
     out.print(f"[dim]{at_least}{answer.total_size} matches")

@@ -18,6 +18,8 @@ from ops.client import Connection
 _BUDGET_S = 2.0
 # Products that the shopper clicks.
 _CLICKS = 3
+# Sentences in Chinese, and the category that they ask for.
+SENTENCES = {"有什么推荐的鞋子吗？": "Shoes", "我想买一条牛仔裤，有什么推荐吗？": "Jeans"}
 
 
 class TourFailed(Exception):
@@ -39,6 +41,7 @@ class _Tour:
     def run(self) -> None:
         self._english()
         self._chinese()
+        self._sentences()
         before = self._before_clicks("running shoes")
         self._after_clicks("running shoes", before)
         self._recommendation()
@@ -60,6 +63,15 @@ class _Tour:
         self._show(answer)
         shoes = sum(result.product.category_path[0] == "Shoes" for result in answer.results)
         self._require(shoes * 2 >= len(answer.results), f"only {shoes} of {len(answer.results)} results are shoes")
+
+    def _sentences(self) -> None:
+        for query, category in SENTENCES.items():
+            self._title(f"A sentence in Chinese: {query}")
+            answer = self._search(query, locale="zh", page_size=5)
+            self._show(answer)
+            right = sum(category in result.product.category_path for result in answer.results)
+            self._require(right == 5, f"only {right} of 5 results are {category.lower()}")
+            self._require(not answer.interpretation.constraints, "a condition was found where none is said")
 
     def _before_clicks(self, query: str) -> gateway_pb2.SearchResponse:
         self._title(f"Search for “{query}” by a new shopper")

@@ -5,7 +5,7 @@ certificates.
 
 The command makes random passwords, two API keys with the role `write`, for you and for the price publisher, and
 certificates of a new authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The command
-prints your API key to standard error: the file has only its digest.
+prints to standard error what is to be filled in, and your API key: the file has only its digest.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from deploy.checks.build import Object, example_secrets
+from deploy.checks.unfilled import unfilled_problems
 
 _VALID = timedelta(days=365)
 _NAMESPACE = "kairos"
+# As Qdrant's nodes call each other.
+_QDRANT_NODES = tuple(f"kairos-qdrant-{number}.kairos-qdrant-nodes" for number in range(3))
 _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-pricing", "kairos-suite")
 
 
@@ -45,8 +48,9 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-stages": {"secret": secrets.token_urlsafe(32)},
         "kairos-stages-tls": authority.certificate(*_STAGES),
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
-        "kairos-qdrant-tls": authority.certificate("kairos-qdrant"),
+        "kairos-qdrant-tls": authority.certificate("kairos-qdrant", *_QDRANT_NODES),
         "kairos-redis": {"password": secrets.token_urlsafe(32)},
+        "kairos-redis-tls": authority.certificate("kairos-redis"),
     }
     return [
         {**item, "stringData": {**item["stringData"], **values.get(item["metadata"]["name"], {})}} for item in objects
@@ -102,6 +106,9 @@ if __name__ == "__main__":
         raise SystemExit(f"there is no secret {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     wanted = [known[name] for name in sys.argv[1:] or known]
     key = secrets.token_urlsafe(32)
-    yaml.safe_dump_all(filled(wanted, key, datetime.now(UTC)), sys.stdout, sort_keys=False)
+    made = filled(wanted, key, datetime.now(UTC))
+    yaml.safe_dump_all(made, sys.stdout, sort_keys=False)
+    for problem in unfilled_problems(made):
+        print(problem, file=sys.stderr)
     if any(item["metadata"]["name"] == "kairos-gateway" for item in wanted):
         print(f"API key (role write): {key}", file=sys.stderr)

@@ -160,19 +160,13 @@ async def _start(
     pricing_pb2_grpc.add_PricingServiceServicer_to_server(pricing, stages)
     target = f"127.0.0.1:{stages.add_insecure_port('127.0.0.1:0')}"
     await stages.start()
-    defaults = StagesSettings()
     gateway = await start_gateway(
         GatewaySettings(
             server=ServerSettings(port=0),
             metrics=MetricsSettings(port=0),
             domain_dir=domain_dir,
             budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
-            stages=StagesSettings(
-                **{
-                    name: getattr(defaults, name).model_copy(update={"target": target})
-                    for name in StagesSettings.model_fields
-                }
-            ),
+            stages=StagesSettings.at(target),
         ),
         clock=clock,
     )

@@ -8,8 +8,10 @@ import hypothesis
 import pytest
 import structlog
 
-# On a machine with other work a slow example says nothing about the code.
-hypothesis.settings.register_profile("kairos", deadline=None)
+# On a machine with other work a slow example says nothing about the code. The examples are the same in each run: a new
+# one would fail a change that has nothing to do with it. To look for new ones: pytest --hypothesis-profile=random.
+hypothesis.settings.register_profile("kairos", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None)
 hypothesis.settings.load_profile("kairos")
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 

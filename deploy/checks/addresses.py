@@ -14,7 +14,7 @@ _PROTOCOLS = {
     "": {"grpc", "serve-grpc", "otlp-grpc", "redis"},
 }  # fmt: skip
 _ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
-_IS_ADDRESS = re.compile(r"^(KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)$")
+_IS_ADDRESS = re.compile(r"^((KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)|REDIS_ADDR)$")
 
 # An object store is outside of the cluster.
 _OUTSIDE = {f"KAIROS_{stage}_REGISTRY_URL" for stage in ("RANKER", "QUERY_ENCODER", "RETRIEVAL")}
@@ -73,7 +73,8 @@ def _addresses(overlay: Overlay) -> Iterator[tuple[Pod, str, str]]:
     for pod in overlay.pods:
         for container in pod.all_containers:
             for name, value in overlay.environment(container).items():
-                if _IS_ADDRESS.search(name) and value and name not in _OUTSIDE:
+                # Sentinels, and the servers that they name, are outside of the overlay.
+                if _IS_ADDRESS.search(name) and value and name not in _OUTSIDE and "+sentinel://" not in value:
                     yield pod, name, value
     for item in overlay.of_kind("RayService"):
         if options := item["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions"):

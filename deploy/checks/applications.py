@@ -75,7 +75,7 @@ def _stage(pod: Pod, overlay: Overlay) -> Iterator[str]:
             yield f"{container['image']} is built without the extra {extra} of {application.name}"
         if (settings := settings_from(SETTINGS_OF[application.name], variables)) is None:
             continue
-        if pod.node_type == "head":
+        if not pod.serves:
             # Serve may build an application, and with it its settings, on the head.
             if not settings.data_dir.is_absolute():
                 yield f"has no settings of {application.name}"
@@ -104,7 +104,7 @@ def _state(settings: Stateful, application: Any, pod: Pod, overlay: Overlay) -> 
     (spec,) = (item["spec"] for item in overlay.of_kind("RayService") if item["metadata"]["name"] == pod.name)
     if not on_disk(settings.data_dir, pod.containers[0], pod):
         yield f"{engine} is in {settings.data_dir}, which ends with its pod"
-    if (most := sum(group["maxReplicas"] for group in spec["rayClusterConfig"]["workerGroupSpecs"])) > 1:
+    if (most := sum(group["maxReplicas"] for group in spec["rayClusterConfig"].get("workerGroupSpecs", []))) > 1:
         yield f"{engine} is one pod's, and there may be {most}"
     if engine == _EDGE:
         if spec.get("upgradeStrategy", {}).get("type") != "None":

@@ -17,8 +17,12 @@ from deploy.checks.serve_config import serve_config_of
 Object = dict[str, Any]
 
 DEPLOY = Path(__file__).parents[1]
-# Folders by name; `checked` holds overlays with every optional component.
-OVERLAYS = {path.name: path for group in ("overlays", "checked") for path in sorted((DEPLOY / "k8s" / group).iterdir())}
+# Folders by name. `checked` holds overlays with every optional component, `sites` one to copy for your cluster.
+OVERLAYS = {
+    path.name: path
+    for pattern in ("overlays/*", "checked/*", "sites/example")
+    for path in sorted((DEPLOY / "k8s").glob(pattern))
+}
 
 
 class BuildFailed(Exception):
@@ -69,12 +73,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class Pod:
-    """One pod template. `owner`: its workload; `labels`: those of the running pod; `claims`: of a StatefulSet."""
+    """One pod template. `owner`: its workload; `labels`: those of the running pod; `claims`: of a StatefulSet;
+    `serves`: Serve's replicas run in it.
+    """
 
     owner: str
     labels: Mapping[str, str]
     spec: Object
     claims: frozenset[str] = frozenset()
+    serves: bool = False
 
     @property
     def name(self) -> str:
@@ -186,11 +193,15 @@ def _pods(item: Object) -> Iterator[Pod]:
             yield _pod(owner, spec["jobTemplate"]["spec"]["template"])
         case "RayService":
             cluster = spec["rayClusterConfig"]
-            yield _pod(f"{owner} head", cluster["headGroupSpec"]["template"], "head")
-            for group in cluster.get("workerGroupSpecs", []):
-                yield _pod(f"{owner} workers", group["template"], "worker")
+            workers = cluster.get("workerGroupSpecs", [])
+            yield _pod(f"{owner} head", cluster["headGroupSpec"]["template"], "head", serves=not workers)
+            for group in workers:
+                yield _pod(f"{owner} workers", group["template"], "worker", serves=True)
 
 
-def _pod(owner: str, template: Object, node_type: str | None = None, claims: frozenset[str] = frozenset()) -> Pod:
+def _pod(
+    owner: str, template: Object, node_type: str | None = None, claims: frozenset[str] = frozenset(),
+    serves: bool = False,
+) -> Pod:  # fmt: skip
     own = {"ray.io/node-type": node_type} if node_type else {}
-    return Pod(owner, template.get("metadata", {}).get("labels", {}) | own, template["spec"], claims)
+    return Pod(owner, template.get("metadata", {}).get("labels", {}) | own, template["spec"], claims, serves)

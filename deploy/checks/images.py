@@ -79,6 +79,7 @@ def check(image: str) -> str:
         (tools / "python").symlink_to(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
         for name in _CONTEXT:
             (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
+        shutil.copy(DOCKERFILES / "requirements.py", source)
         environment = {
             **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
             **variables,

@@ -32,7 +32,11 @@ class Peer:
 
 
 _DNS = Peer("the cluster's DNS", {"k8s-app": "kube-dns"}, "kube-system")
-_OPERATOR = Peer("KubeRay's operator", {"app.kubernetes.io/name": "kuberay-operator"}, "another-namespace")
+# As its Helm chart installs it, and as its kustomization does.
+_OPERATORS = tuple(
+    Peer(f"KubeRay's operator ({name})", {"app.kubernetes.io/name": name}, "another-namespace")
+    for name in ("kuberay-operator", "kuberay")
+)
 _PROMETHEUS = Peer("Prometheus", namespace="monitoring")
 _OTHER_POD = Peer("a pod of another namespace", namespace="another-namespace")
 _OUTSIDE = Peer("an address outside the cluster")
@@ -80,13 +84,19 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
         yield from (Connection(pod, _DNS, 53, protocol) for protocol in ("TCP", "UDP"))
         if has_monitors and "metrics" in pod.ports:
             yield Connection(_PROMETHEUS, pod, pod.ports["metrics"])
+        for monitor in overlay.of_kind("PodMonitor"):
+            if selects(monitor["spec"]["selector"], pod.labels):
+                ports = (endpoint.get("port") for endpoint in monitor["spec"].get("podMetricsEndpoints", []))
+                yield from (Connection(_PROMETHEUS, pod, pod.ports[port]) for port in ports if port in pod.ports)
         if pod.node_type:
             others = (other for other in overlay.pods if other.name == pod.name)
             yield from (Connection(pod, other, _RAY_CHOSEN_PORT) for other in others)
         if pod.node_type == "head":
-            yield Connection(_OPERATOR, pod, pod.ports.get("dashboard", 0))
-            # Ray's autoscaler asks the API server, which listens on the one or the other.
-            yield from (Connection(pod, _OUTSIDE, port) for port in (443, 6443))
+            yield from (Connection(operator, pod, pod.ports.get("dashboard", 0)) for operator in _OPERATORS)
+            # Ray's autoscaler asks the API server, by the port of its Service.
+            yield Connection(pod, _OUTSIDE, 443)
+        if "p2p" in pod.ports:
+            yield Connection(pod, pod, pod.ports["p2p"])
         if pod.name == "kairos-gateway":
             yield Connection(_OTHER_POD, pod, pod.ports.get("grpc", 0))
         # Snapshots and backups go to a bucket, models to an object store, traces to a store of the operator's choice.
@@ -108,7 +118,9 @@ def _possible(pods: list[Pod], callers: set[tuple[str, str]]) -> Iterator[Connec
             is_caller = isinstance(source, Pod) and not target.node_type and (source.name, target.name) in callers
             if not is_caller and target.name != _COLLECTOR:
                 yield from (Connection(source, target, port) for port in sorted(ports))
-        yield from (Connection(target, _OUTSIDE, port) for port in (80, 443, 4317, 6443))
+        # Heads reach the API server, whose own port differs between clusters.
+        if target.node_type != "head":
+            yield from (Connection(target, _OUTSIDE, port) for port in (80, 443, 4317, 6443))
 
 
 def _allowed(connection: Connection, direction: str, policies: list[Object]) -> bool:

@@ -25,6 +25,8 @@ def ray_cluster_problems(overlay: Overlay) -> Iterator[Problem]:
             yield Problem(name_of(item), what)
         if item["spec"].get("upgradeStrategy", {}).get("type") == "NewClusterWithIncrementalUpgrade":
             yield Problem(name_of(item), "the incremental upgrade moves HTTP traffic only, and calls are gRPC")
+        if item["spec"].get("excludeHeadPodFromServeSvc") and not cluster.get("workerGroupSpecs"):
+            yield Problem(name_of(item), "excludeHeadPodFromServeSvc must be false: no other pod serves")
         if cluster.get("authOptions", {}).get("mode") != "token":
             yield Problem(name_of(item), "authOptions.mode must be token: a caller of Ray's ports runs code", own=True)
         for pod in (pod for pod in overlay.pods if pod.owner.startswith(f"{name_of(item)} ")):
@@ -44,7 +46,8 @@ def _serve_problems(config: Any) -> Iterator[str]:
 def _room_problems(config: Any, cluster: Object) -> Iterator[str]:
     """The replicas of all deployments fit in the worker pods, at both ends of the autoscaling."""
     deployments = [deployment for application in config.applications for deployment in application.deployments]
-    for group in cluster.get("workerGroupSpecs", []):
+    alone = {"groupName": "head", "minReplicas": 1, "maxReplicas": 1, **cluster["headGroupSpec"]}
+    for group in cluster.get("workerGroupSpecs") or [alone]:
         for end, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
             needed = sum(_cpus_of(deployment) * replicas_of(deployment, end) for deployment in deployments)
             if needed > (room := pods * float(group.get("rayStartParams", {}).get("num-cpus", 0))):
@@ -76,7 +79,7 @@ def _start_problems(cluster: Object) -> Iterator[str]:
         if parameters.get("num-gpus", "0") != str(resources.get("limits", {}).get("nvidia.com/gpu", "0")):
             yield f"{role}: num-gpus is not what the pod requests"
     parameters = head.get("rayStartParams", {})
-    if parameters.get("num-cpus") != "0":
+    if workers and parameters.get("num-cpus") != "0":
         yield "head: num-cpus must be 0, or replicas start where no Service leads"
     if parameters.get("dashboard-host") != "0.0.0.0":
         yield "head: dashboard-host must be 0.0.0.0, or KubeRay does not reach it"

@@ -45,7 +45,6 @@ def _configuration(overlay: Overlay) -> Iterator[Problem]:
 def _references(overlay: Overlay) -> Iterator[tuple[str, str, str, list[str]]]:
     """(object, "config map" or "secret", its name, the keys that are read one by one; none where all are)."""
     for pod in overlay.pods:
-        yield from ((pod.owner, "secret", secret["name"], []) for secret in pod.spec.get("imagePullSecrets", []))
         for container in pod.all_containers:
             for source in container.get("envFrom", []):
                 yield from _source(pod.owner, source, ("configMapRef", "secretRef"))
@@ -160,7 +159,9 @@ def _disks(overlay: Overlay) -> Iterator[Problem]:
         # A job runs on the node of the disk's owner, or an operator starts it after the owner has been removed.
         if "jobTemplate" in spec and (pod.required_neighbours() or spec.get("suspend")):
             continue
-        if (claims or pod.claims) and spec.get("replicas", 1) != 1:
+        # Nodes of one Qdrant cluster copy what they hold to each other.
+        is_cluster = overlay.environment(pod.containers[0]).get("QDRANT__CLUSTER__ENABLED") == "true"
+        if (claims or pod.claims) and spec.get("replicas", 1) != 1 and not is_cluster:
             yield Problem(owner, f"has {spec['replicas']} replicas, each with files of its own", own=True)
         if claims and owner.startswith("Deployment/") and spec.get("strategy", {}).get("type") != "Recreate":
             yield Problem(owner, "its successor would start beside it, on the same files")

@@ -152,8 +152,8 @@ def _path_problems(
             rest, files = str(path.relative_to(mount["mountPath"])), _files(_volume(mount, pod), overlay)
             if files is not None and rest not in (".", *files):
                 yield Problem(pod.owner, f"{where} is {path}, and there is no {rest} in the volume {mount['name']}")
-        # A head has the settings of the replicas and runs none.
-        elif image and pod.node_type != "head" and not image.has(path):
+        # A head beside workers has the settings of the replicas and runs none.
+        elif image and (pod.serves or not pod.node_type) and not image.has(path):
             what = f"{where} is {path}, which is in no volume and not in {container['image']}"
             yield Problem(pod.owner, what, own=True)
 

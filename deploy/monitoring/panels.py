@@ -106,7 +106,7 @@ SHOP = (
     ),
     Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
     Panel(
-        "Searches in an unknown language or without results",
+        "Searches in an unknown language, without results or without a good match",
         {
             "language unknown": _share(
                 "kairos_gateway_degradations_total", 'reason="DEGRADATION_REASON_UNKNOWN_LANGUAGE"',
@@ -114,6 +114,9 @@ SHOP = (
             ),
             "nothing found": _share(
                 "kairos_gateway_empty_searches_total", "", "kairos_gateway_requests_total", 'method="Search"'
+            ),
+            "no good match": _share(
+                "kairos_gateway_no_good_matches_total", "", "kairos_gateway_requests_total", 'method="Search"'
             ),
         },
         "percentunit", "Of all searches. If it changes, shoppers search for other things than before.",

@@ -78,8 +78,17 @@ BEHIND_S = 900
 PRICES_BEHIND_S = 600
 SHOPPER_MODEL_OLD_S = 14 * 86_400
 
-# From this share of memory or disk on, somebody must act.
-FULL = 0.8
+# From this share of memory or disk on, somebody must act; from the second one on, at once.
+FILLING, FULL = 0.8, 0.95
+# A backup a night, and half a day for one that failed and was repeated by hand.
+BACKUP_OLD_S = 36 * 3_600
+_BACKUPS = 'cronjob=~"kairos-(backup|qdrant-snapshots)"'
+_JOBS = 'job_name=~"kairos-(backup|qdrant-snapshots|train)-.*"'
+_ENGINES = 'statefulset=~"kairos-(redis|gcs-redis|qdrant)"'
+_DISK = (
+    'max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{persistentvolumeclaim=~".*kairos-.*"}'
+    ' / kubelet_volume_stats_capacity_bytes{persistentvolumeclaim=~".*kairos-.*"})'
+)
 
 # Alerts without an error budget: (alert, severity, for, expression, summary).
 CONDITIONS = (
@@ -159,15 +168,48 @@ CONDITIONS = (
     (
         # Of Redis' maxmemory, or of the disk of an SQLite file.
         "KairosStoreFull", "ticket", "10m",
-        f"max(ray_kairos_ranker_store_used_bytes / ray_kairos_ranker_store_limit_bytes) > {FULL}",
+        f"max(ray_kairos_ranker_store_used_bytes / ray_kairos_ranker_store_limit_bytes) > {FILLING}",
         "The ranker's store has used four fifths of its memory or disk. When it is full, it refuses events.",
     ),
     (
         # Exported by the kubelet: Redis, Qdrant, the audit log and the embedded engines.
-        "KairosDiskFull", "ticket", "10m",
-        'max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{persistentvolumeclaim=~".*kairos-.*"}'
-        f' / kubelet_volume_stats_capacity_bytes{{persistentvolumeclaim=~".*kairos-.*"}}) > {FULL}',
+        "KairosDiskFilling", "ticket", "10m", f"{_DISK} > {FILLING}",
         "Four fifths of the disk {{ $labels.persistentvolumeclaim }} are in use.",
+    ),
+    (
+        "KairosDiskFull", "page", "1m", f"{_DISK} > {FULL}",
+        "The disk {{ $labels.persistentvolumeclaim }} is almost full; a full one stops its engine.",
+    ),
+    (
+        # Exported by kube-state-metrics, as are the next two. A job's condition: its last try has failed.
+        "KairosJobFailed", "ticket", "0m",
+        f'max by (job_name) (kube_job_failed{{{_JOBS},condition="true"}} == 1'
+        f" and on (namespace, job_name) time() - kube_job_created{{{_JOBS}}} < 86400)",
+        "The job {{ $labels.job_name }} has failed.",
+    ),
+    (
+        # From its creation on where a job has never succeeded.
+        "KairosBackupOld", "page", "10m",
+        f"time() - max by (cronjob) (kube_cronjob_status_last_successful_time{{{_BACKUPS}}}"
+        f" or on (cronjob) kube_cronjob_created{{{_BACKUPS}}}) > {BACKUP_OLD_S}",
+        "{{ $labels.cronjob }} has not succeeded for a day and a half.",
+    ),
+    (
+        "KairosEngineDown", "page", "5m",
+        f"max by (statefulset) (kube_statefulset_replicas{{{_ENGINES}}}"
+        f" - on (namespace, statefulset) kube_statefulset_status_replicas_ready{{{_ENGINES}}}) > 0",
+        "{{ $labels.statefulset }} lacks a ready pod.",
+    ),
+    (
+        # Exported by redis_exporter.
+        "KairosRedisNotSaved", "page", "1m",
+        "min(redis_aof_last_write_status) == 0 or min(redis_aof_last_bgrewrite_status) == 0",
+        "Redis cannot write its append-only file: it refuses events, or its file grows until the disk is full.",
+    ),
+    (
+        # Exported by Qdrant: of any shard, on the nodes that answer.
+        "KairosQdrantReplicaDead", "page", "10m", "max(collection_dead_replicas) > 0",
+        "A replica of a shard is not active: one more lost node, and products are missing.",
     ),
     (
         "KairosNotKeptWithinBounds", "ticket", "10m",

@@ -109,8 +109,9 @@ def _redis_place(name: str, url: str) -> Place:
     import redis
 
     from ops.backup import redis_dump
+    from services.common.redis_connection import redis_client
 
-    client = redis.Redis.from_url(url)
+    client = redis_client(url, timeout_s=None)
 
     def is_occupied() -> bool:
         with _errors_as_failed("Redis", redis.RedisError):

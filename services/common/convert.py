@@ -218,6 +218,8 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
         price=price,
         attributes=tuple(map(_attribute_filter, message.attributes)),
         in_stock_only=message.in_stock_only,
+        product_types=tuple(message.product_types),
+        compatible_with=tuple(message.compatible_with),
     )
 
 

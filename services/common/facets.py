@@ -11,6 +11,7 @@ MAX_FACETS = 8
 CATEGORY_FACET = "category"
 BRAND_FACET = "brand"
 PRICE_FACET = "price"
+TYPE_FACET = "product_type"
 # Followed by the name of an attribute.
 ATTRIBUTE_FACET = "attributes."
 
@@ -23,6 +24,8 @@ def facet_violations(facets: Sequence[str]) -> Iterator[FieldViolation]:
     for index, facet in enumerate(facets):
         name = facet.removeprefix(ATTRIBUTE_FACET)
         is_attribute = name != facet and 1 <= len(name) <= MAX_ATTRIBUTE_NAME
-        if facet not in (CATEGORY_FACET, BRAND_FACET, PRICE_FACET) and not is_attribute:
+        if facet not in (CATEGORY_FACET, BRAND_FACET, PRICE_FACET, TYPE_FACET) and not is_attribute:
             shown = facet[: len(ATTRIBUTE_FACET) + MAX_ATTRIBUTE_NAME]
-            yield FieldViolation(f"facets[{index}]", f"{shown!r}: send category, brand, price or attributes.<name>")
+            yield FieldViolation(
+                f"facets[{index}]", f"{shown!r}: send category, brand, price, product_type or attributes.<name>"
+            )

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 from services.common.comparison import category_form, category_form_of, comparison_form, number_of
+from services.common.compatibility import MAX_PHRASE, compatible_with, words_of
 from services.common.errors import FieldViolation
 from services.common.limits import text_problem
 from services.common.money import Money
@@ -24,9 +25,12 @@ from services.common.product import (
     MAX_CATEGORY_PATH,
     Product,
 )
+from services.common.product_type import MAX_TYPE, product_type
 
 MAX_CATEGORIES = 64
 MAX_BRANDS = 64
+MAX_TYPES = 64
+MAX_COMPATIBLE = 64
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_VALUES = 64
 # Of all entries together.
@@ -90,14 +94,12 @@ class ProductFilter:
     price: PriceRange | None = None
     attributes: tuple[AttributeFilter, ...] = ()
     in_stock_only: bool = False
+    product_types: tuple[str, ...] = ()
+    compatible_with: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
         return self == ProductFilter()
-
-    @property
-    def is_only_price(self) -> bool:
-        return self == ProductFilter(price=self.price)
 
     @cached_property
     def category_forms(self) -> frozenset[tuple[str, ...]]:
@@ -106,6 +108,14 @@ class ProductFilter:
     @cached_property
     def brand_forms(self) -> frozenset[str]:
         return frozenset(map(comparison_form, self.brands)) - {""}
+
+    @cached_property
+    def compatible_words(self) -> tuple[frozenset[str], ...]:
+        return tuple(filter(None, map(frozenset, map(words_of, self.compatible_with))))
+
+    @cached_property
+    def type_forms(self) -> frozenset[str]:
+        return frozenset(map(comparison_form, self.product_types)) - {""}
 
 
 class _Attribute(Protocol):
@@ -121,6 +131,10 @@ class _Lists(Protocol):
     @property
     def brands(self) -> Sized: ...
     @property
+    def product_types(self) -> Sized: ...
+    @property
+    def compatible_with(self) -> Sized: ...
+    @property
     def attributes(self) -> Sequence[_Attribute]: ...
 
 
@@ -135,6 +149,8 @@ def matches(product: Product, narrowing: ProductFilter) -> bool:
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
         and all(_has(product, attribute) for attribute in narrowing.attributes)
         and not (narrowing.in_stock_only and product.stock == 0)
+        and (not narrowing.product_types or comparison_form(product_type(product)) in narrowing.type_forms)
+        and (not narrowing.compatible_with or _is_for(product, narrowing.compatible_words))
     )
 
 
@@ -155,6 +171,11 @@ def _has(product: Product, wanted: AttributeFilter) -> bool:
     return any(comparison_form(value) in wanted.value_forms for value in values)
 
 
+def _is_for(product: Product, wanted: Sequence[frozenset[str]]) -> bool:
+    phrases = [set(phrase.split()) for phrase in compatible_with(product)]
+    return any(words <= phrase for words in wanted for phrase in phrases)
+
+
 def _is_in_range(price: Money | None, wanted: PriceRange) -> bool:
     """A product without a price, or priced in another currency, is in no range."""
     if price is None or price.currency != wanted.currency:
@@ -169,6 +190,8 @@ def too_many_entries(lists: _Lists, field: str) -> Iterator[FieldViolation]:
     for name, entries, limit in (
         ("categories", lists.categories, MAX_CATEGORIES),
         ("brands", lists.brands, MAX_BRANDS),
+        ("product_types", lists.product_types, MAX_TYPES),
+        ("compatible_with", lists.compatible_with, MAX_COMPATIBLE),
         ("attributes", lists.attributes, MAX_ATTRIBUTES),
     ):
         if len(entries) > limit:
@@ -197,6 +220,8 @@ def _text_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViol
     texts = [
         *((f"categories[{index}]", text, MAX_CATEGORY_PATH) for index, text in enumerate(narrowing.categories)),
         *((f"brands[{index}]", text, MAX_BRAND) for index, text in enumerate(narrowing.brands)),
+        *((f"product_types[{index}]", text, MAX_TYPE) for index, text in enumerate(narrowing.product_types)),
+        *((f"compatible_with[{index}]", text, MAX_PHRASE) for index, text in enumerate(narrowing.compatible_with)),
     ]
     for index, attribute in enumerate(narrowing.attributes):
         path = f"attributes[{index}]"

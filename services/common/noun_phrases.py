@@ -11,20 +11,29 @@ import re
 _WORD = re.compile(r"[^\W_]+(?:['’.+-][^\W_]+)*")
 # "Slip-on" and "all in one" are no prepositions, and neither is the "in." of inches.
 _PREPOSITION = re.compile(
-    r"(?<![\w-])(?:(?:for|with|without|w/o|from|of|per|featuring|including|includes?|compatible|fits?|designed|up to)"
+    r"(?<![\w-])(?:(?:for|with|without|w/o|from|of|per|featuring|including|includes?|compatible|fits|designed|up to)"
     r"(?![\w-])|w/|(?<!all )in(?![\w.-]))|[,;]\s",
 )
+_FOR = re.compile(r"\w\s+for\s+\w")
 # "A set of knives" is knives.
 _QUANTITY = re.compile(r"^\s*(?:an? )?(?:set|pair|pack|box|case|lot|bundle|package)s? of (?=\S)")
+# "22-mile, 7-channel radio" is a radio.
+_AFTER_NUMBER = re.compile(r"(?<=\d),\s|(?<=\d)(?P<unit>-[a-z]+),\s")
 # Words that say how a product is sold or built, and not what it is: a speaker system is a speaker.
 _FORMS = frozenset((
     "system", "set", "pack", "pair", "combo", "package", "bundle", "series", "unit", "device", "machine", "edition",
-    "class", "value", "collection", "assortment", "piece", "count", "console", "disc", "only",
+    "class", "value", "collection", "assortment", "piece", "count", "disc", "only",
 ))  # fmt: skip
+_IRREGULAR = {
+    "lens": "lens", "lenses": "lens", "series": "series", "mice": "mouse", "knives": "knife", "shelves": "shelf",
+    "scarves": "scarf", "gases": "gas",
+}  # fmt: skip
 
 
 def singular(word: str) -> str:
     """The singular of a lower-case English word, by its last letters. Singular and plural give the same result."""
+    if irregular := _IRREGULAR.get(word):
+        return irregular
     if len(word) < 4 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
         return word
     if word.endswith("ies") and len(word) > 4:
@@ -37,7 +46,7 @@ def noun_phrase(text: str) -> list[str]:
 
     Numbers and model names at its end are left out, and so are words for the form of a product.
     """
-    text = _QUANTITY.sub("", text)
+    text = _AFTER_NUMBER.sub(lambda match: f"{match['unit'] or ''} ", _QUANTITY.sub("", text))
     start, words = 0, list[str]()
     while not words:
         end = _PREPOSITION.search(text, start)
@@ -50,3 +59,15 @@ def noun_phrase(text: str) -> list[str]:
     while len(words) > 1 and words[-1] in _FORMS and not any(character.isdigit() for character in words[-2]):
         words.pop()
     return words
+
+
+def before_preposition(text: str) -> str:
+    """A lower-case text until its first preposition; all of it if it begins with one."""
+    text = _QUANTITY.sub("", text)
+    end = _PREPOSITION.search(text)
+    return text if end is None or not end.start() else text[: end.start()]
+
+
+def says_for(text: str) -> bool:
+    """Whether a lower-case text says what something is for, behind its first word."""
+    return _FOR.search(text) is not None

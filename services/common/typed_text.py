@@ -13,6 +13,9 @@ _ESCAPES = 3
 # Trademark, registered, copyright, service mark, sound recording. NFKC makes letters of the first and the fourth:
 # they have to go before it.
 _SIGNS = re.compile("[™®©℠℗]+")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
+# Letters that are no plain letter with an accent.
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i", "þ": "th", "ð": "d"})
 _SIGNS_INSIDE = re.compile(rf"{_SIGNS.pattern}(?=\w)")
 
 
@@ -35,4 +38,12 @@ def as_typed(text: str) -> str:
 
 def folded(text: str) -> str:
     """`as_typed`, in Unicode normal form NFKC (full-width letters become plain ones) and in lower case."""
-    return unicodedata.normalize("NFKC", as_typed(text)).lower()
+    # Else the İ of "İSTANBUL" becomes an i and a dot above it.
+    return unicodedata.normalize("NFKC", as_typed(text)).replace("İ", "i").lower()
+
+
+def unaccented(text: str) -> str:
+    """A text in lower case as it is typed without accents: "große" is "grosse", "müller" is "muller"."""
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text.translate(_LETTERS))))

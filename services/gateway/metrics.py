@@ -25,6 +25,7 @@ BACKGROUND_TASKS = (
     "stage_health",
     "token_key",
     "replicas",
+    "connections",
     "serving_configuration",
     "metrics",
 )
@@ -152,6 +153,9 @@ class Metrics:
         self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
+        self.no_good_matches = Counter(
+            named("no_good_matches"), "Searches whose results are no good match.", registry=registry
+        )
         self.later_pages = Counter(
             named("later_pages"), "Pages after the first, by the source of the order.", ["ranking"], registry=registry
         )

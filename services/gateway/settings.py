@@ -31,10 +31,21 @@ class StageSettings(_Group):
 
 
 class StagesSettings(_Group):
+    # A connection to a stage is replaced after about so many seconds, so that new pods behind a Service get calls. Less
+    # than the 30 s for which a pod that ends still answers.
+    connection_age_s: float = Field(default=20, gt=0)
     query_encoder: StageSettings = StageSettings(cap=0.35, keep=0.0)
     retrieval: StageSettings = StageSettings(cap=0.6, keep=0.2)
     ranker: StageSettings = StageSettings(cap=0.5, keep=0.12)
     pricing: StageSettings = StageSettings(cap=0.4, keep=0.06)
+
+    @classmethod
+    def at(cls, target: str) -> StagesSettings:
+        """All stages at one address."""
+        defaults = cls()
+        return cls.model_validate(
+            {stage.value: defaults.of(stage).model_copy(update={"target": target}) for stage in Stage}
+        )
 
     def of(self, stage: Stage) -> StageSettings:
         settings: StageSettings = getattr(self, stage.value)

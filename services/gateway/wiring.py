@@ -13,6 +13,7 @@ from services.common.context import DEFAULT_TENANT
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.click_positions import ClickPositions
+from services.gateway.background.connections import ConnectionRenewal
 from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
@@ -72,6 +73,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     parts.serving.start(supervisor)
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
+    ConnectionRenewal(clients, supervisor)
     if settings.replicas_file and not clients.uses_tls:
         ReplicaWatch(Path(settings.replicas_file), clients, metrics, supervisor)
     return Gateway(GatewayHandler(parts), parts, clients, supervisor, watch)

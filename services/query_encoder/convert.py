@@ -106,7 +106,8 @@ def encoded_query_to_proto(
         vector=None if first.in_context is None else vector_to_proto(first.in_context, first.model_version),
         concepts=concepts_to_proto(reading.expansion),
         rendered_text=reading.rendering,
-        spelling_alternatives=reading.spelling_alternatives,
+        spelling_alternatives=[one.meant for one in reading.spelling_alternatives],
+        doubtful_words=[one.typed for one in reading.spelling_alternatives],
         other_vectors=[
             vector_to_proto(other.in_context, other.model_version) for other in others if other.in_context is not None
         ],

@@ -10,7 +10,6 @@ from services.common.models.follower import following
 from services.common.models.kinds import PICTURES, UNDERSTANDING
 from services.common.models.text_version import ENCODER, EXPORTED, read_text_version
 from services.common.models.text_version import FOLDER as TEXTS
-from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.image_folders import ImageFolders, version_of
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
@@ -95,11 +94,10 @@ def build_lexicons(settings: QueryEncoderSettings) -> LexiconStore:
     if settings.lexicon == "sqlite":
         return SqliteLexiconStore(settings.data_dir)
     # Imported here: the Redis client is needed only with this setting.
-    import redis
-
+    from services.common.redis_connection import redis_client
     from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
 
-    return RedisLexiconStore(redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S))
+    return RedisLexiconStore(redis_client(settings.redis_url))
 
 
 def build_other_encoders(settings: QueryEncoderSettings) -> list[Encoder]:

@@ -26,13 +26,15 @@ from services.ranker.domain.slate.slate import Slate
 from services.ranker.domain.user_history import UserHistory
 
 MAX_CANDIDATES = 1_000
+# Of retrieval scores that are nearly equal. Above 1 a gain puts a product before all without one, whatever it is.
+_LEAST_SPREAD, _MOST_TYPE_MATCH = 1e-6, 2.0
 # Characters of a key that seals tokens.
 _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
-    "dense_scores", "lexical_scores", "attributes", "tiers",
+    "dense_scores", "lexical_scores", "attributes", "tiers", "type_gains",
 )  # fmt: skip
-_SCORES = ("scores", "dense_scores", "lexical_scores")
+_SCORES = ("scores", "dense_scores", "lexical_scores", "type_gains")
 _SOURCES = {
     number: CandidateSource[name.removeprefix("CANDIDATE_SOURCE_")]
     for name, number in ranker_pb2.CandidateSource.items()
@@ -90,10 +92,11 @@ def ranking_request(
     now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
+    scores, type_match = scores_and_type(candidates)
     return RankingRequest(
         # As lists: a repeated field makes a string at each access.
         item_ids=list(candidates.ids),
-        retrieval_scores=np.array(candidates.scores, np.float32),
+        retrieval_scores=scores,
         vectors=vectors,
         prices=np.array(candidates.prices, np.float32),
         stocks=np.array(candidates.stocks, np.float32),
@@ -113,7 +116,19 @@ def ranking_request(
         source=candidate_source(message),
         dense_scores=np.array(candidates.dense_scores, np.float32) if candidates.dense_scores else None,
         lexical_scores=np.array(candidates.lexical_scores, np.float32) if candidates.lexical_scores else None,
+        type_match=type_match,
     )
+
+
+def scores_and_type(candidates: retrieval_pb2.Candidates) -> tuple[FloatArray, FloatArray | None]:
+    """(retrieval's scores [n] without what the type adds, that in spreads of these scores [n] or None)."""
+    scores: FloatArray = np.array(candidates.scores, np.float32)
+    if not candidates.type_gains:
+        return scores, None
+    gains: FloatArray = np.array(candidates.type_gains, np.float32)
+    scores = scores - gains
+    spread = np.float32(max(float(np.ptp(scores)), _LEAST_SPREAD))
+    return scores, np.minimum(gains / spread, np.float32(_MOST_TYPE_MATCH))
 
 
 def candidate_source(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> CandidateSource:

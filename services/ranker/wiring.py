@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from services.common.attributes_file import load_schemas
 from services.common.models.follower import mirroring
-from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
 from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore
@@ -153,6 +152,6 @@ def build_count_store(settings: RankerSettings) -> CountStore:
 
 
 def _redis_client(settings: RankerSettings) -> redis.Redis:
-    import redis
+    from services.common.redis_connection import redis_client
 
-    return redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S)
+    return redis_client(settings.redis_url)

@@ -19,7 +19,7 @@ from services.common.convert import (
 )
 from services.common.convert_offers import offer_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.filters import SortOrder
+from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_QUERY, text_problem
 from services.common.product import violations
 from services.retrieval.convert_offers import offer_context_from_proto
@@ -27,13 +27,15 @@ from services.retrieval.domain.candidates import Attributes, Candidates, Indexed
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
+from services.retrieval.domain.no_good_match import HelpKind, Reason
 from services.retrieval.domain.query import (
     DEFAULT_LIMIT,
-    DEFAULT_SOFT_FILTER_MINIMUM,
     MAX_OTHER_MODELS,
     AskedType,
     MatchGroup,
+    ProductName,
     RetrievalQuery,
+    SpellingAlternative,
 )
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.listing import Completed, ListedPage, Variant
@@ -69,6 +71,11 @@ _REASONS = {
     DegradationReason.NO_PICTURE: common_pb2.DEGRADATION_REASON_NO_PICTURE,
     DegradationReason.NO_BUDGET: common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET,
 }
+_NO_GOOD_MATCH_REASONS = {
+    Reason.WORDS: retrieval_pb2.NO_GOOD_MATCH_REASON_WORDS,
+    Reason.CONDITIONS: retrieval_pb2.NO_GOOD_MATCH_REASON_CONDITIONS,
+}
+_HELP_KINDS = {kind: retrieval_pb2.HelpKind.Value(f"HELP_KIND_{kind.name}") for kind in HelpKind}
 
 
 def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> RetrievalQuery:
@@ -90,7 +97,6 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         weights=tuple(message.query_vector_weights),
         filter=filter_from_proto(message.filter, "filter"),
         soft_filter=filter_from_proto(message.soft_filter, "soft_filter"),
-        soft_filter_minimum=message.soft_filter_minimum or DEFAULT_SOFT_FILTER_MINIMUM,
         excluded_ids=tuple(message.excluded_ids),
         limit=message.limit or DEFAULT_LIMIT,
         sort=sort,
@@ -117,7 +123,19 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         asked_type=AskedType(
             tuple(message.asked_type.words), tuple(message.asked_type.names), message.asked_type.matched_text
         ),
+        spelling_alternatives=tuple(SpellingAlternative(one.typed, one.meant) for one in message.spelling_alternatives),
+        accessories_for=tuple(ProductName(named.title, named.brand) for named in message.accessories_for),
     )
+
+
+def soft_filter_from_proto(message: retrieval_pb2.LookupProductsRequest) -> ProductFilter | None:
+    """None without conditions."""
+    if not message.HasField("soft_filter"):
+        return None
+    soft_filter = filter_from_proto(message.soft_filter, "soft_filter")
+    if wrong := tuple(filter_violations(soft_filter, "soft_filter")):
+        raise InvalidArgument(*wrong)
+    return soft_filter
 
 
 def upsert_from_proto(
@@ -229,8 +247,22 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         total_accuracy=_ACCURACIES[retrieval.total_accuracy],
         match_level=_LEVELS[retrieval.match_level],
         product_type=retrieval.product_type,
+        also_searched=[
+            retrieval_pb2.SpellingAlternative(typed=one.typed, meant=one.meant) for one in retrieval.also_searched
+        ],
     )
     _fill(message.candidates, retrieval.candidates, retrieval.model_version)
+    if retrieval.assessment is not None:
+        message.assessment.relevance = retrieval.assessment.best
+        message.assessment.missing_words.extend(retrieval.assessment.missing_words)
+        for name, value in vars(retrieval.assessment.evidence).items():
+            setattr(message.assessment.evidence, name, value)
+    if retrieval.no_good_match is not None:
+        message.no_good_match.reason = _NO_GOOD_MATCH_REASONS[retrieval.no_good_match.reason]
+        for help in retrieval.no_good_match.helps:
+            message.no_good_match.helps.add(
+                kind=_HELP_KINDS[help.kind], value=help.value, replacement=help.replacement, count=help.count
+            )
     return message
 
 
@@ -261,8 +293,12 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "products": candidates.products,
         "item_group_ids": candidates.groups,
         "costs": candidates.costs.tolist(),
+        "product_types": candidates.product_types,
     }
-    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers"):
+    for name in (
+        "image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers",
+        "meets_soft_filter", "type_gains", "relevances",
+    ):  # fmt: skip
         column = getattr(candidates, name)
         if column is not None:
             columns[name] = column.tolist()

@@ -79,6 +79,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         context = context_from_proto(request.context)
         check_ids(request.ids)
         columns = Columns(vectors=request.with_vectors, products=request.with_products, fingerprints=True)
+        soft_filter = convert.soft_filter_from_proto(request)
 
         def work() -> retrieval_pb2.LookupProductsResponse:
             index, offers = (
@@ -86,7 +87,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
                 convert_offers.offer_context_from_proto(request.offer_context),
             )
             names = self._attribute_names.get(context.tenant, ())
-            candidates, missing_ids = lookup(index, context.tenant, request.ids, columns, offers, time.time(), names)
+            candidates, missing_ids = lookup(
+                index, context.tenant, request.ids, columns, offers, time.time(), names, soft_filter
+            )
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
         return await self._run(self._reads, context, work)

@@ -8,6 +8,7 @@ the time that a request has left is skipped before it begins, and the answer say
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from services.common.errors import InvalidArgument, KairosError
@@ -22,6 +24,7 @@ from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.absence import absence_words, forms_of
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.catalogue import Catalogue
+from services.retrieval.domain.catalogue.growing import BoolArray
 from services.retrieval.domain.comparable_vectors import (
     in_terms_of,
     with_similar_product,
@@ -32,15 +35,17 @@ from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
-from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheapest, legs_of
+from services.retrieval.domain.legs import Leg, LegHits, ScoredKeys, Source, attempts, cheapest, legs_of, merged
+from services.retrieval.domain.no_good_match import no_good_match
 from services.retrieval.domain.offers.context import OfferContext
-from services.retrieval.domain.query import MAX_MATCH_GROUPS, FloatArray, MatchGroup, RetrievalQuery
+from services.retrieval.domain.query import FloatArray, RetrievalQuery
+from services.retrieval.domain.relevance import assessed
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
-from services.retrieval.domain.selection import Selection, SoftFilterUse, WordConditions, Words, described
-from services.retrieval.domain.soft_filter import apply_soft_filter, boost
+from services.retrieval.domain.selection import Selection, WordConditions, Words, described
+from services.retrieval.domain.spelling import with_alternatives
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
-from services.retrieval.ports import Columns, Found, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
+from services.retrieval.ports import Columns, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -101,6 +106,8 @@ class Retriever:
         query = without_zero_vectors(in_terms_of(query, model_version))
         if query.is_browse:
             return self._browse(index, catalogue, tenant, query, model_version)
+        if query.is_of_accessories:
+            return self._accessories(index, catalogue, tenant, query, model_version)
         image_model_version = index.image_model_version(tenant)
         degradations: list[Degradation] = []
         if query.is_of_shopper:
@@ -111,6 +118,7 @@ class Retriever:
         query, more = without_other_models(query, model_version, image_model_version)
         pace = _Pace(self._times, time_left, [*degradations, *more])
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
+            query = with_alternatives(query, index.words, view)
             words = _words(index, query)
             selection = Selection.of(
                 view, offers, query, words, index.keys(query.excluded_ids), index.words, _word_conditions(index, query)
@@ -131,7 +139,7 @@ class Retriever:
         (hits,) = found.hits
         if not _is_learnable(hits):
             return [], np.zeros((0, len(FEATURES)), np.float32)
-        details = _details(index, tenant, query, found, Columns(products=False))
+        details = _details(index, tenant, query, hits, found.query_terms, Columns(products=False))
         seen = candidate_features(hits, details)
         _, rows = details.candidates.rows_of(seen.keys)
         return [details.candidates.ids[row] for row in rows], seen.features
@@ -143,10 +151,10 @@ class Retriever:
         if query.sort is not SortOrder.RELEVANCE and selection.has_matches:
             return self._sorted(index, tenant, query, selection)
         failures: list[Exception] = []
-        query, fitting = _that_fit(query, selection, pace)
+        fitting, parts = _that_fit(query, selection, pace)
         for legs, fallback in attempts(fitting):
             try:
-                result = self._attempt(index, tenant, query, selection, legs, pace)
+                result = self._attempt(index, tenant, query, selection, legs, parts, pace)
             except KairosError:
                 raise
             except Exception as error:
@@ -162,11 +170,14 @@ class Retriever:
         return _Result(Candidates.none(), selection)
 
     def _sorted(self, index: ProductIndex, tenant: str, query: RetrievalQuery, selection: Selection) -> _Result:
-        """The first of all matches in the order of the request."""
-        view, matches = selection.view, selection.matches
-        page = view.page(matches, query.sort, None, query.limit, collapse=query.is_collapsed)
+        """The first of all matches in the order of the request, then those that do not meet the soft filter."""
+        view, collapse = selection.view, query.is_collapsed
+        rows = view.page(selection.matches, query.sort, None, query.limit, collapse=collapse).rows
+        if selection.others is not None and len(rows) < query.limit:
+            behind = view.page(selection.others, query.sort, None, query.limit - len(rows), collapse=collapse).rows
+            rows = np.concatenate([rows, behind])
         with self._times.measured(Step.READ):
-            read = index.fetch(tenant, view.keys[page.rows], _columns(query))
+            read = index.fetch(tenant, view.keys[rows], _columns(query))
         return _Result(selection.described(read), selection)
 
     def _attempt(
@@ -176,11 +187,10 @@ class Retriever:
         query: RetrievalQuery,
         selection: Selection,
         legs: Sequence[Leg],
+        parts: Sequence[BoolArray | None],
         pace: _Pace,
     ) -> _Result:
         columns, depth = _columns(query), _depth(query)
-        is_undecided = selection.soft_use is SoftFilterUse.UNDECIDED
-        parts = [None, selection.soft] if is_undecided and not query.soft_filter.is_empty else [None]
         reaches = [selection.reach(also) for also in parts]
         excluded = index.keys(query.excluded_ids)
         narrowings = [Narrowing(reach.keys, excluded) for reach in reaches]
@@ -189,27 +199,17 @@ class Retriever:
         with self._times.measured(Step.QUERY, len(legs) * len(narrowings)):
             deep = int(depth * max(reach.depth_factor for reach in reaches))
             found = index.find(tenant, legs, narrowings, deep, inline)
-        found = replace(
-            found,
-            hits=tuple(
-                tuple(selection.kept(leg, depth, also) for leg in hits)
-                for hits, also in zip(found.hits, parts, strict=True)
-            ),
-        )
-        fusion = self._fusion(index, tenant, query, found.hits[0], pace)
+        by_part = [
+            [selection.kept(leg, depth, also) for leg in hits] for hits, also in zip(found.hits, parts, strict=True)
+        ]
+        hits = tuple(merged(of_leg) for of_leg in zip(*by_part, strict=True))
+        fusion = self._fusion(index, tenant, query, hits, pace)
         with self._times.measured(Step.LEARNED_FUSION) if fusion.needs_details else nullcontext():
-            details = _details(index, tenant, query, found, columns) if fusion.needs_details else None
-            scored = [fusion.fuse(hits, details, depth * len(legs)) for hits in found.hits]
-        best = scored[0]
-        if is_undecided and len(scored) > 1:
-            needed = min(query.soft_filter_minimum, query.limit)
-            best, applied = apply_soft_filter(
-                scored[1], scored[0], needed, is_only_price=query.soft_filter.is_only_price
-            )
-            selection = selection.with_soft_filter(query) if applied else selection
-        elif selection.soft_use is SoftFilterUse.BOOST:
-            best = boost(best, selection.is_soft(best.keys), min(query.soft_filter_minimum, query.limit))
-        best = selection.in_tiers(selection.with_identified(selection.typed_first(best), query.limit))
+            details = _details(index, tenant, query, hits, found.query_terms, columns) if fusion.needs_details else None
+            best = fusion.fuse(hits, details, depth * len(legs) * len(parts))
+        selection = selection.with_soft_filter(best)
+        best = selection.compatible(selection.typed_first(best, parts[0]), query.accessories_for)
+        best = selection.in_tiers(selection.with_identified(best, query.limit))
         best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
         read = details.candidates if details is not None and not len(selection.identified) else found.candidates
         if read is None or (inline is not None and len(selection.identified)):
@@ -230,6 +230,11 @@ class Retriever:
         count = len(query.facets) + query.best_facet_count
         is_counted = not count or pace.allows({Step.FACETS: count}, "results without facets")
         with catalogue.columns.reading():
+            assessment = assessed(query, selection, candidates) if query.sort is SortOrder.RELEVANCE else None
+            abstention = None
+            if assessment is not None:
+                candidates = replace(candidates, relevances=assessment.relevances)
+                abstention = no_good_match(query, selection, candidates, assessment)
             selection = selection.with_candidates(candidates.keys)
             total = selection.view.total(selection.matches, collapse=query.is_collapsed)
             facets: Sequence[Facet] = ()
@@ -242,12 +247,15 @@ class Retriever:
             candidates if selection.has_matches else candidates.sorted_by(query.sort),
             tuple(facets),
             total,
-            selection.soft_use is SoftFilterUse.STRICT,
+            selection.is_soft_filter_applied,
             tuple(pace.degradations),
             model_version,
             total_accuracy=selection.matches.accuracy,
             match_level=selection.matches.level,
             product_type="" if selection.typed is None else selection.typed.name,
+            also_searched=query.spelling_alternatives,
+            assessment=assessment,
+            no_good_match=abstention,
         )
 
     def _browse(
@@ -260,8 +268,7 @@ class Retriever:
             if not query.soft_filter.is_empty and (cursor is None or cursor.soft_filter_applied):
                 # The first page has decided for all pages.
                 both = view.conditions([query.filter, query.soft_filter], offers, excluded)
-                enough = np.count_nonzero(both.mask()) >= min(query.soft_filter_minimum, query.limit)
-                applied = cursor is not None or bool(enough)
+                applied = cursor is not None or bool(both.mask().any())
                 conditions = both if applied else conditions
             matches = view.everything(conditions)
             after = None if cursor is None else cursor.position
@@ -274,6 +281,17 @@ class Retriever:
         return Retrieval(
             candidates, tuple(facets), total, applied, (), model_version, following, matches.accuracy, matches.level
         )
+
+    def _accessories(
+        self, index: ProductIndex, catalogue: Catalogue, tenant: str, query: RetrievalQuery, model_version: str
+    ) -> Retrieval:
+        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+            conditions = view.conditions([query.filter], offers, index.keys(query.excluded_ids))
+            rows = view.accessories(query.accessories_for, conditions.mask(), query.limit)
+            found = ScoredKeys.in_order(view.keys[rows])
+        read = index.fetch(tenant, found.keys, _columns(query)).scored(found, with_image=False)
+        candidates = described(view, offers, read, query.attribute_names)
+        return Retrieval(candidates, (), len(candidates), False, (), model_version)
 
     def _fusion(
         self, index: ProductIndex, tenant: str, query: RetrievalQuery, hits: Sequence[LegHits], pace: _Pace
@@ -325,20 +343,17 @@ class _Pace:
         return False
 
 
-def _that_fit(query: RetrievalQuery, selection: Selection, pace: _Pace) -> tuple[RetrievalQuery, list[Leg]]:
-    """(the query, without its soft filter if that takes legs of its own and there is no time for them; its legs, or the
-    cheapest one).
-    """
-    legs = legs_of(query)
-    filtered = {Step.QUERY: 2 * len(legs), Step.READ: 1}
-    is_undecided = selection.soft_use is SoftFilterUse.UNDECIDED
-    if is_undecided and not pace.allows(filtered, "retrieval without the soft filter"):
-        query = replace(query, soft_filter=ProductFilter())
+def _that_fit(query: RetrievalQuery, selection: Selection, pace: _Pace) -> tuple[list[Leg], Sequence[BoolArray | None]]:
+    """As far as time allows: (the legs of the query, or the cheapest one; all parts of the catalogue, or the first)."""
+    legs, parts = legs_of(query), selection.parts(query.limit)
+    steps = {Step.QUERY: len(parts) * len(legs), Step.READ: 1}
+    if len(parts) > 1 and not pace.allows(steps, "retrieval without the soft filter"):
+        parts = parts[:1]
     if len(legs) > 1:
         leg, fallback = cheapest(legs)
         if not pace.allows({Step.QUERY: len(legs), Step.READ: 1}, fallback):
             legs = [leg]
-    return query, legs
+    return legs, parts
 
 
 def lookup(
@@ -349,6 +364,7 @@ def lookup(
     context: OfferContext,
     now_s: float,
     attribute_names: Sequence[str] = (),
+    soft_filter: ProductFilter | None = None,
 ) -> tuple[Candidates, list[str]]:
     """(the products found, in order, with their effective offers; the unknown ids). Each id once."""
     asked = list(dict.fromkeys(ids))
@@ -357,19 +373,22 @@ def lookup(
         return Candidates.none(), asked
     found = index.lookup(tenant, asked, columns)
     with catalogue.reading(context, now_s) as (view, offers):
-        candidates = described(view, offers, found, attribute_names)
+        soft = None if soft_filter is None else view.conditions([soft_filter], offers).mask()
+        candidates = described(view, offers, found, attribute_names, soft=soft)
     present = set(candidates.ids)
     return candidates, [product_id for product_id in asked if product_id not in present]
 
 
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
     """The content words as numbers. A stop word is none, whatever may stand in its place."""
-    groups = query.match_groups or tuple(MatchGroup((word,)) for word in query.text.split()[:MAX_MATCH_GROUPS])
+    texts = [group.typed for group in query.content_groups]
+    typed = {*texts, *map("".join, itertools.permutations(texts, 2))}
     words = []
-    for group in groups:
+    for group in query.content_groups:
         alternatives = [index.words(text) for text in group.alternatives]
         if alternatives[0]:
-            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.alternatives[0]))
+            written = [its for text, its in zip(group.alternatives, alternatives, strict=True) if its and text in typed]
+            words.append(Words(list(filter(None, alternatives)), group.is_condition, group.typed, written))
     return words
 
 
@@ -396,12 +415,18 @@ def _is_learnable(hits: Sequence[LegHits]) -> bool:
     return tuple(found.leg.source for found in hits) == LearnedFusion.sources
 
 
-def _details(index: ProductIndex, tenant: str, query: RetrievalQuery, found: Found, columns: Columns) -> Details:
+def _details(
+    index: ProductIndex,
+    tenant: str,
+    query: RetrievalQuery,
+    hits: Sequence[LegHits],
+    query_terms: npt.NDArray[np.uint32],
+    columns: Columns,
+) -> Details:
     """Of all products that the dense leg or the lexical leg found."""
-    dense = np.unique(np.concatenate([hits[0].keys for hits in found.hits]))
-    lexical: dict[int, float] = {}
-    for _, words in found.hits:
-        lexical |= zip(words.keys.tolist(), words.scores.tolist(), strict=True)
+    of_vectors, words = hits
+    dense = np.unique(of_vectors.keys)
+    lexical: dict[int, float] = dict(zip(words.keys.tolist(), words.scores.tolist(), strict=True))
     known = np.fromiter(lexical, np.uint64, len(lexical))
     candidates, scores = index.fetch_and_score(
         tenant,
@@ -410,4 +435,4 @@ def _details(index: ProductIndex, tenant: str, query: RetrievalQuery, found: Fou
         query.lexical_text,
         np.setdiff1d(dense, known),
     )
-    return Details(candidates, lexical | scores, found.query_terms)
+    return Details(candidates, lexical | scores, query_terms)

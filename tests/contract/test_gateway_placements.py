@@ -154,6 +154,30 @@ async def test_bought_together(running: Running) -> None:
     assert texts["p8"].startswith("Goes with “Product 2”. ")
 
 
+async def test_accessories(running: Running) -> None:
+    """What is for the product comes with the kinds of the concept graph, in turn; retrieval gets the product's name."""
+    running.stages.encoder.companions = ["product 8"]
+    running.stages.retrieval.accessories = ["p9", "p7"]
+    answer = await recommend(running, "bought-together", item_ids=["p2"])
+    assert list(ranked(running).candidates.ids) == ["p9", "p8", "p7"]
+    assert sources(answer) == {id: ["goes_with"] for id in ("p9", "p8", "p7")}
+    (asked,) = (
+        request
+        for request in running.stages.retrieval.requests
+        if isinstance(request, retrieval_pb2.RetrieveCandidatesRequest) and request.accessories_for and not request.text
+    )
+    assert [(named.title, named.brand) for named in asked.accessories_for] == [("Product 2", "B")]
+    assert asked.excluded_ids == ["p2"]
+
+
+async def test_other_types(running: Running) -> None:
+    """After a camera no more cameras, unless persons bought both."""
+    running.stages.ranker.related |= {BOUGHT: ["p3"], VIEWED: ["p4", "p5", "p6", "p7"]}
+    running.stages.retrieval.types = dict.fromkeys(("p2", "p3", "p4"), "camera") | {"p5": "bag"}
+    answer = await recommend(running, "bought-together", item_ids=["p2"])
+    assert {result.product.id for result in answer.results} == {"p3", "p5", "p6", "p7"}
+
+
 async def test_many_counts_need_no_concept_graph(running: Running) -> None:
     """With enough products bought together the encoder is not asked."""
     running.stages.ranker.related[BOUGHT] = [f"p{n}" for n in range(3, 20)]

@@ -55,6 +55,7 @@ BEYOND: dict[str, list[Any]] = {
     "attribution_token": ["x" * 1_025, "x"],
     f"{FILTER}.categories": [["x"] * 65, ["x"] * 100, ["x" * 1_046]],
     f"{FILTER}.brands": [["x"] * 65, ["x"] * 100, ["x" * 257]],
+    **{f"{FILTER}.{name}": [["x"] * 65, ["x"] * 100, ["x" * 65]] for name in ("product_types", "compatible_with")},
     "kairos.common.v1.AttributeFilter.name": ["x" * 65],
     "kairos.common.v1.AttributeFilter.values": [["x"] * 65, ["x" * 129]],
     f"{PRODUCT}.title": ["x" * 1_001],

@@ -245,7 +245,8 @@ async def test_products_teach_the_lexicon(stub: Stub, settings: QueryEncoderSett
     assert said.corrected_text == "sony headphones"
     assert not said.spelling_alternatives
     doubtful = await stub.EncodeQuery(query("nose", "shop"))
-    assert (doubtful.corrected_text, list(doubtful.spelling_alternatives)) == ("nose", ["noise"])
+    assert doubtful.corrected_text == "nose"
+    assert (list(doubtful.doubtful_words), list(doubtful.spelling_alternatives)) == (["nose"], ["noise"])
     assert [(c.type, c.value) for c in said.constraints] == [(encoder_pb2.CONSTRAINT_TYPE_BRAND, "Sony")]
     assert (encoded @ vector_of(said)).argmax() < 3
 

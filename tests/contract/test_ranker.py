@@ -218,6 +218,25 @@ async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
         assert ranked.history_size == 0
 
 
+@pytest.mark.parametrize("ranker", ["weighted-sum", "retrieval-order"])
+async def test_products_of_the_type(tmp_path: Path, ranker: str) -> None:
+    """They are first for a stranger, and among them a history counts as much as if nothing had been added."""
+    gains = {id: 1.01 if id in ("boot1", "boot2", "lamp2") else 0.0 for id in VECTORS}
+    scores = [SCORES[id] + gain for id, gain in gains.items()]
+    raised: dict[str, Any] = {"scores": scores, "type_gains": list(gains.values())}
+    async with serving(tmp_path, ranker=ranker) as stub:
+        await stub.RecordEvents(recording(event("e1", "boot2")))
+        stranger = await stub.RankItems(ranking("", **raised))
+        plain, typed = await stub.RankItems(ranking()), await stub.RankItems(ranking(**raised))
+    assert list(stranger.item_ids) == ["lamp2", "boot1", "boot2", "lamp1", "desk"]
+
+    def lead(answer: ranker_pb2.RankItemsResponse) -> float:
+        scores = dict(zip(answer.item_ids, answer.scores, strict=True))
+        return scores["boot2"] - scores["lamp2"]
+
+    assert lead(typed) == pytest.approx(lead(plain), abs=1e-5)
+
+
 async def test_tenants_are_isolated(stub: Stub) -> None:
     """A user's events in one tenant change nothing in another, even with the same ids."""
     await stub.RecordEvents(recording(event("e1", "boot2"), tenant="one"))

@@ -144,6 +144,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
         self.applies_soft_filters = False
+        # Products that are for any other one; and types of products.
+        self.accessories: list[str] = []
+        self.types: dict[str, str] = {}
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
     async def RetrieveCandidates(
@@ -160,6 +163,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         by_vector = request.HasField("query_vectors") or request.HasField("image_vector")
         by_vector |= request.HasField("shopper_vector") or bool(request.shopper_like_ids)
         has_query = by_vector or request.text or request.similar_to_id
+        if request.accessories_for and not has_query:
+            ids = [id for id in self.accessories if id not in excluded]
         first, total_size = 0, min(request.limit, len(ids)) if has_query else len(ids)
         if request.page_token:
             if has_query:
@@ -227,6 +232,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             categories=["Shoes"] * count, brands=["B"] * count, stocks=[-1] * count,
             created_at_seconds=[0] * count, products=[self.stored[id][0].SerializeToString() for id in ids],
             vectors=vectors_to_proto(np.ones((count, 2), np.float16), MODEL),
+            product_types=[self.types.get(id, "") for id in ids],
         )  # fmt: skip
 
 

@@ -209,10 +209,6 @@ async def _start(folder: Path, state: Path, optimize_after: int) -> _Servers:
     target = f"127.0.0.1:{stages.add_insecure_port('127.0.0.1:0')}"
     await stages.start()
     budget_ms = TIMEOUT_S * 1e3
-    targets = {
-        name: getattr(StagesSettings(), name).model_copy(update={"target": target})
-        for name in StagesSettings.model_fields
-    }
     gateway = await start_gateway(
         GatewaySettings(
             server=ServerSettings(port=0),
@@ -220,7 +216,7 @@ async def _start(folder: Path, state: Path, optimize_after: int) -> _Servers:
             budget=BudgetSettings(default_ms=budget_ms, maximum_ms=budget_ms, explain_ms=budget_ms, write_ms=budget_ms),
             # The recording waits until the popular items are those after the last event.
             search=SearchSettings(popular_refresh_s=0.5),
-            stages=StagesSettings(**targets),
+            stages=StagesSettings.at(target),
         )
     )
     return _Servers(gateway, stages, target, ranker, closing)

@@ -15,18 +15,20 @@ _CONF = Path(__file__).parents[2] / "deploy" / "k8s" / "components" / "redis" / 
 
 
 class RedisServer:
-    """A redis-server that writes every command to disk before it answers."""
+    """A redis-server that writes every command to disk before it answers. `more`: further options of redis-server."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str, password: str = "") -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
-        self._folder = folder
+        self._folder, self._more, self._password = folder, more, password
         self.start()
 
     def start(self) -> None:
         configuration = self._folder / "redis.conf"
         configuration.write_text(_CONF.read_text().replace("dir /data", f"dir {self._folder}"))
-        command = ["redis-server", str(configuration), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        # Without the manifests' TLS, whose certificate is a secret.
+        plain = ["--port", str(self.port), "--tls-port", "0", "--bind", "127.0.0.1", "--save", ""]
+        command = ["redis-server", str(configuration), *plain, "--requirepass", self._password, *self._more]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         client = self.client()
         deadline = time.monotonic() + 20
@@ -44,4 +46,4 @@ class RedisServer:
         self._process.wait()
 
     def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port)
+        return redis.Redis(port=self.port, password=self._password or None)

@@ -37,7 +37,7 @@ attributes = st.dictionaries(
 products = st.builds(
     Product,
     id=st.uuids().map(str),
-    title=st.just("thing"),
+    title=st.sampled_from(["thing", "Klarvox - Running Shoes - Red", "Bag for Shoes"]),
     brand=st.sampled_from(["", *BRANDS]),
     category_path=paths,
     attributes=attributes,
@@ -68,6 +68,8 @@ filters = st.builds(
         max_size=2,
     ).map(tuple),
     in_stock_only=st.booleans(),
+    product_types=st.lists(st.sampled_from(["Shoe", "bag", "hat"]), max_size=2).map(tuple),
+    compatible_with=st.lists(st.sampled_from(["Shoes", "red", ""]), max_size=2).map(tuple),
 )
 
 

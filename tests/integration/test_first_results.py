@@ -88,3 +88,44 @@ def test_a_literal_query_asks_for_no_type(stub: Stub) -> None:
     """Its words alone count."""
     answer = stub.Search(gateway_pb2.SearchRequest(query="slate", literal_query=True), timeout=20)
     assert not answer.interpretation.product_type
+
+
+def test_without_the_type(stub: Stub) -> None:
+    """The chip has the word; a request that ignores the type has neither chip nor type."""
+    message = gateway_pb2.SearchRequest(query="slate case")
+    read = stub.Search(message, timeout=20).interpretation
+    (chip,) = (chip for chip in read.interpreted_as if chip.product_type)
+    assert (chip.matched_text, chip.product_type, chip.query_without) == ("case", "case", "slate")
+    message.ignore_product_type = True
+    read = stub.Search(message, timeout=20).interpretation
+    assert not read.product_type
+    assert not any(chip.product_type for chip in read.interpreted_as)
+
+
+def test_facet_and_filter(stub: Stub) -> None:
+    """A type's count is the total after choosing it, in a search and when browsing; every result is of the type."""
+    for query in ("slate", ""):
+        message = gateway_pb2.SearchRequest(query=query, facets=["product_type"])
+        (facet,) = stub.Search(message, timeout=20).facets
+        assert {count.value for count in facet.counts} >= {"case", "slate"}
+        for count in facet.counts:
+            of_type = product_pb2.ProductFilter(product_types=[count.value.upper()])
+            chosen = gateway_pb2.SearchRequest(query=query, filter=of_type)
+            answer = stub.Search(chosen, timeout=20)
+            assert answer.total_size == count.count
+            assert all(count.value in TITLES[result.product.id].lower() for result in answer.results)
+
+
+def test_recommendations_of_a_type(stub: Stub) -> None:
+    """The filter holds in a placement, also for its fallback."""
+    of_types = product_pb2.ProductFilter(product_types=["case", "sleeve"])
+    message = gateway_pb2.RecommendRequest(placement="similar-items", item_ids=["slate case"], filter=of_types)
+    shown = {result.product.id for result in stub.Recommend(message, timeout=20).results}
+    assert shown == {"slate sleeve", "phone case", "laptop sleeve"}
+
+
+def test_what_goes_with_a_product(stub: Stub) -> None:
+    """In a shop without purchases: what is for the camera, and no other camera."""
+    message = gateway_pb2.RecommendRequest(placement="bought-together", item_ids=["camera"], page_size=2)
+    shown = {result.product.id for result in stub.Recommend(message, timeout=20).results}
+    assert shown == {"camera battery", "camera bag"}

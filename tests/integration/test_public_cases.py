@@ -43,7 +43,7 @@ def shop() -> list[product_pb2.Product]:
     ]
     lamp = product("loss leader", "Desk lamp", LAMPS, 50)
     lamp.cost.CopyFrom(common_pb2.Money(currency_code="USD", units=80))
-    return [*kettles, *tents, *vases, *headphones, lamp, *parts(), *mats(), *excluded(), *chargers()]
+    return [*kettles, *tents, *vases, *headphones, lamp, *parts(), *mats(), *excluded(), *chargers(), *spelled()]
 
 
 def parts() -> list[product_pb2.Product]:
@@ -81,6 +81,19 @@ def excluded() -> list[product_pb2.Product]:
         "Wireless headset, no mic", "Wired headset", "Sugar free chewing gum", "Chewing gum with sugar, sugar",
     )  # fmt: skip
     return [product(f"x{number}", title, "Various", 5) for number, title in enumerate(titles)]
+
+
+def spelled() -> list[product_pb2.Product]:
+    """Each with a product whose words are nearly the same."""
+    titles = (
+        "USB-C hub with 7 ports", "USB hub with 4 ports", "Channel line marker", "Channel line paint",
+        "Headphone adapter 3.5 mm", "Headphone adapter 5 mm, 3 mm", "Tyre 55/72/8", "Tyre 55/70/8",
+        "Pipe fitting ½ inch", "Pipe fitting 2 inch", "Router 5G", "Memory card 5 GB", "Istanbul travel guide",
+        "Ankara travel guide", "Café bowl", "Tea bowl", "Müller yoghurt maker", "Miller beer opener",
+        "Große Straße poster", "Gross weight poster", "Smørrebrød board", "Smoke board",
+        "Quorra Lifestyle™ speaker", "Speaker for your style of life", "无线音箱", "有线音箱",
+    )  # fmt: skip
+    return [product(title, title, "Various", 5) for title in titles]
 
 
 def chargers() -> list[product_pb2.Product]:
@@ -146,6 +159,53 @@ def test_what_is_excluded_comes_last(stub: Stub, query: str, wanted: str, unwant
     assert unwanted not in found[: found.index(wanted)]
     kinds = {chip.constraint.type for chip in answer.interpretation.interpreted_as}
     assert encoder_pb2.CONSTRAINT_TYPE_EXCLUSION in kinds
+
+
+@pytest.mark.parametrize(
+    ("title", "spellings"),
+    [
+        ("USB-C hub with 7 ports", ("usbc hub", "usb c hub", "USB-C hub")),
+        ("Channel line marker", ("channelline marker", "channel line marker", "channel-line marker")),
+        ("Headphone adapter 3.5 mm", ("headphone adapter 3,5 mm", "adapter 3.5mm", "adapter 3,5mm")),
+        ("Tyre 55/72/8", ("tyre 55/72/8", "55/72/8")),
+        ("Pipe fitting ½ inch", ("pipe fitting ½ inch", "pipe fitting 1/2 inch", '1/2" pipe fitting')),
+        ("Router 5G", ("router 5g", "5G")),
+        ("Memory card 5 GB", ("5 GB", "5gb card")),
+        ("Istanbul travel guide", ("istanbul guide", "İSTANBUL guide", "ISTANBUL GUIDE")),
+        ("Café bowl", ("cafe bowl", "café bowl", "CAFÉ")),
+        ("Müller yoghurt maker", ("muller", "Müller", "müller maker")),
+        ("Große Straße poster", ("grosse strasse", "große straße", "Grosse Straße", "GROSSE STRASSE")),
+        ("Smørrebrød board", ("smorrebrod board", "smørrebrød")),
+        ("Quorra Lifestyle™ speaker", ("lifestyle speaker", "Lifestyle™ speaker", "quorra lifestyle")),
+        ("无线音箱", ("无线音箱", "無線音箱")),
+    ],
+)
+def test_spellings(stub: Stub, title: str, spellings: tuple[str, ...]) -> None:
+    """[Q3, Q7, Q8, Q12] The same product is first for each spelling, and it is found by its words."""
+    for query in spellings:
+        answer = stub.Search(gateway_pb2.SearchRequest(query=query, page_size=3, explain=True), timeout=BUDGET_S)
+        assert answer.results[0].product.id == title, query
+        assert answer.results[0].stage_scores.lexical
+
+
+@pytest.mark.parametrize("query", ["🎧 headphones", "headphones 🎧🎧", "❤️ headphones", "headphones 👩🏽‍💻"])
+def test_emoji_beside_words(stub: Stub, query: str) -> None:
+    """[Q11] The words beside emoji are found by meaning too."""
+    answer = stub.Search(gateway_pb2.SearchRequest(query=query, page_size=3, explain=True), timeout=BUDGET_S)
+    assert not answer.degradations
+    assert answer.results[0].stage_scores.dense
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["🎧", "🎧" * 512, "\u200b", "\u200d\u200d", "\u202e", "\u202eheadphones", "e\u0301" * 100, "\u0301" * 512, "\0",
+     "headphones\0black", "!!!", "...", "\ufeff"],
+)  # fmt: skip
+def test_signs(stub: Stub, query: str) -> None:
+    """[Q11] Signs, controls and combining marks are no error. A query without a visible character is an empty one."""
+    answer = stub.Search(gateway_pb2.SearchRequest(query=query, page_size=3), timeout=BUDGET_S)
+    unknown = [common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE]
+    assert [one.reason for one in answer.degradations] in ([], unknown)
 
 
 def test_a_phrase_comes_first(stub: Stub) -> None:
@@ -237,10 +297,11 @@ def test_currencies_of_a_query(stub: Stub, query: str, currency: str, maximum: i
     interpretation, prices = headphones_found(stub, query)
     (price,) = (one.price.maximum for one in interpretation.constraints if one.HasField("price"))
     assert (price.currency_code, price.units) == (currency, maximum)
+    assert len(prices) == 10
     if currency == "USD":
-        assert max(prices) <= maximum
-    else:
-        assert len(prices) == 10
+        within = [price for price in prices if price <= maximum]
+        assert prices[: len(within)] == within
+        assert len(within) == min(10, maximum // 10)
 
 
 @pytest.mark.parametrize(

@@ -178,13 +178,33 @@ async def test_exclusions(stub: Stub) -> None:
     await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=COLAS))
     answer = await stub.RetrieveCandidates(ask("cola", excluded_words=["sugar", "糖"]))
     tiers = dict(zip(answer.candidates.ids, answer.candidates.tiers, strict=True))
-    assert tiers == {"free": 0, "none": 0, "attribute": 2, "chinese": 2, "sugar": 2}
+    assert tiers == {"free": 0, "none": 0, "attribute": 4, "chinese": 4, "sugar": 4}
     assert set(list(answer.candidates.ids)[:2]) == {"free", "none"}
     assert answer.total_size == 2
     by_price = ask("cola", excluded_words=["sugars"], sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)
     assert set(await found(stub, by_price)) == {"free", "none", "chinese"}
     assert (await found(stub, ask("mouse", excluded_words=["wired"])))[0] == "wireless"
     assert not (await stub.RetrieveCandidates(ask("cola"))).candidates.tiers
+
+
+async def test_no_good_match(stub: Stub) -> None:
+    """Relevance and helps are the same in both engines: of a word that no product has, and of a filter that leaves out
+    what is asked for.
+    """
+    good = await stub.RetrieveCandidates(ask("hdmi cable", [0, 1, 0]))
+    assert not good.HasField("no_good_match")
+    assert good.assessment.relevance == pytest.approx(max(good.candidates.relevances))
+    assert len(good.candidates.relevances) == len(good.candidates.ids)
+    missing = await stub.RetrieveCandidates(ask("lipstick mascara"))
+    assert list(missing.assessment.missing_words) == ["lipstick", "mascara"]
+    assert missing.no_good_match.reason == retrieval_pb2.NO_GOOD_MATCH_REASON_WORDS
+    narrowing = product_pb2.ProductFilter(categories=["Shoes"])
+    filtered = await stub.RetrieveCandidates(ask("hdmi cable", filter=narrowing))
+    assert filtered.no_good_match.reason == retrieval_pb2.NO_GOOD_MATCH_REASON_CONDITIONS
+    (help,) = filtered.no_good_match.helps
+    assert (help.kind, help.value, help.count) == (retrieval_pb2.HELP_KIND_WITHOUT_FILTER, "category", 1)
+    by_price = await stub.RetrieveCandidates(ask("lipstick", sort=product_pb2.SORT_ORDER_PRICE_ASCENDING))
+    assert not by_price.HasField("assessment")
 
 
 async def test_phrases(stub: Stub) -> None:
@@ -197,7 +217,37 @@ async def test_phrases(stub: Stub) -> None:
     await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=chargers))
     answer = await stub.RetrieveCandidates(ask("rapid night charger", phrases=["Rapid night charger"]))
     tiers = zip(answer.candidates.ids, answer.candidates.tiers, strict=True)
-    assert list(tiers) == [("phrase", 0), ("scattered", 1), ("some", 1)]
+    assert list(tiers) == [("phrase", 0), ("scattered", 2), ("some", 2)]
+
+
+async def test_spelling_alternatives(stub: Stub) -> None:
+    """One is looked up if no product has the typed word by its stem, also not in a description. What has a typed word
+    comes before what has only the alternative.
+    """
+    locks = (
+        product("oak lock", "Oak lock", "A", "Locks", 1),
+        product("steel kettle", "Steel kettle", "B", "Kettles", 1),
+        product("steel lock", "Steel lock", "C", "Locks", 1),
+    )
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=locks))
+    other = retrieval_pb2.SpellingAlternative(typed="steal", meant="steel")
+    request = ask("steal lock", vector=[1, 0.1, 0], spelling_alternatives=[other])
+    answer = await stub.RetrieveCandidates(request)
+    assert list(answer.also_searched) == [other]
+    tiers = dict(zip(answer.candidates.ids, answer.candidates.tiers, strict=True))
+    assert list(tiers)[:2] == ["steel lock", "oak lock"]
+    assert (tiers["steel lock"], tiers["oak lock"], tiers["steel kettle"]) == (0, 0, 1)
+    assert answer.total_size == 3
+    alone = await stub.RetrieveCandidates(ask("steal", spelling_alternatives=[other]))
+    assert set(alone.candidates.ids) == {"steel kettle", "steel lock"}
+
+    wallet = product("wallet", "Wallet", "D", "Bags", 1, description="Nobody steals it.")
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=[wallet]))
+    answer = await stub.RetrieveCandidates(request)
+    assert not answer.also_searched
+    assert not answer.candidates.tiers
+    await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=["wallet"]))
+    assert (await stub.RetrieveCandidates(request)).also_searched
 
 
 async def test_the_dense_leg(stub: Stub) -> None:
@@ -282,33 +332,47 @@ async def test_facets(stub: Stub) -> None:
     assert answer.total_size == 5
 
 
-async def test_a_soft_filter_is_strict_while_enough_is_left(stub: Stub) -> None:
-    """A soft filter is applied strictly if enough products match it, otherwise not."""
-    wanted = product_pb2.ProductFilter(brands=["Klarvox"])
-    kept = await stub.RetrieveCandidates(ask(soft_filter=wanted, soft_filter_minimum=2))
-    dropped = await stub.RetrieveCandidates(ask(soft_filter=wanted, soft_filter_minimum=3))
-    assert (kept.soft_filter_applied, len(kept.candidates.ids)) == (True, 2)
-    assert (dropped.soft_filter_applied, len(dropped.candidates.ids)) == (False, 5)
-
-
-async def test_a_soft_filter_as_a_boost(stub: Stub) -> None:
-    """Matching candidates rise by half the spread of the scores; the set of candidates is that without the filter."""
-    plain = (await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0]))).candidates
-    last = plain.brands[-1]
-    wanted = product_pb2.ProductFilter(brands=[last])
-    answer = await stub.RetrieveCandidates(
-        ask("cable headphones", [1, 0, 0], soft_filter=wanted, soft_filter_minimum=5)
+@pytest.mark.parametrize("vector", [None, [1.0, 0, 0]], ids=["lexical", "both legs"])
+async def test_a_soft_filter(stub: Stub, vector: list[float] | None) -> None:
+    """What has the words and meets it comes first, also if its scores are lower; only it is counted."""
+    await stub.UpsertProducts(retrieval_pb2.UpsertProductsRequest(products=HEADPHONES))
+    cheap = product_pb2.ProductFilter(
+        price=product_pb2.PriceRange(maximum=common_pb2.Money(currency_code="USD", units=23))
     )
-    assert not answer.soft_filter_applied
-    assert sorted(answer.candidates.ids) == sorted(plain.ids)
-    before = dict(zip(plain.ids, plain.scores, strict=True))
-    after = dict(zip(answer.candidates.ids, answer.candidates.scores, strict=True))
-    spread = max(plain.scores) - min(plain.scores)
-    assert spread > 0
-    for product_id, brand in zip(plain.ids, plain.brands, strict=True):
-        rise = spread / 2 if brand == last else 0
-        assert after[product_id] == pytest.approx(before[product_id] + rise, abs=1e-5)
-    assert list(answer.candidates.scores) == sorted(answer.candidates.scores, reverse=True)
+    request = ask("headphones", vector, soft_filter=cheap, facets=["brand"])
+    answer = await stub.RetrieveCandidates(request)
+    candidates, (brands,) = answer.candidates, answer.facets
+    meets = dict(zip(candidates.ids, candidates.meets_soft_filter, strict=True))
+    assert candidates.ids[0] == "low"
+    assert {"dear", "phones"} < set(meets)
+    assert {id for id, holds in meets.items() if holds} - {"cable"} == {"low"}
+    assert list(candidates.tiers) == [0] + [1] * (len(meets) - 1)
+    assert (answer.soft_filter_applied, answer.total_size) == (True, 1)
+    assert [(count.value, count.count) for count in brands.counts] == [("B", 1)]
+
+    request.sort = product_pb2.SORT_ORDER_PRICE_DESCENDING
+    assert list((await stub.RetrieveCandidates(request)).candidates.ids) == ["low", "dear", "phones"]
+    request.sort = product_pb2.SORT_ORDER_UNSPECIFIED
+    cheap.price.maximum.units = 13
+    request.soft_filter.CopyFrom(cheap)
+    answer = await stub.RetrieveCandidates(request)
+    assert (answer.soft_filter_applied, answer.total_size, set(answer.candidates.tiers)) == (False, 3, {1})
+
+    lookup = retrieval_pb2.LookupProductsRequest(ids=["dear", "cable"], soft_filter=cheap)
+    assert list((await stub.LookupProducts(lookup)).candidates.meets_soft_filter) == [False, True]
+
+
+HEADPHONES = (
+    product("dear", "Headphones", "A", "Audio", 35),
+    product("low", "Wired headphones for travel", "B", "Audio", 20),
+)
+
+
+async def test_a_soft_filter_without_a_query(stub: Stub) -> None:
+    """Only what meets it is listed; if nothing does, it is ignored."""
+    for brand, count in (("Klarvox", 2), ("unheard-of", 5)):
+        answer = await stub.RetrieveCandidates(ask(soft_filter=product_pb2.ProductFilter(brands=[brand])))
+        assert (answer.soft_filter_applied, len(answer.candidates.ids), answer.total_size) == (count < 5, count, count)
 
 
 async def test_another_model_version_is_not_compared(stub: Stub) -> None:
@@ -594,3 +658,25 @@ async def test_equal_scores_have_an_order(stub: Stub) -> None:
     answers = [await found(stub, ask("desk lamp", [0.0, 1.0, 0.0], limit=25)) for _ in range(4)]
     assert len(answers[0]) == 25
     assert answers[1:] == answers[:1] * 3
+
+
+async def test_accessories(stub: Stub) -> None:
+    """Without a query: what is for the product, within the filter. In a search: all but what is for another one."""
+    await stub.UpsertProducts(
+        upsert(
+            product("case", "Acme - Case for Klarvox X9 Phones", "Acme", "Electronics", 9, stock=0),
+            product("charger", "Acme - Charger for Klarvox Phones", "Acme", "Electronics", 9),
+            product("other case", "Acme - Case for Solmara Phones", "Acme", "Electronics", 9),
+            product("any case", "Acme - Phone Case", "Acme", "Electronics", 9),
+        )
+    )
+    named = [retrieval_pb2.ProductName(title="Klarvox - X9 Phone", brand="Klarvox")]
+    answer = await stub.RetrieveCandidates(ask(accessories_for=named, with_vectors=True))
+    assert list(answer.candidates.ids) == ["case", "charger"]
+    assert list(answer.candidates.product_types) == ["case", "charger"]
+    assert list(answer.candidates.scores) == [1, 0.5]
+    assert answer.candidates.vectors.values.shape[0] == 2
+    in_stock = product_pb2.ProductFilter(in_stock_only=True)
+    assert await found(stub, ask(accessories_for=named, filter=in_stock)) == ["charger"]
+    assert await found(stub, ask(accessories_for=named, excluded_ids=["case"], limit=1)) == ["charger"]
+    assert set(await found(stub, ask("case", accessories_for=named))) == {"case", "any case"}

@@ -114,7 +114,6 @@ def retriever(counted: CountingCollections, learned: Path | None = None) -> Retr
         (BOTH, [{"query"}, {"retrieve"}]),
         ({"text": "lamp"}, [{"query"}, {"retrieve"}]),
         (BOTH | {"soft_filter": SOME}, [{"query"}, {"retrieve"}]),
-        (BOTH | {"soft_filter": SOME, "soft_filter_minimum": 50}, [{"query"}, {"retrieve"}]),
         (BOTH | {"filter": SOME, "facets": ("brand",), "with_vectors": True}, [{"query"}, {"retrieve"}]),
         (BOTH | {"image": ONE, "image_model_version": "i@1"}, [{"query"}, {"retrieve"}]),
         ({"image": ONE, "image_model_version": "i@1"}, [{"query"}, {"retrieve"}]),

@@ -86,7 +86,7 @@ def without_group(request: RankingRequest, group: ReasonType) -> RankingRequest:
     if group is ReasonType.QUERY_MATCH:
         return replace(
             request, query=None, retrieval_scores=np.zeros(count, np.float32), retrieval_bounds=(0.0, 1.0),
-            dense_scores=None, lexical_scores=None,
+            type_match=None, dense_scores=None, lexical_scores=None,
         )  # fmt: skip
     if group is ReasonType.RECENT_HISTORY:
         empty = _with_history(request, UserHistory())

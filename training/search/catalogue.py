@@ -179,7 +179,7 @@ def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, Enco
             answer = stub.EncodeQuery(request, timeout=_TIMEOUT_S)
             vector = vectors_from_proto(answer.vector, "vector") if answer.HasField("vector") else None
             expansions = [text for concept in answer.concepts for text in concept.expansions]
-            return EncodedQuery(lookup_text(answer.retrieval_text, answer.spelling_alternatives, expansions), vector)
+            return EncodedQuery(lookup_text(answer.retrieval_text, expansions), vector)
 
         return each(encode, queries, "Reading queries")
 

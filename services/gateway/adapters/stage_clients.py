@@ -6,6 +6,7 @@ With the settings of services/common/stage_access the channels use TLS, and each
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import grpc
@@ -17,6 +18,7 @@ from kairos.retrieval.v1 import retrieval_pb2_grpc
 from services.common.replica_file import Replicas
 from services.common.settings import load_settings
 from services.common.stage_access import SECRET_KEY, StageAccessSettings
+from services.gateway.adapters.renewed_channel import OWN_CONNECTION, RenewedChannel
 from services.gateway.adapters.stage_route import StageRoute
 from services.gateway.domain.budget import Stage
 from services.gateway.message_limits import GRPC_MESSAGE_BYTES
@@ -29,7 +31,7 @@ class StageClients:
     """gRPC connects at the first call, and reconnects within a second after a stage has returned."""
 
     stubs: StageStubs
-    channels: dict[str, grpc.aio.Channel]
+    channels: dict[str, RenewedChannel]
     routes: dict[Stage, StageRoute]
     # TLS ends at the ingress, so that no call may go past it.
     uses_tls: bool
@@ -58,14 +60,22 @@ def connect(settings: GatewaySettings) -> StageClients:
     targets = {stage: settings.stages.of(stage).target for stage in Stage}
     access = load_settings(StageAccessSettings)
     credentials, secrets = access.credentials(), access.secrets()
+
+    def made(target: str) -> grpc.aio.Channel:
+        own = [*options, OWN_CONNECTION]
+        if credentials is None:
+            return grpc.aio.insecure_channel(target, own)
+        return grpc.aio.secure_channel(target, credentials, own)
+
     channels = {
-        target: grpc.aio.insecure_channel(target, options)
-        if credentials is None
-        else grpc.aio.secure_channel(target, credentials, options)
+        target: RenewedChannel(partial(made, target), settings.stages.connection_age_s)
         for target in sorted(set(targets.values()))
     }
     metadata = tuple((SECRET_KEY, secret) for secret in secrets[:1])
-    routes = {stage: StageRoute(stage.value, channels[target], options, metadata) for stage, target in targets.items()}
+    routes = {
+        stage: StageRoute(stage.value, cast(grpc.aio.Channel, channels[target]), options, metadata)
+        for stage, target in targets.items()
+    }
     used = {stage: cast(grpc.aio.Channel, route) for stage, route in routes.items()}
     stubs = StageStubs(
         encoder_pb2_grpc.QueryEncoderServiceStub(used[Stage.QUERY_ENCODER]),

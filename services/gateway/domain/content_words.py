@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 
 MAX_GROUPS = 32
 MAX_ALTERNATIVES = 32
 MAX_LENGTH = 128
-# An alternative belongs to the word that it resembles most, by difflib's ratio, if at least so much.
-_LEAST_RESEMBLANCE = 0.5
 
 
-def content_words(
-    text: str, concepts: Iterable[tuple[str, Sequence[str]]], spelling_alternatives: Sequence[str]
-) -> list[tuple[str, ...]]:
+def content_words(text: str, concepts: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[str, ...]]:
     """One group for each concept (its words in the text, its other words) and for each word besides.
 
     The words of a concept are one group: "trainers" is contained where "running shoes" is. Two neighbouring words may
@@ -29,18 +24,15 @@ def content_words(
             rest = rest.replace(matched, " \n ", 1)
             groups.append((matched, *others))
     for part in rest.split("\n"):
-        groups += _words(part.split(), spelling_alternatives)
+        groups += _words(part.split())
     return [_bounded(group) for group in groups[:MAX_GROUPS]]
 
 
-def _words(words: Sequence[str], spelling_alternatives: Sequence[str]) -> list[tuple[str, ...]]:
+def _words(words: Sequence[str]) -> list[tuple[str, ...]]:
     joined: dict[int, list[str]] = {}
     for place, (left, right) in enumerate(itertools.pairwise(words)):
         for row in (place, place + 1):
             joined.setdefault(row, []).append(left + right)
-    for alternative in spelling_alternatives:
-        for near in difflib.get_close_matches(alternative, words, 1, _LEAST_RESEMBLANCE):
-            joined.setdefault(words.index(near), []).append(alternative)
     return [(word, *joined.get(place, ())) for place, word in enumerate(words)]
 
 

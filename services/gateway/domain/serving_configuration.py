@@ -81,6 +81,8 @@ class Filters(_Part):
     in_stock_only: bool = False
     # Only products in a category of the products of the page.
     same_category: bool = False
+    # Only products of another type than those of the page, except those that persons bought with them.
+    other_types: bool = False
     categories: tuple[Category, ...] = Field(default=(), max_length=MAX_CATEGORIES)
     brands: tuple[Brand, ...] = Field(default=(), max_length=MAX_BRANDS)
     attributes: Mapping[

@@ -44,6 +44,13 @@ SENTENCES: Mapping[str, Mapping[str, Any]] = {
     "constraint": {"subject": "a"},
     "recently_purchased": {},
     "not_retrieved": {"count": 1},
+    # Of a search without a good match, in this order.
+    "no_good_match": {"query": "a"},
+    "missing_words": {"words": "a"},
+    "help_without": {"subject": "a", "count": 1},
+    "help_filter": {"subject": "a", "count": 1},
+    "help_spelling": {"subject": "a", "count": 1},
+    "help_nearest": {"subject": "a", "count": 1},
 }
 
 

@@ -41,6 +41,8 @@ class PageToken:
     locale: str = ""
     # Of the total: a number of product.proto's CountAccuracy.
     accuracy: int = 0
+    # The conditions that were read from the query: a serialised ProductFilter in base64.
+    soft_filter: str = ""
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
@@ -55,8 +57,10 @@ class PageToken:
         try:
             page = cls(**_decode(token, keys))  # type: ignore[arg-type]
             _check_id(page.ranking_id)
-            if not all(isinstance(text, str) for text in (page.fingerprint, page.cursor, page.locale)):
+            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter)
+            if not all(isinstance(text, str) for text in texts):
                 raise ValueError("not a token of the gateway")
+            base64.b64decode(page.soft_filter, validate=True)
             if not all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in page.numbers):
                 raise ValueError("not a token of the gateway")
             if page.locale and language_problem(page.locale):

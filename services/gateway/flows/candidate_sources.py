@@ -38,6 +38,7 @@ _MAX_CATEGORIES = 3
 _MAX_COMPANIONS = 4
 # What the ranker and retrieval accept.
 _MAX_RELATED, _MAX_VECTORS, _MAX_LIKE, _MAX_OF_PERSON, _MAX_TEXTS, _MAX_TEXT = 100, 16, 16, 200, 20, 512
+_MAX_NAMED = 5
 _NOTHING = retrieval_pb2.Candidates()
 
 
@@ -223,38 +224,57 @@ class CandidateSources:
         return await self._listed(answer, source, limit)
 
     async def _going_with(self, limit: int) -> retrieval_pb2.Candidates:
-        """Products of kinds that the concept graph links to those of the page, one kind after the other."""
-        texts = [product_pb2.Product.FromString(data).title[:_MAX_TEXT] for data in self.products.products]
-        if not any(texts):
+        """Products whose titles say that they are for those of the page, and kinds that the concept graph links to
+        them, in turn.
+        """
+        products = [product_pb2.Product.FromString(data) for data in self.products.products]
+        products = [product for product in products if product.title][:_MAX_TEXTS]
+        if not products:
             return _NOTHING
-        ask = encoder_pb2.ListCompanionsRequest(texts=[text for text in texts if text][:_MAX_TEXTS])
+        names = [
+            retrieval_pb2.ProductName(title=product.title[:_MAX_TEXT], brand=product.brand)
+            for product in products[:_MAX_NAMED]
+        ]
         without = fallbacks.without_source(Source.GOES_WITH)
-        answer = await self.calls.call_or_degrade(
-            Stage.QUERY_ENCODER, self.parts.stubs.encoder.ListCompanions, ask, _AFTER_ENCODER, without, _LIST_SHARE
+        accessories = retrieval_pb2.RetrieveCandidatesRequest(accessories_for=names, limit=limit)
+        of_titles, of_kinds = await asyncio.gather(
+            self._retrieved(accessories, without),
+            self._companions([product.title[:_MAX_TEXT] for product in products], names, limit, without),
         )
-        if answer is None:
-            return _NOTHING
-        found = await asyncio.gather(
-            *(
-                self._companion(companion, answer, row, limit, without)
-                for row, companion in enumerate(answer.companions[:_MAX_COMPANIONS])
-            )
-        )
+        found = [of_titles, *of_kinds]
         whole = joined(found)
         rows = {item_id: row for row, item_id in enumerate(whole.ids)}
         turns = [id for turn in zip_longest(*(part.ids for part in found)) for id in turn if id is not None]
         return taken(whole, [rows[id] for id in dict.fromkeys(turns)][:limit])
+
+    async def _companions(
+        self, titles: Sequence[str], names: Sequence[retrieval_pb2.ProductName], limit: int, without: str
+    ) -> list[retrieval_pb2.Candidates]:
+        ask = encoder_pb2.ListCompanionsRequest(texts=titles)
+        answer = await self.calls.call_or_degrade(
+            Stage.QUERY_ENCODER, self.parts.stubs.encoder.ListCompanions, ask, _AFTER_ENCODER, without, _LIST_SHARE
+        )
+        if answer is None:
+            return []
+        return await asyncio.gather(
+            *(
+                self._companion(companion, answer, row, names, limit, without)
+                for row, companion in enumerate(answer.companions[:_MAX_COMPANIONS])
+            )
+        )
 
     async def _companion(
         self,
         companion: encoder_pb2.Companion,
         answer: encoder_pb2.ListCompanionsResponse,
         row: int,
+        names: Sequence[retrieval_pb2.ProductName],
         limit: int,
         without: str,
     ) -> retrieval_pb2.Candidates:
         """Products that name the companion: what is only near by its vector may be of any kind."""
-        query = retrieval_pb2.RetrieveCandidatesRequest(text=" ".join(companion.labels[:2])[:_MAX_TEXT], limit=limit)
+        text = " ".join(companion.labels[:2])[:_MAX_TEXT]
+        query = retrieval_pb2.RetrieveCandidatesRequest(text=text, limit=limit, accessories_for=names)
         vector = vectors_from_proto(answer.vectors, "vectors")[row : row + 1]
         query.query_vectors.CopyFrom(vectors_to_proto(vector, answer.vectors.model_version))
         found = await self._retrieved(query, without)

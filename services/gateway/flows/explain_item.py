@@ -60,6 +60,8 @@ def _explain_position(
 ) -> None:
     row = list(ranking.item_ids).index(item_id)
     result.position, result.score = row + 1, ranking.scores[row]
+    if item_id in ranking.meets_conditions:
+        result.meets_conditions = ranking.meets_conditions[item_id]
     result.stage_scores.CopyFrom(ranking.stage_scores[item_id])
     reasons = ranking.reasons.get(item_id)
     result.sources.extend(ranking.sources.get(item_id, ()))

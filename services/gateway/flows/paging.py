@@ -6,6 +6,7 @@ retrieval's cursor when browsing (see `flows.search`). A ranking that is not ava
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,9 @@ from services.gateway.flows.ranking import Ranking
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 from services.gateway.stage_errors import StageFailed
+
+# Characters in a page token.
+_MAX_SOFT_FILTER = 2_048
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
     next_page = None
     if last < len(ranking.item_ids):
         next_page = PageToken(
-            viewer.page.fingerprint, last, ranking.id, locale=locale, accuracy=ranking.total_accuracy
+            viewer.page.fingerprint, last, ranking.id, locale=locale, accuracy=ranking.total_accuracy,
+            soft_filter=_soft_filter_text(ranking.soft_filter),
         )  # fmt: skip
     return Page(
         ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, ranking.total_accuracy,
@@ -80,6 +85,7 @@ async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page |
         viewer.page.ranking_id, rows.item_ids, rows.scores, rows.model_version,
         ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED, dict(zip(found.ids, found.products, strict=True)), rows.total_size,
         offers=offers_of(found), is_stored=True,
+        meets_conditions=dict(zip(found.ids, found.meets_soft_filter, strict=False)),
     )  # fmt: skip
     accuracy = product_pb2.CountAccuracy.ValueType(viewer.page.accuracy)
     return Page(ranking, rows.item_ids, rows.scores, positions, positions, rows.total_size, accuracy, next_page)
@@ -117,7 +123,15 @@ async def _lookup(
     if not ids:
         return retrieval_pb2.Candidates()
     lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True, offer_context=offer_context(viewer))
+    if viewer.page.soft_filter:
+        lookup.soft_filter.ParseFromString(base64.b64decode(viewer.page.soft_filter))
     found = await calls.call_or_degrade(
         Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, [Stage.PRICING], fallbacks.POPULAR_ITEMS
     )
     return None if found is None else found.candidates
+
+
+def _soft_filter_text(soft_filter: product_pb2.ProductFilter | None) -> str:
+    """For a page token. Empty if it is too long for one: later pages do not say then which results meet it."""
+    text = "" if soft_filter is None else base64.b64encode(soft_filter.SerializeToString(deterministic=True)).decode()
+    return text if len(text) <= _MAX_SOFT_FILTER else ""

@@ -44,6 +44,11 @@ class Ranking:
     # Where each product comes from, for a recommendation; and the title of the only product of its page.
     sources: Mapping[str, Sequence[ranker_pb2.CandidateSource.ValueType]] = field(default_factory=dict)
     related_title: str = ""
+    # The conditions that were read from the query, None without any, and by product id whether the product meets them.
+    soft_filter: product_pb2.ProductFilter | None = None
+    meets_conditions: Mapping[str, bool] = field(default_factory=dict)
+    # By id, how well each product answers the query; empty unless retrieval assessed it.
+    relevances: Mapping[str, float] = field(default_factory=dict)
     # The next three are filled only for requests that ask for explanations.
     stage_scores: Mapping[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: Mapping[str, ranker_pb2.ItemReasons] = field(default_factory=dict)

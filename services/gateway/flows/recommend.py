@@ -160,6 +160,12 @@ async def _find(sources: CandidateSources, placement: Placement, most: int) -> _
         known = {id for _, part in lists for id in part.ids}
         asked = [use for use in group if use.if_fewer_than is None or len(known) < use.if_fewer_than]
         parts = await asyncio.gather(*(sources.found_by(use.source, use.quota or most) for use in asked))
+        if placement.filters.other_types:
+            # Persons who bought both know better than titles.
+            parts = [
+                part if use.source is Source.BOUGHT_TOGETHER else _of_other_types(part, sources.products)
+                for use, part in zip(asked, parts, strict=True)
+            ]
         lists.extend((use, part) for use, part in zip(asked, parts, strict=True) if part.ids)
     order = merged([SourceList(use.source, use.weight, list(part.ids)) for use, part in lists])
     columns = [part for _, part in lists]
@@ -179,6 +185,12 @@ async def _find(sources: CandidateSources, placement: Placement, most: int) -> _
         # Several sources have no common scale: the merged score stands for their own.
         whole = _in_order(whole, order)
     return _Found(whole, order)
+
+
+def _of_other_types(found: retrieval_pb2.Candidates, products: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+    """Without products of the types of `products`."""
+    own = set(filter(None, products.product_types))
+    return taken(found, [row for row, type in enumerate(found.product_types) if type not in own]) if own else found
 
 
 def _in_order(candidates: retrieval_pb2.Candidates, order: Sequence[Merged]) -> retrieval_pb2.Candidates:
@@ -220,7 +232,8 @@ async def _products(
 ) -> retrieval_pb2.Candidates:
     """The products of the page, else of the cart, with vectors. Unknown ones are missing."""
     ids = list(dict.fromkeys(message.item_ids or message.cart_item_ids))
-    if not ids or not (_asked(placement) & {*OF_PRODUCTS, Source.CATEGORY} or placement.filters.same_category):
+    reads_them = placement.filters.same_category or placement.filters.other_types
+    if not ids or not (_asked(placement) & {*OF_PRODUCTS, Source.CATEGORY} or reads_them):
         return retrieval_pb2.Candidates()
     lookup = retrieval_pb2.LookupProductsRequest(
         ids=ids, with_products=True, with_vectors=True, offer_context=offer_context(viewer)

@@ -41,6 +41,8 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             price=quotes.get(product.id),
             variants=variants.get(product.id, ()),
             sources=ranking.sources.get(product.id, ()),
+            meets_conditions=ranking.meets_conditions.get(product.id),
+            relevance=ranking.relevances.get(product.id),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:

@@ -19,6 +19,7 @@ from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.abstention import clear_relevance, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
@@ -26,9 +27,13 @@ from services.gateway.flows.interpretation import (
     asked_type,
     interpret,
     match_groups,
+    report_also_searched,
     report_effects,
+    report_type,
     soft_filter,
+    spelling_alternatives,
     text_to_look_up,
+    with_own_conditions,
 )
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.pictures import image_encoder_required
@@ -63,12 +68,15 @@ async def search(
     if message.page_token:
         response.ClearField("interpretation")
         response.ClearField("match_level")
+        clear_relevance(response)
     response.total_size, response.total_accuracy = page.total_size, page.total_accuracy
     response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
         response.next_page_token = page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0])
     if not (response.results or viewer.page.offset):
         parts.metrics.empty_searches.inc()
+    if response.HasField("no_good_match"):
+        parts.metrics.no_good_matches.inc()
     response.degradations.extend(calls.degradations)
     if message.explain:
         response.timings.extend(calls.timings)
@@ -104,6 +112,7 @@ async def _find_and_rank(
         _understand(calls, parts, message), _session(calls, parts, message), _encode_picture(calls, parts, message)
     )
     tenant, wanted, groups, asked = calls.info.tenant, None, list[retrieval_pb2.MatchGroup](), None
+    spellings = list[retrieval_pb2.SpellingAlternative]()
     if understood is None:
         text = fallbacks.encoder_late(message)
     else:
@@ -111,7 +120,7 @@ async def _find_and_rank(
         calls.locale = calls.locale or understood.language
         wanted = soft_filter(message, understood)
         text, groups = text_to_look_up(message, understood), match_groups(message, understood)
-        asked = asked_type(message, understood)
+        asked, spellings = asked_type(message, understood), spelling_alternatives(message, understood)
     if message.image and picture is None and not message.query.strip():
         return fallbacks.retrieval_late(parts, tenant, viewer)
     if (message.facets or message.best_facet_count) and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
@@ -123,8 +132,7 @@ async def _find_and_rank(
         query_vectors=vectors[0] if vectors else None,
         other_query_vectors=vectors[1:],
         filter=message.filter,
-        soft_filter=wanted,
-        soft_filter_minimum=viewer.page_size,
+        soft_filter=wanted if understood is None else with_own_conditions(wanted, message, understood),
         limit=parts.settings.search.candidates,
         sort=message.sort,
         facets=message.facets,
@@ -135,6 +143,7 @@ async def _find_and_rank(
         collapse=collapse_mode(viewer),
         match_groups=groups,
         asked_type=asked,
+        spelling_alternatives=spellings,
         best_facet_count=message.best_facet_count,
         identifier_text=message.query.strip(),
     )
@@ -149,7 +158,9 @@ async def _find_and_rank(
     response.facets.extend(found.facets)
     response.match_level = found.match_level
     if understood is not None:
-        response.interpretation.product_type = found.product_type
+        report_type(response.interpretation, understood, found.product_type)
+        report_also_searched(response.interpretation, found.also_searched)
+    report_relevance(response, message, found, parts.texts.of(calls.locale))
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
         vector = _of_model(vectors, found.model_version)
@@ -157,6 +168,10 @@ async def _find_and_rank(
     else:
         ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
     ranking.total_accuracy = found.total_accuracy
+    if wanted is not None:
+        ranking.soft_filter = wanted
+        ranking.meets_conditions = dict(zip(found.candidates.ids, found.candidates.meets_soft_filter, strict=False))
+    ranking.relevances = dict(zip(found.candidates.ids, found.candidates.relevances, strict=False))
     return ranking
 
 

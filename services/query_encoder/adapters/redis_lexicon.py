@@ -16,12 +16,11 @@ import structlog
 from services.common.redis_errors import redis_errors
 from services.query_encoder.adapters.lexicon_records import REMEDY, record_of, terms_in, words_in
 from services.query_encoder.domain.lexicon import (
-    MIN_PHRASE_PRODUCTS,
     SEQUENCES,
     Lexicon,
     Terms,
     change_of,
-    has_operator,
+    is_read,
 )
 
 # Members that one scan returns: reading a large set does not block the other clients of Redis.
@@ -88,12 +87,12 @@ class RedisLexiconStore:
         self._checked.add(tenant)
 
     def _counts(self, tenant: str, kind: str) -> dict[str, int]:
-        """Of phrases those that `Lexicon.counted` keeps."""
+        """Of phrases those that `is_read` says."""
         found = self._redis.zscan_iter(_key(tenant, f"count:{kind}"), count=_SCAN_COUNT)
         counts = ((text.decode(), int(count)) for text, count in found)
         if kind not in SEQUENCES:
             return dict(counts)
-        return {text: count for text, count in counts if count >= MIN_PHRASE_PRODUCTS or has_operator(text)}
+        return {text: count for text, count in counts if is_read(text, count)}
 
 
 def _key(tenant: str, name: str) -> str:

@@ -20,11 +20,12 @@ CREATE TABLE IF NOT EXISTS product (tenant TEXT, id TEXT, record BLOB, PRIMARY K
 CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
 """
 _OPERATORS = ", ".join(f"'{word}'" for word in sorted(PHRASE_OPERATORS))
-# Of phrases those that `Lexicon.counted` keeps.
+# Of phrases those that `is_read` says.
 _READ = f"""
 SELECT kind, text, count FROM term WHERE tenant = ? AND (
     kind NOT IN ('{"', '".join(SEQUENCES)}')
     OR count >= {MIN_PHRASE_PRODUCTS}
+    OR text GLOB '* *' AND text NOT GLOB '* * *'
     OR substr(text, 1, instr(text, ' ') - 1) IN ({_OPERATORS})
     OR substr(text, instr(text, ' ') + 1) IN ({_OPERATORS})
 )

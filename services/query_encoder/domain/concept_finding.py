@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from services.common.noun_phrases import singular
 from services.common.scripts import HAN, has_han, is_han
+from services.common.traditional_chinese import simplified
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
-from services.query_encoder.domain.traditional_chinese import simplified
 
 _HAN_RUN = re.compile(f"[{HAN}]+")
 _BESIDE_HAN = re.compile(rf"(?<=[{HAN}])\s+|\s+(?=[{HAN}])")

@@ -15,8 +15,8 @@ from typing import Any
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.noun_phrases import singular
 from services.common.scripts import has_han
+from services.common.traditional_chinese import simplified
 from services.query_encoder.domain.text import normal_form
-from services.query_encoder.domain.traditional_chinese import simplified
 
 MAX_CONCEPTS = 20_000
 MAX_LABEL = 48

@@ -8,13 +8,17 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import rjieba
+
 from services.common.money import Money
+from services.common.noun_phrases import noun_phrase
 from services.common.scripts import HAN, is_han
 from services.query_encoder.domain.concept_finding import Mention
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
 from services.query_encoder.domain.conditions import AttributeCondition, Conditions
-from services.query_encoder.domain.lexicon import LONGEST_NAME, Lexicon, name_key
-from services.query_encoder.domain.name_evidence import is_brand, is_value
+from services.query_encoder.domain.described_types import describes_a_product, is_valued_product
+from services.query_encoder.domain.lexicon import LONGEST_NAME, Lexicon, is_ambiguous, name_key
+from services.query_encoder.domain.name_evidence import is_brand, is_sold, is_value
 from services.query_encoder.domain.price_reading import read_price
 from services.query_encoder.domain.text import words
 
@@ -76,7 +80,7 @@ class ConstraintFinder:
         one category, and any number of values. The longer names come first, and each one uses up its words: "dark
         blue" is not "blue" as well.
         """
-        phrases, context = list(_phrases(text)), _Context(text, lexicon)
+        phrases, context = list(_phrases(text)), _Context(text, lexicon, self._graph)
         found = list(self._brands(phrases, context, alternatives)) if self._conditions.brands else []
         found += self._values(text, phrases, context)
         if self._conditions.categories:
@@ -101,6 +105,8 @@ class ConstraintFinder:
         """
         stated = list(self._values_of_concepts(mentions, lexicon))
         kept = [constraint for constraint in constraints if not self._is_covered(constraint, stated, mentions)]
+        for part in mentions:
+            kept = self._without_parts(part, kept, lexicon)
         known = {(constraint.attribute, constraint.value) for constraint in kept}
         for constraint in stated:
             if (constraint.attribute, constraint.value) not in known:
@@ -113,7 +119,7 @@ class ConstraintFinder:
     ) -> Iterator[Constraint]:
         brands, keys = context.lexicon.brands, context.lexicon.brand_keys
         for either in alternatives:
-            if all(word in brands for word in either):
+            if all(word in brands and is_sold(word, context.lexicon) for word in either):
                 yield from (Constraint(ConstraintType.BRAND, word, brands[word]) for word in either)
                 return
         named = {phrase: phrase for phrase in phrases if phrase in brands and context.is_brand(phrase)}
@@ -132,7 +138,7 @@ class ConstraintFinder:
                 named.setdefault(
                     phrase, Constraint(ConstraintType.ATTRIBUTE, phrase, value, attribute=condition.attribute)
                 )
-        yield from (constraint for phrase, constraint in named.items() if context.is_value(phrase))
+        yield from (constraint for phrase, constraint in named.items() if context.is_value(constraint))
 
     def _named(
         self, condition: AttributeCondition, text: str, phrases: Iterable[str], values: Mapping[str, str]
@@ -149,19 +155,52 @@ class ConstraintFinder:
             if word in text and (value := _first_known(wanted, values)):
                 yield word, value
 
-    def _values_of_concepts(self, mentions: Iterable[Mention], lexicon: Lexicon) -> Iterator[Constraint]:
+    def _without_parts(self, part: Mention, constraints: list[Constraint], lexicon: Lexicon) -> list[Constraint]:
+        """Without the values that are only a part of an English mention: "rose gold" is not gold, and "navy blue" is
+        navy and not blue as well.
+        """
+        concept, kept = part.concepts[0], constraints
+        for condition in self._conditions.attributes if " " in part.text and not part.is_chinese else ():
+            inside = [
+                one
+                for one in constraints
+                if one.attribute == condition.attribute and one.matched_text != part.text
+                and one.matched_text in part.text
+            ]  # fmt: skip
+            if inside and condition.concepts is concept.kind:
+                values = [self._value_of(each, condition, lexicon) for each in self._lineage(concept)]
+                best = next((value for value in values if any(one.value == value for one in inside)), None)
+                kept = [one for one in kept if one not in inside or one.value == best]
+        return kept
+
+    def _is_describing(self, part: Mention, mentions: Sequence[Mention], attribute: str, lexicon: Lexicon) -> bool:
+        """Whether a Chinese word states a value: 黑 before 皮鞋, but not before 胡椒, and 红 not in the wood 红木."""
+        following = mentions[mentions.index(part) + 1 :]
+        products = [one for one in following if any(each.kind is ConceptKind.PRODUCT for each in one.concepts)]
+        if following and following[:1] != products[:1] and len(rjieba.cut(part.text + following[0].text)) == 1:
+            return False
+        if not products or not lexicon.has_valued_types(attribute):
+            return True
+        return any(is_valued_product(one, attribute, lexicon, self._graph) for one in products[0].concepts)
+
+    def _values_of_concepts(self, mentions: Sequence[Mention], lexicon: Lexicon) -> Iterator[Constraint]:
         for part in mentions:
             concept = part.concepts[0]
             for condition in self._conditions.attributes if part.is_chinese else ():
-                if condition.concepts is concept.kind and (value := self._value_of(concept, condition, lexicon)):
+                if condition.concepts is not concept.kind or not (value := self._value_of(concept, condition, lexicon)):
+                    continue
+                if part.text.endswith("色") or self._is_describing(part, mentions, condition.attribute, lexicon):
                     yield Constraint(ConstraintType.ATTRIBUTE, part.text, value, attribute=condition.attribute)
-                    break
+                break
 
     def _value_of(self, concept: Concept, condition: AttributeCondition, lexicon: Lexicon) -> str:
         """The catalogue's value for a concept, or for one that it is a kind of; empty if it has none."""
-        lineage = [concept, *(self._graph.concepts[parent] for parent in concept.is_a)]
         values = lexicon.values_of(condition.attribute)
-        return _first_known((label for one in lineage for label in one.english), values)
+        return _first_known((label for one in self._lineage(concept) for label in one.english), values)
+
+    def _lineage(self, concept: Concept) -> list[Concept]:
+        """The concept, and those that it is directly a kind of."""
+        return [concept, *(self._graph.concepts[parent] for parent in concept.is_a)]
 
     def _is_covered(self, constraint: Constraint, stated: Iterable[Constraint], mentions: Iterable[Mention]) -> bool:
         """Whether the words of an attribute's value mean something else: "Earl grey" and 大红袍 are teas."""
@@ -179,24 +218,49 @@ class ConstraintFinder:
 class _Context:
     """The words of a text beside the names in it."""
 
-    def __init__(self, text: str, lexicon: Lexicon) -> None:
-        self.lexicon, self._words = lexicon, words(text)
+    def __init__(self, text: str, lexicon: Lexicon, graph: ConceptGraph) -> None:
+        self.lexicon, self._graph, self._words = lexicon, graph, words(text)
 
     def is_brand(self, label: str) -> bool:
+        before, after = self._beside(label)
+        if before and not after and is_ambiguous(label) and self._is_product(label):
+            # "Electric razor".
+            return False
+        if len(before) > 1 and before[-1] in self.lexicon.brands and before[-2] == "for":
+            # "Case for Samsung Galaxy".
+            return False
         others = {word for word in self._words if word != label}
-        return is_brand(label, self._neighbours(label), others, self.lexicon)
+        return is_brand(label, _neighbours(before, after), others, self._asked(after), self.lexicon)
 
-    def is_value(self, label: str) -> bool:
-        return is_value(label, self._neighbours(label), self.lexicon)
+    def is_value(self, constraint: Constraint) -> bool:
+        label = constraint.matched_text
+        before, after = self._beside(label)
+        is_meant = is_value(label, _neighbours(before, after), self.lexicon)
+        if is_meant is None and label.isascii() and (before or after):
+            return describes_a_product(label, constraint.attribute, before, after, self.lexicon, self._graph)
+        return is_meant is not False
 
-    def _neighbours(self, label: str) -> tuple[str, str]:
-        """Empty at the ends of the text, and for a label whose words are not whole words of the text."""
+    def _asked(self, after: Sequence[str]) -> set[str]:
+        """The product behind a brand, with its synonyms: "tv" and "hdtv"."""
+        head = noun_phrase(" ".join(after))[-1:]
+        concepts = (one for one in self._graph.by_english.get(tuple(head), ()) if one.kind is ConceptKind.PRODUCT)
+        return {*head, *(label for concept in concepts for label in concept.english)}
+
+    def _is_product(self, label: str) -> bool:
+        return any(one.kind is ConceptKind.PRODUCT for one in self._graph.by_english.get(english_key(label), ()))
+
+    def _beside(self, label: str) -> tuple[Sequence[str], Sequence[str]]:
+        """The words before and after it; none for a label whose words are not whole words of the text."""
         parts = label.split()
         for at in range(len(self._words) - len(parts) + 1):
             end = at + len(parts)
             if self._words[at:end] == parts:
-                return self._words[at - 1] if at else "", self._words[end] if end < len(self._words) else ""
-        return "", ""
+                return self._words[:at], self._words[end:]
+        return (), ()
+
+
+def _neighbours(before: Sequence[str], after: Sequence[str]) -> tuple[str, str]:
+    return before[-1] if before else "", after[0] if after else ""
 
 
 def _without_some_of(either: Sequence[str], constraints: Sequence[Constraint]) -> list[Constraint]:

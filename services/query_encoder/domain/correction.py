@@ -2,8 +2,8 @@
 
 Candidates are weighed as in a noisy-channel model (Kernighan, Church & Gale, COLING 1990): by the number of the shop's
 titles that contain the candidate, by how often it is next to the other words of the query in those titles, and by how
-unlikely the typo is. If that does not decide, the word stays, and the most likely other word becomes a spelling
-alternative, which retrieval looks up as well.
+unlikely the typo is. If that does not decide, a word that no title has stays, and the most likely other word becomes
+a spelling alternative. Retrieval looks it up if no product has the typed word.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.resources import files
+from typing import NamedTuple
 
 from symspellpy import SymSpell, Verbosity
 from symspellpy.suggest_item import SuggestItem
 
 from services.common.limits import MAX_QUERY
 from services.common.noun_phrases import singular
+from services.common.scripts import has_han
+from services.common.typed_text import unaccented
+from services.query_encoder.domain.side_by_side import SideBySide, parts_of
 
 # Letters of a word that is corrected. Shorter words are similar to too many others: a word of three letters is
 # corrected only with the help of the words next to it, or to a frequent word.
@@ -35,11 +39,6 @@ MIN_PRODUCTS = 3
 _NEIGHBOURS, _OTHER_FIRST_LETTER, _UNLIKELY_TYPO = 1.5, 1.0, 2.0
 # Evidence of the neighbouring words that is needed to replace a word of one or two products, and an English word.
 _RARE, _ENGLISH = 3.0, 3.0
-# Score by which another word must exceed a word of the shop that is never next to its neighbours, to become an
-# alternative: "paint" for the "pant" of "pant sealant".
-_DOUBTFUL = 4.0
-# A word of more titles than this is taken as meant: no alternative is looked for.
-_DOUBTFUL_UP_TO = 300
 # Products that a word must have to replace one of three letters without the help of neighbouring words.
 _MANY_PRODUCTS = 20
 # Occurrences in a text of 10^12 words from which on an English word is common. "emote" is rarer: it is a typo of
@@ -68,25 +67,30 @@ class _Candidate:
     neighbours: float
 
 
+class Alternative(NamedTuple):
+    """A word that stays although no title has it, and a word of the shop that the shopper may have meant."""
+
+    typed: str
+    meant: str
+
+
 @dataclass(frozen=True)
 class Spelling:
-    """`text` is the corrected text. `alternatives`: words of the shop that the shopper may have meant by words of
-    `text` that were not corrected.
-    """
+    """`text` is the corrected text. `alternatives`: for words of `text`, each `meant` once and none that `text` has."""
 
     text: str
-    alternatives: tuple[str, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class SpellCorrector:
     """Replaces words that the shop does not know by the most likely word of the shop.
 
     English words that the shop does not have, and words of one or two products, are replaced only if the words next to
-    them are evidence against them. No other word of the shop is replaced: if its neighbours are evidence for another
-    word, that word becomes an alternative. Candidates are found by deletions (SymSpell). Numbers, model numbers, units
-    and Chinese are not changed. `pairs` has the number of titles that contain two words in this order ("hdmi cable");
-    longer phrases in it are ignored. `domain_words`, in the singular, are replaced only if their neighbours are
-    evidence, and have no alternatives.
+    them are evidence against them. No other word of the shop is replaced, and no word that a title has beside the word
+    before or after it. Candidates are found by deletions (SymSpell). Numbers, model numbers, units and Chinese are not
+    changed. `pairs` has the number of titles that contain two words in this order ("hdmi cable"); longer phrases in it
+    are ignored. `domain_words`, in the singular, are replaced only if their neighbours are evidence, and have no
+    alternatives.
     """
 
     def __init__(
@@ -94,8 +98,12 @@ class SpellCorrector:
         shop_words: Mapping[str, int],
         pairs: Mapping[str, int] | None = None,
         domain_words: frozenset[str] = frozenset(),
+        side_by_side: SideBySide | None = None,
     ) -> None:
         self._shop_words, self._domain_words = shop_words, domain_words
+        self._side_by_side = side_by_side or SideBySide(shop_words, pairs or ())
+        # "broil" is a rare word of a shop that writes "char-broil".
+        self._parts = {part for word in shop_words if not word.isalnum() for part in parts_of(word)}
         # "outdoor table" is evidence for "outdoor tables" as well.
         self._pairs: dict[str, int] = {}
         for phrase, titles in (pairs or {}).items():
@@ -108,8 +116,10 @@ class SpellCorrector:
             if _is_plain(word, MIN_LENGTH):
                 self._symspell.create_dictionary_entry(word, count)
         # "wifi" is no typo of "wife" in a shop that writes "Wi-Fi".
-        hyphened = sorted((count, word) for word, count in shop_words.items() if "-" in word and count >= MIN_PRODUCTS)
+        hyphened = sorted((count, word) for word, count in shop_words.items() if "-" in word)
         self._hyphened = {word.replace("-", ""): word for _, word in hyphened}
+        # "muller" is no typo of "miller" in a shop that writes "Müller".
+        self._accented = {unaccented(word) for word in shop_words if not word.isascii() and not has_han(word)}
         self._near = lru_cache(_CACHED)(partial(_near, self._symspell))
 
     def correct(self, normal: str) -> str:
@@ -128,26 +138,30 @@ class SpellCorrector:
     def _pass(self, text: str) -> Spelling:
         places = list(_places(text))
         found = [text[start:end] for start, end in places]
-        pieces, last, alternatives = [], 0, list[str]()
+        pieces, last, alternatives = [], 0, dict[str, Alternative]()
         for number, (start, end) in enumerate(places):
             left = found[number - 1] if number else ""
             right = found[number + 1] if number + 1 < len(found) else ""
             better = self._better(found[number], left, right)
-            alternatives += better.alternatives
+            for one in better.alternatives:
+                alternatives.setdefault(one.meant, one)
             found[number] = better.text
             pieces += [text[last:start], found[number]]
             last = end
-        fresh = (word for word in dict.fromkeys(alternatives) if word not in found)
+        fresh = (one for meant, one in alternatives.items() if meant not in found)
         return Spelling("".join([*pieces, text[last:]]), tuple(fresh))
 
     def _better(self, word: str, left: str, right: str) -> Spelling:
         """The replacement of one word, or the word itself, with alternatives."""
         if not _is_plain(word, _MIN_LENGTH_IN_CONTEXT):
             return Spelling(word)
-        count = self._shop_words.get(word, 0)
-        if count >= MIN_PRODUCTS:
-            return Spelling(word, self._alternatives(word, count, left, right))
-        if hyphened := self._hyphened.get(word):
+        count = self._shop_words.get(word, 0) or int(word in self._parts)
+        if count >= MIN_PRODUCTS or (left, word) in self._side_by_side or (word, right) in self._side_by_side:
+            return Spelling(word)
+        if word in self._accented:
+            return Spelling(word)
+        hyphened = self._hyphened.get(word)
+        if hyphened and (not count or self._shop_words[hyphened] >= MIN_PRODUCTS):
             return Spelling(hyphened)
         best = self._best_candidate(word, left, right)
         is_of_domain = singular(word) in self._domain_words
@@ -157,21 +171,12 @@ class SpellCorrector:
             if best and _NEIGHBOURS * best.neighbours > needed:
                 return Spelling(best.word)
             is_alternative = best and not count and not is_of_domain and not _is_unlikely_typo(word, best.word)
-            return Spelling(word, (best.word,) if best and is_alternative else ())
+            return Spelling(word, (Alternative(word, best.word),) if best and is_alternative else ())
         if best and (best.neighbours or (not is_of_domain and self._is_sure(word, best.word, best.distance))):
             return Spelling(best.word)
         if split := self._split(word) or self._split_and_corrected(word):
             return Spelling(split)
-        # Neither the shop nor the domain knows the word: an alternative does no harm.
-        return Spelling(word, (best.word,) if best and not is_of_domain else ())
-
-    def _alternatives(self, word: str, count: int, left: str, right: str) -> tuple[str, ...]:
-        """For `word`, of `count` titles, if it is never next to its neighbours: a word that is next to them."""
-        if count > _DOUBTFUL_UP_TO or not (left or right) or self._neighbours(word, left, right):
-            return ()
-        best = self._best_candidate(word, left, right)
-        is_more_likely = best and best.neighbours and best.score > _DOUBTFUL + math.log(count)
-        return (best.word,) if best and is_more_likely else ()
+        return Spelling(word, (Alternative(word, best.word),) if best and not is_of_domain else ())
 
     def _best_candidate(self, word: str, left: str, right: str) -> _Candidate | None:
         found = []

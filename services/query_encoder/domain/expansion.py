@@ -65,14 +65,15 @@ class Expander:
         return Expansion(tuple(labels), self._rendering(reading))
 
     def _english_labels(self, part: Mention, normal: str) -> Sequence[str]:
-        """Only for an unambiguous mention without any word of the shop; of an attribute ("cheap"), only for a query
-        without one.
+        """Only for an unambiguous mention without any word of the shop, or a code such as "ps3"; of an attribute
+        ("cheap"), only for a query without one.
 
         Measured on Home Depot: synonyms in addition to words that the shop uses lower the quality.
         """
         text = normal if part.concepts[0].kind is ConceptKind.ATTRIBUTE else part.text
         finds_nothing = bool(self._shop_words) and self._shop_words.isdisjoint(english_key(text))
-        return self._in_the_shop(part.concepts[0]) if finds_nothing and len(part.concepts) == 1 else ()
+        is_code = any(map(str.isdigit, text)) and " " not in text
+        return self._in_the_shop(part.concepts[0]) if (finds_nothing or is_code) and len(part.concepts) == 1 else ()
 
     def _chinese_labels(self, part: Mention, mentions: Sequence[Mention]) -> Iterator[str]:
         products = [other for other in mentions if other.concepts[0].kind is ConceptKind.PRODUCT]

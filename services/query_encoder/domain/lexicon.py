@@ -15,10 +15,13 @@ from itertools import chain, pairwise, repeat
 from typing import NamedTuple, TypeAlias
 
 from services.common.comparison import comparison_form
+from services.common.noun_phrases import noun_phrase
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
+from services.common.product_type import product_type
 from services.common.scripts import is_han
 from services.query_encoder.domain.correction import english_words
 from services.query_encoder.domain.operator_words import BOUNDARIES, PHRASE_OPERATORS
+from services.query_encoder.domain.side_by_side import SideBySide
 from services.query_encoder.domain.text import normal_form, words
 
 # Characters of a word; longer ones are not learned.
@@ -48,11 +51,12 @@ _JOINING = frozenset({"and", "the", "inc", "co", "ltd", "llc", "corp"})
 
 # Kinds of terms. The values of an attribute have the kind "values:" and its name in `comparison_form`.
 WORDS, PHRASES, NEIGHBOURS = "words", "phrases", "neighbours"
-# Of these a store reads only those of at least MIN_PHRASE_PRODUCTS products.
+# Of these a store reads those that `is_read` says.
 SEQUENCES = PHRASES, NEIGHBOURS
 BRANDS, CATEGORIES, _VALUES = "brands", "categories", "values:"
 # Kinds whose counts are fields of a lexicon with the same name.
 BRANDED, UNTITLED, COMPANIONS, DESCRIBED = "branded", "untitled", "companions", "described"
+TYPES, VALUED = "types", "valued"
 
 
 class Term(NamedTuple):
@@ -96,6 +100,11 @@ class Lexicon:
     companions: dict[str, int] = field(default_factory=dict)
     # By a phrase that begins or ends with a value of an attribute: titles of products with this value that contain it.
     described: dict[str, int] = field(default_factory=dict)
+    # By the type of a title, and of the name of a category: products. By `valued_key`: those that have the attribute.
+    types: dict[str, int] = field(default_factory=dict)
+    valued: dict[str, int] = field(default_factory=dict)
+    # Two consecutive words of a title, of any product.
+    side_by_side: SideBySide = field(default_factory=SideBySide)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
@@ -106,6 +115,7 @@ class Lexicon:
             {text: n for text, n in counts.get(kind, {}).items() if n >= MIN_PHRASE_PRODUCTS or has_operator(text)}
             for kind in SEQUENCES
         )
+        sequences = chain.from_iterable(counts.get(kind, {}) for kind in SEQUENCES)
         brands, brand_products = _names(counts.get(BRANDS, {}))
         categories, category_products = _names(counts.get(CATEGORIES, {}), _leaf)
         kinds = [kind for kind in counts if kind.startswith(_VALUES) and counts[kind]]
@@ -115,7 +125,9 @@ class Lexicon:
             dict(counts.get(WORDS, {})), phrases, neighbours, brands, categories,
             dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products,
             branded=dict(counts.get(BRANDED, {})), untitled=dict(counts.get(UNTITLED, {})),
-            companions=dict(counts.get(COMPANIONS, {})), described=dict(counts.get(DESCRIBED, {})), version=version,
+            companions=dict(counts.get(COMPANIONS, {})), described=dict(counts.get(DESCRIBED, {})),
+            types=dict(counts.get(TYPES, {})), valued=dict(counts.get(VALUED, {})),
+            side_by_side=SideBySide(counts.get(WORDS, {}), sequences), version=version,
         )  # fmt: skip
 
     @classmethod
@@ -130,7 +142,7 @@ class Lexicon:
     @cached_property
     def pairs(self) -> Mapping[str, int]:
         """Two consecutive words of a title, with and without a break between them, and the number of products."""
-        pairs = Counter({text: count for text, count in self.phrases.items() if text.count(" ") == 1})
+        pairs = Counter({text: count for text, count in self.phrases.items() if _is_pair(text)})
         pairs.update(self.neighbours)
         return dict(pairs)
 
@@ -150,12 +162,21 @@ class Lexicon:
         titled, untitled = (sum(map(of.get, self.brands, repeat(0))) for of in (self.branded, self.untitled))
         return titled / (titled + untitled) if titled else 0.0
 
+    @cached_property
+    def _valued_attributes(self) -> frozenset[str]:
+        return frozenset(key.rpartition(" ")[0] for key in self.valued)
+
+    def has_valued_types(self, attribute: str) -> bool:
+        """Whether a type of products is known to have the attribute."""
+        return comparison_form(attribute) in self._valued_attributes
+
     def values_of(self, attribute: str) -> dict[str, str]:
         return self.values.get(comparison_form(attribute), {})
 
 
 def terms_of(product: Product) -> Terms:
-    """Words of titles, brand and categories, phrases of titles, names of brand and categories, values of attributes.
+    """Words of titles, brand and categories, phrases of titles, names of brand and categories, values of attributes,
+    the type and which attributes it has.
 
     All attributes: which of them a query may filter is decided later, by the conditions of the domain.
     """
@@ -183,6 +204,7 @@ def terms_of(product: Product) -> Terms:
             if _is_a_name(normal := normal_form(value))
             for phrase in _phrases_with(normal, flat)
         ),
+        *_terms_of_type(product),
     ))  # fmt: skip
 
 
@@ -191,6 +213,15 @@ def change_of(before: Iterable[Terms], after: Iterable[Terms]) -> dict[Term, int
     change = Counter(chain.from_iterable(after))
     change.subtract(chain.from_iterable(before))
     return {term: more for term, more in change.items() if more}
+
+
+def is_read(phrase: str, products: int) -> bool:
+    """Whether a store reads a phrase of so many products: what `Lexicon.counted` needs."""
+    return products >= MIN_PHRASE_PRODUCTS or _is_pair(phrase) or has_operator(phrase)
+
+
+def _is_pair(phrase: str) -> bool:
+    return phrase.count(" ") == 1
 
 
 def has_operator(phrase: str) -> bool:
@@ -219,6 +250,19 @@ def _terms_of_brand(name: str, titles: Sequence[Sequence[str]]) -> Iterator[Term
         yield from (Term(BRANDED, phrase) for phrase in _phrases_with(brand, holding))
     else:
         yield Term(UNTITLED, brand)
+
+
+def _terms_of_type(product: Product) -> Iterator[Term]:
+    leaf = noun_phrase(normal_form(product.category_path[-1])) if product.category_path else []
+    types = {type for type in (product_type(product), *leaf[-1:]) if 0 < len(type) <= _MAX_WORD}
+    named = [name for name, values in product.attributes.items() if any(_is_a_name(normal_form(one)) for one in values)]
+    for type in types:
+        yield Term(TYPES, type)
+        yield from (Term(VALUED, valued_key(attribute, type)) for attribute in named)
+
+
+def valued_key(attribute: str, type: str) -> str:
+    return f"{comparison_form(attribute)} {type}"
 
 
 def companion_key(brand: str, word: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import rjieba
 
 from services.common.scripts import HAN, has_han
-from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind, english_key
-from services.query_encoder.domain.lexicon import LONGEST_NAME, Lexicon
-from services.query_encoder.domain.name_evidence import is_brand
+from services.query_encoder.domain.alternatives import AlternativeFinder
+from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind
+from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.operator_words import (
     ALTERNATIVE_WORDS,
     ARTICLES,
@@ -31,10 +31,13 @@ from services.query_encoder.domain.operator_words import (
     NOTHING_EXCLUDED,
     OPERATORS,
     WITHOUT,
+    WORKS,
 )
+from services.query_encoder.domain.query_tokens import Operation, Token, joined, texts, tokens_of, written
+from services.query_encoder.domain.word_kinds import WordKinds, is_of_shop
 
 # Of one query; further ones are words.
-MAX_EXCLUSIONS, MAX_PHRASES, MAX_ALTERNATIVES = 8, 4, 8
+MAX_EXCLUSIONS, MAX_PHRASES = 8, 4
 # Words of what is excluded.
 _LONGEST_EXCLUDED = 3
 # Two words are one thing ("noise cancelling") if so large a share of the titles with the rarer one, and so many, have
@@ -44,7 +47,6 @@ _COMPOUND, _COMPOUND_TITLES = 0.15, 2
 _LONGEST_PREFIX = 2
 _LONGEST_CHINESE = 6
 
-_TOKEN = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:[-'’./&][^\W_{HAN}]+)*|\|")
 _QUOTED = re.compile(r'(?<![\w"”])(-?)(?:"([^"“”]+?)"|“([^"“”]+?)”|「([^」]+?)」|『([^』]+?)』)(?![\w"])')
 _MINUS = re.compile(rf"(?<!\S)[-–−](?=[^\W\d_]{{2}}|[{HAN}])")
 _BLANKS = re.compile(r"\s+")
@@ -53,35 +55,16 @@ _FIRST_WORDS = frozenset(words[0] for words in OPERATORS) | ALTERNATIVE_WORDS
 
 
 @dataclass(frozen=True)
-class Operation:
-    """`start` and `end` in the text: the operator with its words. `values`: what is excluded, the words of a phrase, or
-    the alternatives. `kept`: what remains of it in the text.
+class Operations:
+    """What was found in a text, each in the order of the text. `plain`: the text without it. `unquoted`: the same
+    without the words of phrases.
     """
 
-    start: int
-    end: int
-    values: tuple[str, ...]
-    kept: str = ""
-
-
-@dataclass(frozen=True)
-class Operations:
-    """What was found in a text, each in the order of the text. `plain`: the text without it."""
-
     plain: str
+    unquoted: str
     exclusions: tuple[Operation, ...] = ()
     phrases: tuple[Operation, ...] = ()
     alternatives: tuple[Operation, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Token:
-    """`is_joined`: only a space separates it from the token before it."""
-
-    text: str
-    start: int
-    end: int
-    is_joined: bool
 
 
 @dataclass(frozen=True)
@@ -100,7 +83,8 @@ class OperatorReader:
     """
 
     def __init__(self, graph: ConceptGraph, stated: Iterable[str] = ()) -> None:
-        self._graph = graph
+        self._kinds = WordKinds(graph)
+        self._alternatives = AlternativeFinder(self._kinds)
         own = sorted(filter(_has_operator, stated), key=len, reverse=True)
         self._stated = re.compile("|".join(_whole(phrase) for phrase in own)) if own else None
 
@@ -108,22 +92,24 @@ class OperatorReader:
         """`text` in its normal form, with blanks in the place of a price."""
         words = text.split()
         if not (_FIRST_WORDS.intersection(words) or _MARKS.search(text) or _is_operated_chinese(text)):
-            return Operations(" ".join(words))
+            return Operations(" ".join(words), " ".join(words))
         phrases = list(phrases_of(text))
         excluded = [one for one in phrases if text[one.start] == "-"]
         # What stands in quotes is not read further.
         stated = self._stated.finditer(text) if self._stated else ()
         rest = _blanked(text, [*phrases, *(Operation(found.start(), found.end(), ()) for found in stated)])
         excluded += self._exclusions(rest, lexicon, has_more=bool(phrases))
-        alternatives = list(self._alternatives(_blanked(rest, excluded), lexicon))
+        alternatives = list(self._alternatives.find(_blanked(rest, excluded), lexicon))
         exclusions = sorted(excluded, key=lambda one: one.start)[:MAX_EXCLUSIONS]
         kept = [one for one in phrases if text[one.start] != "-"][:MAX_PHRASES]
+        operations = [*exclusions, *kept, *alternatives]
+        unquoted = [replace(one, kept="") if one in kept else one for one in operations]
         return Operations(
-            _without(text, [*exclusions, *kept, *alternatives]), tuple(exclusions), tuple(kept), tuple(alternatives)
+            _without(text, operations), _without(text, unquoted), tuple(exclusions), tuple(kept), tuple(alternatives)
         )
 
     def _exclusions(self, text: str, lexicon: Lexicon, has_more: bool) -> Iterator[Operation]:
-        tokens, done = _tokens(text), 0
+        tokens, done = tokens_of(text), 0
         for at, token in enumerate(tokens):
             found = None if token.start < done else self._exclusion_at(text, tokens, at, lexicon, has_more)
             if found is not None and found.start >= done:
@@ -131,11 +117,11 @@ class OperatorReader:
                 done = found.end
 
     def _exclusion_at(
-        self, text: str, tokens: Sequence[_Token], at: int, lexicon: Lexicon, has_more: bool
+        self, text: str, tokens: Sequence[Token], at: int, lexicon: Lexicon, has_more: bool
     ) -> Operation | None:
         token = tokens[at]
         if minus := _MINUS.match(text, token.start - 1) if token.start else None:
-            return self._minus(tokens, at, minus.start(), lexicon)
+            return self._minus(tokens, at, minus.start(), lexicon, has_more)
         if has_han(token.text[0]):
             return self._chinese(text, tokens, at)
         is_operator = tokens[at + 1].text in ("of", "from") if at + 1 < len(tokens) else False
@@ -143,16 +129,18 @@ class OperatorReader:
             return self._free(tokens, at, lexicon)
         return self._worded(text, tokens, at, lexicon, has_more)
 
-    def _minus(self, tokens: Sequence[_Token], at: int, start: int, lexicon: Lexicon) -> Operation | None:
+    def _minus(
+        self, tokens: Sequence[Token], at: int, start: int, lexicon: Lexicon, has_more: bool
+    ) -> Operation | None:
         """ "t -shirt" is a typo of a word with a hyphen."""
         word = tokens[at].text
         before = tokens[at - 1].text if at else ""
         is_typo = 0 < len(before) <= _LONGEST_PREFIX and not has_han(before)
         if is_typo or (before and any(f"{before}{joint}{word}" in lexicon.words for joint in ("-", ""))):
             return None
-        return Operation(start, tokens[at].end, (word,)) if len(tokens) > 1 else None
+        return Operation(start, tokens[at].end, (word,)) if len(tokens) > 1 or has_more else None
 
-    def _free(self, tokens: Sequence[_Token], at: int, lexicon: Lexicon) -> Operation | None:
+    def _free(self, tokens: Sequence[Token], at: int, lexicon: Lexicon) -> Operation | None:
         """ "sugar free" and "sugar-free", but neither "hands free" nor "free weights"."""
         token = tokens[at]
         hyphened = token.text.removesuffix("-free") if token.text != "free" else ""
@@ -167,6 +155,10 @@ class OperatorReader:
             as_name, as_absence = lexicon.phrases.get(f"free {after}", 0), lexicon.phrases.get(f"{word} free", 0)
             if as_name > as_absence or (as_name == as_absence and after in FREE_BEFORE):
                 return None
+            others = [*texts(tokens[: at - 1]), *texts(tokens[at + 1 :])]
+            if lexicon.types and not as_absence and not self._kinds.has_product(others, lexicon):
+                # "Call free number".
+                return None
         start, values = before.start if before else token.start, [word]
         if before and at >= 3 and tokens[at - 2].text == "and" and tokens[at - 3].text not in NO_INGREDIENTS:
             # "gluten and dairy free".
@@ -174,7 +166,7 @@ class OperatorReader:
         return Operation(start, token.end, tuple(values))
 
     def _worded(
-        self, text: str, tokens: Sequence[_Token], at: int, lexicon: Lexicon, has_more: bool
+        self, text: str, tokens: Sequence[Token], at: int, lexicon: Lexicon, has_more: bool
     ) -> Operation | None:
         length = next(
             (len(words) for words in OPERATORS if tuple(one.text for one in tokens[at : at + len(words)]) == words), 0
@@ -184,44 +176,54 @@ class OperatorReader:
         first = at + length
         while first < len(tokens) and tokens[first].text in ARTICLES and tokens[first].is_joined:
             first += 1
-        last = self._end_of_excluded(tokens, first, lexicon)
+        is_of_product = self._kinds.has_product(texts(tokens[:at]), lexicon)
+        last = self._end_of_excluded(tokens, first, lexicon, is_of_product)
         span = _Span(at, at + length - 1, first, last)
-        if last == first or not self._is_excluding(tokens, span, lexicon, has_more):
+        if last == first or not self._is_excluding(tokens, span, lexicon, has_more, is_of_product):
             return None
-        values = [_written(text, tokens[first:last])]
+        values = [written(text, tokens[first:last])]
         # "without zip or buttons".
         while last + 1 < len(tokens) and tokens[last].is_joined and tokens[last].text in ("or", "nor", "and"):
-            end = self._end_of_excluded(tokens, last + 1, lexicon)
+            end = self._end_of_excluded(tokens, last + 1, lexicon, is_of_product)
             if end == last + 1 or (tokens[last].text == "and" and end < len(tokens)):
                 break
-            values.append(_written(text, tokens[last + 1 : end]))
+            values.append(written(text, tokens[last + 1 : end]))
             last = end
         return Operation(tokens[at].start, tokens[last - 1].end, tuple(values))
 
-    def _end_of_excluded(self, tokens: Sequence[_Token], first: int, lexicon: Lexicon) -> int:
-        """Where the excluded words that begin with token `first` end; `first` itself if nothing can be excluded."""
+    def _end_of_excluded(self, tokens: Sequence[Token], first: int, lexicon: Lexicon, is_of_product: bool) -> int:
+        """Where the excluded words that begin with token `first` end; `first` itself if nothing can be excluded.
+
+        `is_of_product`: a product was named before. Then what follows hardly names another one.
+        """
         if first >= len(tokens) or not tokens[first].is_joined:
             return first
         word = tokens[first].text
-        if len(word) < 2 or not word[0].isalpha() or word in BOUNDARIES or word in NOTHING_EXCLUDED:
+        if len(word) < 2 or not any(map(str.isalpha, word)) or word in BOUNDARIES or word in NOTHING_EXCLUDED:
             return first
         last = first + 1
-        while last < min(len(tokens), first + _LONGEST_EXCLUDED) and self._goes_on(tokens, first, last, lexicon):
+        while last < min(len(tokens), first + _LONGEST_EXCLUDED) and self._goes_on(
+            tokens, first, last, lexicon, is_of_product
+        ):
             last += 1
         return last
 
-    def _goes_on(self, tokens: Sequence[_Token], first: int, last: int, lexicon: Lexicon) -> bool:
+    def _goes_on(self, tokens: Sequence[Token], first: int, last: int, lexicon: Lexicon, is_of_product: bool) -> bool:
         left, right = tokens[last - 1].text, tokens[last].text
         if not tokens[last].is_joined or right in BOUNDARIES or has_han(right):
             return False
-        if self._is_named(_joined(tokens[first : last + 1]), lexicon):
+        if self._kinds.is_named(joined(tokens[first : last + 1]), lexicon):
             return True
-        if right in lexicon.names:
+        if right in lexicon.names or right in WORKS:
             return False
+        if is_of_product and last + 1 == len(tokens) and not self._kinds.concept_kinds(right) - {ConceptKind.PRODUCT}:
+            return True
         rarer = min(lexicon.words.get(left, 0), lexicon.words.get(right, 0))
         return lexicon.phrases.get(f"{left} {right}", 0) >= max(_COMPOUND_TITLES, _COMPOUND * rarer)
 
-    def _is_excluding(self, tokens: Sequence[_Token], span: _Span, lexicon: Lexicon, has_more: bool) -> bool:
+    def _is_excluding(
+        self, tokens: Sequence[Token], span: _Span, lexicon: Lexicon, has_more: bool, is_of_product: bool
+    ) -> bool:
         operator, word = tokens[span.operator].text, tokens[span.first].text
         before, has_after = tokens[span.start - 1].text if span.start else "", span.last < len(tokens)
         if not (before or has_after or has_more or operator in WITHOUT):
@@ -232,14 +234,35 @@ class OperatorReader:
             return False
         if operator == "no" and (before in ARTICLES or (not before and lexicon.words and word not in lexicon.words)):
             return False
+        is_named = self._kinds.is_named(word, lexicon)
+        is_at_end = span.last == len(tokens)
+        if operator == "not" and not is_named and (word.endswith("ing") or (is_at_end and word not in lexicon.words)):
+            # "Printer not printing".
+            return False
+        if lexicon.types and not (before or has_after or has_more or self._kinds.has_product([word], lexicon)):
+            # "Without warning".
+            return is_named
+        if any(token.text in WORKS for token in tokens[span.last :]):
+            # "No secrets cd".
+            return False
+        if (before or has_after) and not has_more and lexicon.types and not is_of_product:
+            # "No mic headset", but "gone without a trace".
+            after = texts(tokens[span.last : span.last + 2]) if operator == "no" or not before else []
+            is_before_product = after and after[0] not in BOUNDARIES and self._kinds.has_product(after, lexicon)
+            if not (is_before_product or is_of_shop(word, lexicon)):
+                return False
         return not self._is_name(tokens, span, lexicon)
 
-    def _is_name(self, tokens: Sequence[_Token], span: _Span, lexicon: Lexicon) -> bool:
+    def _is_name(self, tokens: Sequence[Token], span: _Span, lexicon: Lexicon) -> bool:
         """Whether the shop's titles have the operator between these words, and nothing before it is a product."""
         start, at = span.start, span.operator
         left = f"{tokens[start - 1].text} {tokens[start].text}" if start else ""
-        right, further = _joined(tokens[at : at + 2]), _joined(tokens[at : at + 3])
-        if right not in lexicon.phrases or at > start or self._is_product(tokens[max(0, start - 2) : start], lexicon):
+        right, further = joined(tokens[at : at + 2]), joined(tokens[at : at + 3])
+        if (
+            right not in lexicon.phrases
+            or at > start
+            or self._kinds.has_known_product(texts(tokens[max(0, start - 2) : start]), lexicon)
+        ):
             return False
         if further != right and further in lexicon.phrases and (not left or left in lexicon.phrases):
             return True
@@ -248,86 +271,12 @@ class OperatorReader:
         # "No Reservations": titles with the word are mostly this name.
         return further == right or lexicon.words.get(tokens[span.first].text, 0) <= 2 * lexicon.phrases[right]
 
-    def _is_product(self, tokens: Sequence[_Token], lexicon: Lexicon) -> bool:
-        """Whether the last one or two words name a product, a brand, a category or a value."""
-        labels = [_joined(tokens[start:]) for start in range(len(tokens))]
-        return any(ConceptKind.PRODUCT in self._kinds(label) or _is_of_shop(label, lexicon) for label in labels)
-
-    def _is_named(self, label: str, lexicon: Lexicon) -> bool:
-        return bool(self._kinds(label)) or _is_of_shop(label, lexicon)
-
-    def _kinds(self, label: str) -> set[ConceptKind]:
-        return {concept.kind for concept in self._graph.by_english.get(english_key(label), ())}
-
-    def _alternatives(self, text: str, lexicon: Lexicon) -> Iterator[Operation]:
-        tokens, done = _tokens(text), 0
-        for at, token in enumerate(tokens):
-            if has_han(token.text[0]):
-                yield from _chinese_alternatives(token)
-                continue
-            is_or = token.text in ALTERNATIVE_WORDS and 0 < at < len(tokens) - 1 and token.is_joined
-            if not is_or or at <= done or not tokens[at + 1].is_joined or tokens[at + 1].text in NOTHING_EXCLUDED:
-                continue
-            first, last = self._sides(tokens, at, done, lexicon)
-            parts = [tokens[first:at], tokens[at + 1 : last]]
-            if not all(parts) or any(part[0].text in BOUNDARIES for part in parts):
-                continue
-            if self._is_title(tokens, at, lexicon) and not all(self._is_named(_joined(one), lexicon) for one in parts):
-                continue
-            done = last
-            start = tokens[first - 1].start if first and tokens[first - 1].text == "either" else tokens[first].start
-            values = tuple(_written(text, part) for part in parts)
-            # "a, b or c" and "a or b or c".
-            while True:
-                more = self._one_more(text, tokens, first, last, values, lexicon)
-                if more is None:
-                    break
-                first, last, values = more
-                start, done = min(start, tokens[first].start), last
-            yield Operation(start, tokens[last - 1].end, values, " ".join(values))
-
-    def _one_more(
-        self, text: str, tokens: Sequence[_Token], first: int, last: int, values: tuple[str, ...], lexicon: Lexicon
-    ) -> tuple[int, int, tuple[str, ...]] | None:
-        if len(values) >= MAX_ALTERNATIVES:
-            return None
-        if last + 1 < len(tokens) and tokens[last].text in ALTERNATIVE_WORDS and tokens[last + 1].is_joined:
-            end = self._name_from(tokens, last + 1, lexicon)
-            return first, end, (*values, _written(text, tokens[last + 1 : end]))
-        if first and text[tokens[first - 1].end : tokens[first].start].strip() == "," and tokens[first - 1].text:
-            begin = self._name_to(tokens, first, 0, lexicon)
-            return begin, last, (_written(text, tokens[begin:first]), *values)
-        return None
-
-    def _sides(self, tokens: Sequence[_Token], at: int, done: int, lexicon: Lexicon) -> tuple[int, int]:
-        """Where the words before the "or" begin, and where those after it end."""
-        for size in range(min(LONGEST_NAME, at - done, len(tokens) - at - 1), 1, -1):
-            left, right = tokens[at - size : at], tokens[at + 1 : at + 1 + size]
-            is_parallel = left[0].text == right[0].text or left[-1].text == right[-1].text
-            if is_parallel and all(one.is_joined for one in (*left[1:], *right[1:])):
-                return at - size, at + 1 + size
-        return self._name_to(tokens, at, done, lexicon), self._name_from(tokens, at + 1, lexicon)
-
-    def _name_to(self, tokens: Sequence[_Token], end: int, least: int, lexicon: Lexicon) -> int:
-        sizes = range(min(LONGEST_NAME, end - least), 1, -1)
-        named = (end - size for size in sizes if _joined(tokens[end - size : end]) in lexicon.names)
-        return next(named, end - 1)
-
-    def _name_from(self, tokens: Sequence[_Token], start: int, lexicon: Lexicon) -> int:
-        sizes = range(min(LONGEST_NAME, len(tokens) - start), 1, -1)
-        named = (start + size for size in sizes if _joined(tokens[start : start + size]) in lexicon.names)
-        return next(named, start + 1)
-
-    def _is_title(self, tokens: Sequence[_Token], at: int, lexicon: Lexicon) -> bool:
-        left, word, right = (tokens[place].text for place in (at - 1, at, at + 1))
-        return f"{left} {word}" in lexicon.phrases and f"{word} {right}" in lexicon.phrases
-
-    def _chinese(self, text: str, tokens: Sequence[_Token], at: int) -> Operation | None:
+    def _chinese(self, text: str, tokens: Sequence[Token], at: int) -> Operation | None:
         """An exclusion in a run of Chinese; what is excluded may be the Latin word behind it."""
         token = tokens[at]
         for match in CHINESE_EXCLUSION.finditer(token.text):
             rest, start = token.text[match.end() :], token.start + match.start()
-            if CHINESE_FIXED.match(token.text, match.start()):
+            if CHINESE_FIXED.match(token.text, match.start()) or _asks(token.text, match.start()):
                 continue
             if not rest:
                 following = tokens[at + 1] if at + 1 < len(tokens) else None
@@ -335,61 +284,42 @@ class OperatorReader:
                     return None
                 if not has_han(following.text[0]):
                     return Operation(start, following.end, (following.text,))
-                value, end = _excluded_chinese(following.text, has_before=True, is_short=match.group() == "无")
+                value, end = self._excluded_chinese(following.text, has_before=True, is_short=match.group() == "无")
                 return Operation(start, following.start + end, (value,)) if value else None
             has_before = bool(match.start() or at)
-            value, end = _excluded_chinese(rest, has_before=has_before, is_short=match.group() in ("无", "零"))
+            value, end = self._excluded_chinese(rest, has_before=has_before, is_short=match.group() in ("无", "零"))
             if value:
                 return Operation(start, token.start + match.end() + end, (value,))
         return None
 
+    def _excluded_chinese(self, rest: str, *, has_before: bool, is_short: bool) -> tuple[str, int]:
+        """(what the beginning of `rest` excludes, where that ends, with the particles behind it); empty for nothing."""
+        if CHINESE_NOTHING_EXCLUDED.match(rest):
+            return "", 0
+        pieces, size = rjieba.cut(rest), 0
+        end = CHINESE_ENDS.search(rest)
+        if is_short:
+            size = self._kinds.length_before_product(rest) or len(pieces[0])
+        elif end is not None and 0 < end.start() <= _LONGEST_CHINESE:
+            size = end.start()
+        else:
+            for piece in pieces if has_before else pieces[:1]:
+                if size + len(piece) > _LONGEST_CHINESE:
+                    break
+                size += len(piece)
+        size = size or len(pieces[0])
+        value = rest[:size]
+        after = CHINESE_ENDS.match(rest, size)
+        return value, after.end() if after else size
 
-def _is_of_shop(label: str, lexicon: Lexicon) -> bool:
-    """Whether it is a category, a value, or a brand that is not an ordinary word as well."""
-    if label in lexicon.brands:
-        return is_brand(label, ("", ""), (), lexicon)
-    return label in lexicon.names
+
+def _asks(text: str, at: int) -> bool:
+    """Whether the negation at `at` stands between the same character twice: 有没有, 是不是."""
+    return text[max(0, at - 1) : at] == text[at + 1 : at + 2] != ""
 
 
 def _is_operated_chinese(text: str) -> bool:
     return not text.isascii() and bool(CHINESE_EXCLUSION.search(text) or CHINESE_OR.search(text))
-
-
-def _excluded_chinese(rest: str, *, has_before: bool, is_short: bool) -> tuple[str, int]:
-    """(what the beginning of `rest` excludes, where that ends, with the particles behind it); empty for nothing."""
-    if CHINESE_NOTHING_EXCLUDED.match(rest):
-        return "", 0
-    pieces, size = rjieba.cut(rest), 0
-    end = CHINESE_ENDS.search(rest)
-    if is_short:
-        size = len(pieces[0])
-    elif end is not None and 0 < end.start() <= _LONGEST_CHINESE:
-        size = end.start()
-    else:
-        for piece in pieces if has_before else pieces[:1]:
-            if size + len(piece) > _LONGEST_CHINESE:
-                break
-            size += len(piece)
-    size = size or len(pieces[0])
-    value = rest[:size]
-    after = CHINESE_ENDS.match(rest, size)
-    return value, after.end() if after else size
-
-
-def _chinese_alternatives(token: _Token) -> Iterator[Operation]:
-    if not CHINESE_OR.search(token.text):
-        return
-    pieces, at = rjieba.cut(token.text), token.start
-    places = []
-    for piece in pieces:
-        places.append(at)
-        at += len(piece)
-    for number in range(1, len(pieces) - 1):
-        if CHINESE_OR.fullmatch(pieces[number]):
-            values = (pieces[number - 1], pieces[number + 1])
-            end = places[number + 1] + len(pieces[number + 1])
-            yield Operation(places[number - 1], end, values, " ".join(values))
-            return
 
 
 def phrases_of(text: str) -> Iterator[Operation]:
@@ -400,22 +330,6 @@ def phrases_of(text: str) -> Iterator[Operation]:
         words = " ".join(next(filter(None, match.groups()[1:])).split())
         if any(character.isalpha() for character in words):
             yield Operation(match.start(), match.end(), (words,), "" if match[1] else words)
-
-
-def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
-    for match in _TOKEN.finditer(text):
-        between = text[found[-1].end : match.start()] if found else ""
-        found.append(_Token(match.group(), match.start(), match.end(), bool(found) and between in (" ", "")))
-    return found
-
-
-def _joined(tokens: Sequence[_Token]) -> str:
-    return " ".join(token.text for token in tokens)
-
-
-def _written(text: str, tokens: Sequence[_Token]) -> str:
-    return text[tokens[0].start : tokens[-1].end]
 
 
 def _has_operator(phrase: str) -> bool:

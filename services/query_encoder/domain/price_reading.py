@@ -20,6 +20,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from services.common.money import Money, in_minor_units
+from services.common.traditional_chinese import simplified
 from services.query_encoder.domain import price_units as units
 from services.query_encoder.domain import price_words as words
 from services.query_encoder.domain.chinese_numerals import NUMERALS
@@ -27,7 +28,6 @@ from services.query_encoder.domain.correction import english_words
 from services.query_encoder.domain.phrases import tokens_of
 from services.query_encoder.domain.price_amounts import Amount, Currencies, find_amounts
 from services.query_encoder.domain.price_words import Bare, Comparator, Side
-from services.query_encoder.domain.traditional_chinese import simplified
 
 # "Around 50" is from 40 to 60.
 _AROUND = Decimal("0.2")

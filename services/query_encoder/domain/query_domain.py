@@ -32,7 +32,8 @@ class QueryDomain:
         them.
         """
         values = (value for one in self.conditions.attributes for value in lexicon.values_of(one.attribute))
-        return SpellCorrector(lexicon.words, lexicon.pairs, self._words.union(_words_of(values)))
+        own = self._words.union(_words_of(values))
+        return SpellCorrector(lexicon.words, lexicon.pairs, own, lexicon.side_by_side)
 
     @cached_property
     def _words(self) -> frozenset[str]:

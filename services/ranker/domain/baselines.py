@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from services.ranker.domain.features.type_match import type_match
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.scores import Scores
@@ -16,7 +17,9 @@ def by_popularity(request: RankingRequest) -> Scores:
 
 
 def by_retrieval(request: RankingRequest) -> Scores:
-    return Scores.sum_of({ReasonType.QUERY_MATCH: request.retrieval_scores})
+    scores = request.retrieval_scores
+    spread = np.float32(np.ptp(request.retrieval_bounds or scores))
+    return Scores.sum_of({ReasonType.QUERY_MATCH: scores + spread * type_match(request)})
 
 
 def by_nearest_to_mean(request: RankingRequest) -> Scores:

@@ -37,7 +37,9 @@ class RankingRequest:
     fitted with the shopper model, if any. `is_search`: the shop's customer asks for these, by a query or a filter.
     `dense_scores` and `lexical_scores` [n] are those of retrieval's legs, 0 where a leg did not find the candidate;
     None: of no candidate. `ranks_of_all` are those of these candidates among all that they are a part of; None: these
-    are all. `attribute_matches` [n], -1 to 1, by the attributes that the person has declared; None if there are none.
+    are all. `type_match` [n] is what retrieval adds to a product of the type that the query asks for, in spreads of the
+    retrieval scores, 0 for the others; None where no type is asked for. `attribute_matches` [n], -1 to 1, by the
+    attributes that the person has declared; None if there are none.
     """
 
     item_ids: Sequence[str]
@@ -69,6 +71,7 @@ class RankingRequest:
     lexical_scores: FloatArray | None = None
     ranks_of_all: Ranks | None = None
     attribute_matches: FloatArray | None = None
+    type_match: FloatArray | None = None
 
     @property
     def kind(self) -> ListKind:
@@ -132,4 +135,5 @@ class RankingRequest:
             lexical_scores=None if self.lexical_scores is None else self.lexical_scores[at],
             ranks_of_all=self.ranks.take(at),
             attribute_matches=None if self.attribute_matches is None else self.attribute_matches[at],
+            type_match=None if self.type_match is None else self.type_match[at],
         )

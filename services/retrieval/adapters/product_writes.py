@@ -13,7 +13,7 @@ from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.item_spaces import with_item_vectors
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
-from services.retrieval.adapters.records import naming_words, record_of
+from services.retrieval.adapters.records import record_of, table_entry
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.catalogue.table import Entry
@@ -138,7 +138,7 @@ class ProductWriter:
 
 def _entries(products: Sequence[IndexedProduct], points: Sequence[PointData]) -> list[Entry]:
     return [
-        Entry(point.id, indexed.product, point.lexical.indices, naming_words(indexed.product, point.record))
+        table_entry(point.id, indexed.product, point.lexical.indices, point.record)
         for indexed, point in zip(products, points, strict=True)
     ]
 

@@ -22,6 +22,7 @@ from kairos.common.v1 import product_pb2
 from services.common.arrays import compact_rows
 from services.common.convert import product_from_proto
 from services.common.product import Product
+from services.common.product_type import read_title
 from services.retrieval.adapters.bm25 import numbers_of
 from services.retrieval.domain.candidates import NO_STOCK_COUNT, Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.table import Entry
@@ -86,7 +87,13 @@ def record_of(indexed: IndexedProduct, heading_terms: Sequence[int]) -> Record:
 def entry_of(key: int, record: Record, words: Sequence[int]) -> Entry:
     """The product as the columns of the catalogue take it. `words`: the numbers of the words of its text."""
     product = product_from_proto(product_pb2.Product.FromString(record.product), "product")
-    return Entry(key, product, words, naming_words(product, record))
+    return table_entry(key, product, words, record)
+
+
+def table_entry(key: int, product: Product, words: Sequence[int], record: Record) -> Entry:
+    title = read_title(product)
+    phrase, lead = numbers_of(title.phrase), numbers_of(title.lead)
+    return Entry(key, product, words, naming_words(product, record), phrase, lead, title.type)
 
 
 def naming_words(product: Product, record: Record) -> list[int]:

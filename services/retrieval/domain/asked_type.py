@@ -1,8 +1,8 @@
 """The products of the type that a query asks for, which come first.
 
-A product's type is the head of its title. Of the words of a query the one counts that is the type of most products that
-contain the other content words: "ipad case" asks for a case, since cases have "iPad" in their titles, and iPads do not
-have "case".
+A product's type is the head of its title. Of the words of a query the last one counts that is the type of enough
+products that contain the other content words: "ipad case" asks for a case, since cases have "iPad" in their texts, and
+iPads do not have "case". A query without such a word may name a line of products, such as "xbox 360": see `_line`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.noun_phrases import noun_phrase
+from services.common.product_type import PUBLISHED
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
-from services.retrieval.domain.catalogue.matching import PAGE, Alternative
+from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, ScoredKeys
+from services.retrieval.domain.lexical import is_unit
 from services.retrieval.domain.query import AskedType
 
 # What a product of the type gains, in spreads of the scores. With all content words it comes before every other one.
@@ -25,27 +27,44 @@ from services.retrieval.domain.query import AskedType
 # has, the others gain the third. Chosen on half of a list of head queries over an electronics shop and on 2,500 queries
 # of a home improvement shop, whose NDCG@10 rose by .003 (docs/lab/search-quality.md).
 _WHOLE, _MOST, _SOME = 1.01, 0.3, 0.1
+# A word of the query is the type if it has this share of the products that the best one has: the head comes last.
+_ENOUGH = 0.05
+# A query names a line of products if other titles say that so many products are for it, and if these are as many as the
+# products that it names.
+_MADE_FOR = 5
+# In a query of at most so many content words, one that no product of the type has does not count, if no product has
+# all of them; and what is for a product of the type loses so many spreads.
+_SHORT = 2
+_MADE_FOR_ONE = 0.3
 # So many products of the type are added if the legs found less than a page of them.
 _ADDED = 2 * PAGE
 
 
 @dataclass(frozen=True)
 class ContentWord:
-    """A content word of the query, its text and the rows that contain it or what may stand in its place."""
+    """A content word of the query, its text, the rows that contain it or one of the `alternatives`."""
 
     text: str
     rows: BoolArray
+    alternatives: Group = ()
 
 
 @dataclass(frozen=True)
 class TypedRows:
-    """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains."""
+    """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains.
+
+    `synonymous`: those of its products that have another name of what the words `matched` ask for. `made_for` [rows],
+    of a short query: the products that are for one of the type, or come with one.
+    """
 
     name: str
     view: CatalogueView
     typed: BoolArray
     contained: IntArray
     others: int
+    synonymous: BoolArray
+    matched: frozenset[str]
+    made_for: BoolArray | None = None
 
     @classmethod
     def of(
@@ -58,39 +77,48 @@ class TypedRows:
         """None if no product is of such a type. `numbers_of` gives the numbers of the words of a text."""
         if asked.is_empty:
             return None
+        words = [word for word, before in zip(words, [None, *words], strict=False) if not _is_measure(before, word)]
         parts = [frozenset(noun_phrase(word.text)) | {word.text} for word in words]
-        name, typed, named = "", np.zeros(len(view), np.bool_), frozenset[str]()
-        most = 0
-        for word in asked.words:
-            rows = view.of_type(word)
-            if rows is None:
-                continue
-            support = rows & view.alive
-            for content, own in zip(words, parts, strict=True):
-                if word not in own:
-                    support = support & content.rows
-            if (count := int(np.count_nonzero(support))) and count >= most:
-                name, typed, named, most = word, rows, frozenset({word}), count
         matched = noun_phrase(asked.matched_text)
-        # A word that no other word supports still names the product if it ends a name: "front load washer".
-        for text in (*matched[-1:], *asked.names):
-            head = text.rpartition(" ")[2]
-            found = [view.of_type(text.replace(" ", "-"))] if text != name else []
-            if head != text and (of_head := view.of_type(head)) is not None:
-                found.append(of_head & view.containing([numbers_of(text)]))
-            for rows in found:
-                if rows is not None and rows.any():
-                    typed = typed | rows
-                    name = name or head
-        if not name:
-            return None
-        if asked.names and (not named or named & set(matched)):
-            named |= {*matched, *asked.matched_text.split()}
-        others = [word.rows for word, own in zip(words, parts, strict=True) if not named & own]
+        name, typed = _named(view, asked.words, words, parts)
+        head, standing = "", np.zeros(len(view), np.bool_)
+        if matched and (not name or name in matched):
+            known = name if len(matched) == 1 else ""
+            head, standing = _standing(view, [" ".join(matched), *asked.names], known, numbers_of)
+        if standing.any():
+            # Of "record player" the players that are no record players do not count.
+            is_enough = len(matched) > 1 and np.count_nonzero(standing & view.alive) >= PAGE
+            typed = standing if is_enough else typed | standing
+            name = name or head
+        if not typed.any() and matched and (of_head := view.of_type(matched[-1])) is not None:
+            name, typed = matched[-1], of_head
+        if not typed.any():
+            name, typed = _line(view, words)
+            contained = np.zeros(len(view), np.int32)
+            return cls(name, view, typed, contained, 0, standing, frozenset()) if typed.any() else None
+        typed = typed & view.alive
+        mentioned = frozenset((*matched, *asked.matched_text.split()))
+        others = [
+            word.rows | standing if own & mentioned else word.rows
+            for word, own in zip(words, parts, strict=True)
+            if name not in own
+        ]
+        made_for = None
+        if len(words) <= _SHORT:
+            own_word = next((word.alternatives for word, own in zip(words, parts, strict=True) if name in own), ())
+            made_for = view.named_by(own_word) & ~view.in_phrase(own_word) & ~typed
+            if len(others) == 1 and not (others[0] & typed).any() and not _have_all(view, words).any():
+                others = []
         contained = np.zeros(len(view), np.int32)
         for rows in others:
             contained += rows
-        return cls(name, view, typed & view.alive, contained, len(others))
+        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for)
+
+    def standing_for(self, word: str) -> BoolArray:
+        """[rows]: the products whose type stands for this content word of the query."""
+        own = {*noun_phrase(word), *word.split()}
+        standing = self.typed if self.name in own else np.zeros(len(self.view), np.bool_)
+        return standing | self.synonymous if own & self.matched else standing
 
     def first(self, scored: ScoredKeys, allowed: BoolArray) -> ScoredKeys:
         """The candidates, those of the type raised. If there is less than a page of these, some are added that are
@@ -112,14 +140,88 @@ class TypedRows:
         rows = np.concatenate([rows, added])
         typed = np.concatenate([typed, np.ones(len(added), np.bool_)])
         spread = np.float32(max(float(scored.scores.max() - scored.scores.min()), 1e-6))
-        raised = scored.scores + spread * np.where(typed, self._gains(rows), 0).astype(np.float32)
-        return replace(scored, scores=raised).take(np.argsort(-raised, kind="stable"))
+        gains = spread * np.where(typed, self._gains(rows), 0).astype(np.float32)
+        if self.made_for is not None:
+            gains[self.made_for[rows] & (rows >= 0)] -= spread * np.float32(_MADE_FOR_ONE)
+        raised = replace(scored, scores=scored.scores + gains, type_gains=gains)
+        return raised.take(np.argsort(-raised.scores, kind="stable"))
 
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
         contained, most = self.contained[rows], int(self.contained[self.typed].max(initial=0))
         if most == self.others:
             return np.where(contained == most, _WHOLE, _SOME)
         return np.where(contained == most, _MOST, _MOST / 2)
+
+
+def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
+    rows: BoolArray = view.alive & np.logical_and.reduce([word.rows for word in words])
+    return rows
+
+
+def _is_measure(before: ContentWord | None, word: ContentWord) -> bool:
+    """Of "32 inch tv" the number counts; shops write the unit in many ways."""
+    return before is not None and before.text[-1:].isdigit() and is_unit(word.text)
+
+
+def _named(
+    view: CatalogueView, asked: Sequence[str], words: Sequence[ContentWord], parts: Sequence[frozenset[str]]
+) -> tuple[str, BoolArray]:
+    """(the word of `asked` that is the type, [rows]: its products); an empty word without one."""
+    types = [(word, rows) for word in asked if (rows := view.of_type(word)) is not None]
+    counts = []
+    for word, rows in types:
+        support = rows & view.alive
+        for content, own in zip(words, parts, strict=True):
+            if word not in own:
+                support = support & content.rows
+        counts.append(int(np.count_nonzero(support)))
+    enough = max(1.0, _ENOUGH * max(counts, default=0))
+    found = (one for one, count in zip(reversed(types), reversed(counts), strict=True) if count >= enough)
+    return next(found, ("", np.zeros(len(view), np.bool_)))
+
+
+def _standing(
+    view: CatalogueView, names: Sequence[str], known: str, numbers_of: Callable[[str], Alternative]
+) -> tuple[str, BoolArray]:
+    """(the first type, [rows]: the products) that one of the names names: their type is its last word, and they have
+    the others. Names for products of the type `known` are left out.
+    """
+    first, standing = "", np.zeros(len(view), np.bool_)
+    whole = {known, *(name for name in names if " " not in name)}
+    for name in dict.fromkeys(names):
+        head = name.rpartition(" ")[2]
+        if head != name and (joined := view.of_type(name.replace(" ", "-"))) is not None:
+            first, standing = first or head, standing | joined
+        if head == known or (head != name and head in whole):
+            continue
+        if (of_head := view.of_type(head)) is not None:
+            found = of_head if head == name else of_head & view.named_by([numbers_of(name)])
+            first = first or (head if found.any() else "")
+            standing |= found
+    return first, standing
+
+
+def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolArray]:
+    """(the most frequent type, [rows]: the products) of the line that the words name, such as "xbox 360": their titles
+    begin with one of the words and name the product with all of them. Types of products that are mostly for the line do
+    not count ("cable for Xbox 360"), and without any product for it there is no line.
+    """
+    nothing = "", np.zeros(len(view), np.bool_)
+    if not words:
+        return nothing
+    within = view.alive & np.logical_and.reduce([view.in_phrase(word.alternatives) for word in words])
+    if not within.any():
+        return nothing
+    naming = view.alive & np.logical_and.reduce([view.named_by(word.alternatives) for word in words])
+    leading = within & np.logical_or.reduce([view.led_by(word.alternatives) for word in words])
+    line = leading if leading.any() else within
+    of_line, made_for = view.type_counts(line), view.type_counts(naming & ~within)
+    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum()):
+        return nothing
+    of_line[made_for > of_line] = 0
+    typed = line & view.has_type(of_line > 0)
+    name = view.type_name(int(of_line.argmax()))
+    return (name, typed) if typed.any() and name not in PUBLISHED else nothing
 
 
 def _with(scored: ScoredKeys, keys: KeyArray) -> ScoredKeys:

@@ -57,15 +57,21 @@ class Candidates:
     # None without an image leg.
     image_scores: npt.NDArray[np.float32] | None = None
     # The next columns are filled by `selection.described`. `identifier_matches` is None if there are none,
-    # `match_counts` without words.
+    # `match_counts` without words, `meets_soft_filter` without a soft filter.
     list_prices: npt.NDArray[np.float64] | None = None
     variant_counts: npt.NDArray[np.int32] | None = None
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None
+    meets_soft_filter: npt.NDArray[np.bool_] | None = None
+    # None if no type was asked for.
+    type_gains: npt.NDArray[np.float32] | None = None
+    # None if the query was not assessed (relevance.py).
+    relevances: npt.NDArray[np.float32] | None = None
     # None if all are of one tier.
     tiers: npt.NDArray[np.int64] | None = None
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.
     attributes: list[Attributes] = field(default_factory=list)
+    product_types: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -104,6 +110,7 @@ class Candidates:
             dense_scores=scored.dense_scores[places],
             lexical_scores=scored.lexical_scores[places],
             image_scores=scored.image_scores[places] if with_image else None,
+            type_gains=None if scored.type_gains is None else scored.type_gains[places],
         )
 
     def sorted_by(self, order: SortOrder) -> Candidates:

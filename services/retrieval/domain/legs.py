@@ -51,6 +51,16 @@ class LegHits:
     is_cut: bool
 
 
+def merged(parts: Sequence[LegHits]) -> LegHits:
+    """What one leg found in several parts of the catalogue; each product once, with its score in the first part."""
+    if len(parts) == 1:
+        return parts[0]
+    keys, places = np.unique(np.concatenate([part.keys for part in parts]), return_index=True)
+    scores = np.concatenate([part.scores for part in parts])[places]
+    order = np.argsort(-scores, kind="stable")
+    return LegHits(parts[0].leg, keys[order], scores[order], any(part.is_cut for part in parts))
+
+
 @dataclass(frozen=True)
 class ScoredKeys:
     """Candidates, best first, before their payload is read. All columns have n rows.
@@ -65,6 +75,8 @@ class ScoredKeys:
     lexical_scores: FloatArray
     image_scores: FloatArray
     found: int
+    # [n]: the part of `scores` that was added because of the type that the query asks for. None: nothing.
+    type_gains: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -73,11 +85,18 @@ class ScoredKeys:
         """These rows, in this order."""
         return ScoredKeys(
             self.keys[rows], self.scores[rows], self.dense_scores[rows], self.lexical_scores[rows],
-            self.image_scores[rows], self.found,
+            self.image_scores[rows], self.found, None if self.type_gains is None else self.type_gains[rows],
         )  # fmt: skip
 
     def first(self, count: int) -> ScoredKeys:
         return self if len(self) <= count else self.take(np.arange(count))
+
+    @classmethod
+    def in_order(cls, keys: KeyArray) -> ScoredKeys:
+        """Of products that no leg found, best first: scores fall from 1 in equal steps."""
+        nothing = np.zeros(len(keys), np.float32)
+        scores = (1 - np.arange(len(keys)) / max(len(keys), 1)).astype(np.float32)
+        return cls(keys, scores, nothing, nothing, nothing, len(keys))
 
     @classmethod
     def none(cls) -> ScoredKeys:

@@ -1,8 +1,9 @@
 """Preparation of text for BM25, the same for products and for queries.
 
 The engine's multilingual tokenizer segments Chinese, folds accents and stems English, but it drops tokens made of
-digits only and does not recognise units. In a shop "12 gauge", "3/4 in." and "6ft" carry much of the meaning, so
-numbers become words here ("3/4" -> "n3s4") and the usual spellings of a unit become one.
+digits only, does not recognise units, and keeps letters such as ß and traditional Chinese characters. In a shop
+"12 gauge", "3/4 in." and "6ft" carry much of the meaning, so numbers become words here ("3/4" -> "n3s4"), and the usual
+spellings of a unit become one.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterator
 
 from services.common.product import Product
 from services.common.scripts import HAN, has_han
-from services.common.typed_text import decoded, folded
+from services.common.traditional_chinese import simplified
+from services.common.typed_text import decoded, folded, unaccented
 from services.retrieval.domain.absence import absence_word, absences
 
 # Short spellings count only after a number: "in" and "a" are also words. Long ones count anywhere.
@@ -49,17 +51,28 @@ _AFTER_NUMBER = re.compile(rf"(?<=\d)\s*-?\s*(?:(?P<word>{_SHORT})(?![a-z])\.?|(
 _ANYWHERE = re.compile(rf"(?<![a-z])({_LONG})(?![a-z])")
 _BETWEEN_DIGIT_AND_LETTER = re.compile(r"(?<=\d)(?=[a-z])|(?<=[a-z])(?=\d)")
 _TIMES = re.compile(r"(?<=\d)\s*(?:x|\*|×|by)\s*(?=\d)")
+# "3,5 mm", but neither "1,000 mm" nor the list "8, 10 mm".
+_COMMA = re.compile(rf"(?<=(?<![\d,.])\d),(?=\d\d?\s*-?\s*(?:{_SHORT}|{_LONG}|ml|m|l)(?![a-z]))")
 _BEFORE_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _NUMBER = re.compile(r"\d+(?:[./⁄]\d+)?")
 _WORD = re.compile(r"[a-z]{2,}")
 _PHRASE_PART = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+")
 
 
+def is_unit(word: str) -> bool:
+    """Whether a word in lower case is a spelling of a unit, if it stands behind a number."""
+    return word in _CANONICAL
+
+
 def lexical_text(text: str) -> str:
     """Lower-case text in which numbers are words and units have one spelling; still to be tokenized."""
     # Else "1½" would become 11/2.
     text = _BEFORE_FRACTION.sub(" ", decoded(text))
-    text = folded(text)
+    return _with_words_for_numbers(simplified(unaccented(folded(text))))
+
+
+def _with_words_for_numbers(text: str) -> str:
+    text = _COMMA.sub(".", text)
     text = _TIMES.sub(" x ", text)
     text = _AFTER_NUMBER.sub(lambda match: f" {_CANONICAL[match['word'] or match['sign']]} ", text)
     text = _ANYWHERE.sub(lambda match: f" {_CANONICAL[match.group(1)]} ", text)
@@ -69,8 +82,11 @@ def lexical_text(text: str) -> str:
 
 def lexical_query(text: str) -> str:
     """As `lexical_text`, with neighbouring words also joined: shoppers write "deck over" for DeckOver."""
-    words = _WORD.findall(folded(text))
-    return " ".join([lexical_text(text), *(left + right for left, right in itertools.pairwise(words))])
+    words = _WORD.findall(unaccented(folded(text)))
+    joined = (left + right for left, right in itertools.pairwise(words))
+    # Products that an earlier version indexed have ß and traditional characters.
+    prepared, written = lexical_text(text), [] if text.isascii() else [_with_words_for_numbers(folded(text))]
+    return " ".join([prepared, *joined, *(one for one in written if one != prepared)])
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:

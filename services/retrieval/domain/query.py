@@ -13,6 +13,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_MODEL_VERSION, MAX_QUERY, id_problem, text_problem
+from services.common.product import MAX_BRAND
 from services.retrieval.domain.absence import absence_words
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.item_vectors import MAX_LIKE_IDS
@@ -22,7 +23,6 @@ FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
-DEFAULT_SOFT_FILTER_MINIMUM = 10
 MAX_IDS = 1_000
 MAX_QUERY_VECTORS = 16
 MAX_OTHER_MODELS = 4
@@ -32,6 +32,8 @@ MAX_ALTERNATIVES = 32
 MAX_ALTERNATIVE = 128
 MAX_EXCLUDED, MAX_PHRASES = 8, 4
 MAX_TYPE_WORDS = 16
+MAX_SPELLING_ALTERNATIVES = 8
+MAX_ACCESSORIES_FOR = 5
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ class MatchGroup:
 
     alternatives: tuple[str, ...]
     is_condition: bool = False
+
+    @property
+    def typed(self) -> str:
+        return self.alternatives[0]
+
+
+@dataclass(frozen=True)
+class ProductName:
+    """A product, as the titles of its accessories may name it."""
+
+    title: str
+    brand: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,14 @@ class AskedType:
 
 
 @dataclass(frozen=True)
+class SpellingAlternative:
+    """A word of the query, and a word of the shop that the shopper may have meant."""
+
+    typed: str
+    meant: str
+
+
+@dataclass(frozen=True)
 class RetrievalQuery:
     """`vectors` has shape [rows, dimensions], with one weight a row or none; None without a dense leg.
 
@@ -68,7 +90,6 @@ class RetrievalQuery:
     weights: tuple[float, ...] = ()
     filter: ProductFilter = field(default_factory=ProductFilter)
     soft_filter: ProductFilter = field(default_factory=ProductFilter)
-    soft_filter_minimum: int = DEFAULT_SOFT_FILTER_MINIMUM
     excluded_ids: tuple[str, ...] = ()
     limit: int = DEFAULT_LIMIT
     sort: SortOrder = SortOrder.RELEVANCE
@@ -103,6 +124,15 @@ class RetrievalQuery:
     excluded_words: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
     asked_type: AskedType = field(default_factory=AskedType)
+    # For words that may be misspelt; see `with_alternatives`.
+    spelling_alternatives: tuple[SpellingAlternative, ...] = ()
+    # Products whose accessories are found.
+    accessories_for: tuple[ProductName, ...] = ()
+
+    @property
+    def content_groups(self) -> tuple[MatchGroup, ...]:
+        """What a product must contain to match."""
+        return self.match_groups or tuple(MatchGroup((word,)) for word in self.text.split()[:MAX_MATCH_GROUPS])
 
     @property
     def lexical_text(self) -> str:
@@ -114,6 +144,15 @@ class RetrievalQuery:
     @property
     def is_browse(self) -> bool:
         """Whether there is no query: the products of the catalogue are listed in the order of `sort`."""
+        return self._is_without_legs and not self.accessories_for
+
+    @property
+    def is_of_accessories(self) -> bool:
+        """Whether the candidates are what is for other products."""
+        return self._is_without_legs and bool(self.accessories_for)
+
+    @property
+    def _is_without_legs(self) -> bool:
         return not (self.text.strip() or self.similar_to_id or self.is_of_shopper) and self.has_no_vectors
 
     @property
@@ -150,8 +189,6 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
             yield FieldViolation(name, f"has {len(text)} characters; at most {MAX_QUERY}")
     if not 1 <= query.limit <= MAX_LIMIT:
         yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
-    if query.soft_filter_minimum < 1:
-        yield FieldViolation("soft_filter_minimum", f"{query.soft_filter_minimum} is negative; 0 means the default")
     yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
     yield from facet_violations(query.facets)
     if not 0 <= query.best_facet_count <= MAX_FACETS:
@@ -160,6 +197,12 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from _text_violations("excluded_words", query.excluded_words, MAX_EXCLUDED)
     yield from _text_violations("phrases", query.phrases, MAX_PHRASES)
     yield from _type_violations(query.asked_type)
+    yield from _spelling_violations(query.spelling_alternatives)
+    yield from _too_many("accessories_for", query.accessories_for, MAX_ACCESSORIES_FOR)
+    for place, named in enumerate(query.accessories_for[:MAX_ACCESSORIES_FOR]):
+        for name, text, limit in (("title", named.title, MAX_QUERY), ("brand", named.brand, MAX_BRAND)):
+            if problem := text_problem(text, limit):
+                yield FieldViolation(f"accessories_for[{place}].{name}", problem)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     yield from _shopper_violations(query)
@@ -200,6 +243,14 @@ def _type_violations(asked: AskedType) -> Iterator[FieldViolation]:
         yield FieldViolation(
             "asked_type.matched_text", f"has {len(asked.matched_text)} characters; at most {MAX_QUERY}"
         )
+
+
+def _spelling_violations(alternatives: Sequence[SpellingAlternative]) -> Iterator[FieldViolation]:
+    yield from _too_many("spelling_alternatives", alternatives, MAX_SPELLING_ALTERNATIVES)
+    for place, one in enumerate(alternatives[:MAX_SPELLING_ALTERNATIVES]):
+        for name, text in (("typed", one.typed), ("meant", one.meant)):
+            if problem := text_problem(text, MAX_ALTERNATIVE):
+                yield FieldViolation(f"spelling_alternatives[{place}].{name}", problem)
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

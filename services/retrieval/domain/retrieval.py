@@ -9,6 +9,9 @@ from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet
+from services.retrieval.domain.no_good_match import NoGoodMatch
+from services.retrieval.domain.query import SpellingAlternative
+from services.retrieval.domain.relevance import Assessment
 
 
 class DegradationReason(Enum):
@@ -41,3 +44,8 @@ class Retrieval:
     total_accuracy: CountAccuracy = CountAccuracy.EXACT
     match_level: MatchLevel = MatchLevel.EVERYTHING
     product_type: str = ""
+    # Of the query's spelling alternatives those that were looked up.
+    also_searched: tuple[SpellingAlternative, ...] = ()
+    # None without content words, with a picture, and for a list that is not sorted by relevance.
+    assessment: Assessment | None = None
+    no_good_match: NoGoodMatch | None = None

@@ -1,15 +1,9 @@
-"""What a query may find of the catalogue: decided before its legs run, and counted exactly.
-
-The soft filter is strict if enough products that contain all other words of the query meet it; else the products that
-meet it are boosted. Enough is decided without the filter of the request, so that choosing a facet's value does not
-change it. If too few products contain the words, the scores of what the legs find decide (soft_filter.py).
-"""
+"""What a query may find of the catalogue: decided before its legs run, and counted exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +13,13 @@ from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
+from services.retrieval.domain.catalogue.grouping import place_in_group
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
-from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
-from services.retrieval.domain.catalogue.number_map import NOWHERE
+from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group, Matches, MatchLevel
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
-from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.domain.query import ProductName, RetrievalQuery
+from services.retrieval.domain.soft_filter import SoftFilter
 
 # Of each group so many variants are candidates: the ranker chooses among them.
 _VARIANTS = 4
@@ -35,24 +30,27 @@ _MOST_KEYS = 2_000
 # filter, the engine gets up to _MANY_KEYS keys.
 _MOST_DEPTH_FACTOR = 16.0
 _MANY_KEYS = 20_000
-
-
-class SoftFilterUse(Enum):
-    """`UNDECIDED`: by the scores of what the legs find."""
-
-    NONE = "none"
-    STRICT = "strict"
-    BOOST = "boost"
-    UNDECIDED = "undecided"
+# If so many products come first by the soft filter, no others are sought: finding these takes as long as without it.
+_ENOUGH, _LOOKED_AT = 5 * PAGE, 20
+# Of a tier: lacks a phrase or what was typed, has something excluded. 1: does not come first by the soft filter.
+_AS_ASKED, _EXCLUDED = 2, 4
 
 
 @dataclass(frozen=True)
 class Words:
-    """A content word, and as numbers its alternatives, of which a product must contain one whole."""
+    """A content word, and as numbers its alternatives, of which a product must contain one whole.
+
+    `written`: of these, those that are the word as it was typed, alone or joined with its neighbour. Empty: the first.
+    """
 
     alternatives: Sequence[Alternative]
     is_condition: bool = False
     text: str = ""
+    written: Sequence[Alternative] = ()
+
+    @property
+    def as_typed(self) -> Sequence[Alternative]:
+        return self.written or self.alternatives[:1]
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Selection:
-    """`conditions`: of the filter, and of the soft filter if it is strict. `soft`: rows that meet the soft filter.
+    """`conditions`: of the filter. `matches`: if products answer the query and meet the soft filter, only these.
 
     The arrays have an element for each row of `view`.
     """
@@ -97,14 +95,16 @@ class Selection:
     identified: RowArray
     conditions: Conditions
     matches: Matches
-    soft_use: SoftFilterUse
-    soft: BoolArray
-    excluded: KeyArray
+    soft: SoftFilter | None = None
+    # For a sorted list: what matches without the soft filter, but not with it.
+    others: Matches | None = None
     # The rows that have what the query excludes, and those that have the words of its phrases. None: without a meaning.
     without: BoolArray | None = None
     with_words: BoolArray | None = None
     attribute_names: Sequence[str] = ()
     typed: TypedRows | None = None
+    # The rows that have a word as it was typed. None: no spelling alternative is looked up.
+    as_typed: BoolArray | None = None
 
     @classmethod
     def of(
@@ -119,21 +119,45 @@ class Selection:
     ) -> Selection:
         without, with_words = (word_conditions or WordConditions()).rows(view)
         identified = view.identified_by(query.identifier_text)
-        filters, soft, use = [query.filter], np.ones(0, np.bool_), SoftFilterUse.NONE
-        if not query.soft_filter.is_empty:
-            use, soft = _soft_use(view, offers, query, words, without)
-            if use is SoftFilterUse.STRICT:
-                filters.append(query.soft_filter)
-        conditions = view.conditions(filters, offers, excluded)
-        matches = view.matches(_groups(words), conditions, identified=identified, without=without)
-        identified = identified[conditions.mask()[identified]]
-        typed = None
-        if not query.asked_type.is_empty and query.sort is SortOrder.RELEVANCE:
-            content = [ContentWord(word.text, view.containing(word.alternatives)) for word in words]
+        conditions = view.conditions([query.filter], offers, excluded)
+        typed = soft = None
+        has_soft_filter = not query.soft_filter.is_empty
+        if not query.asked_type.is_empty and (query.sort is SortOrder.RELEVANCE or has_soft_filter):
+            content = [
+                ContentWord(word.text, view.containing(word.alternatives), word.alternatives)
+                for word in words
+                if not word.is_condition
+            ]
             typed = TypedRows.of(view, query.asked_type, content, numbers_of)
+        if has_soft_filter:
+            both = view.conditions([query.filter, query.soft_filter], offers, excluded)
+            alone = view.conditions([query.soft_filter], offers)
+            soft = SoftFilter.of(view, _named(view, words, typed), alone, both, identified, without)
+        met = None if soft is None else soft.matches
+        if met is not None and met.found:
+            matches = met
+        else:
+            matches = view.matches(_groups(words), conditions, identified=identified, without=without)
+            matches = replace(matches, earlier=met)
+        others = None
+        if (
+            matches is met
+            and query.sort is not SortOrder.RELEVANCE
+            and not _are_enough(view, matches.mask, query.limit)
+        ):
+            first = matches.mask
+            if query.is_collapsed:
+                groups = view.groups(np.arange(len(view)))
+                first = np.isin(groups, groups[first])
+            not_others = first if without is None else first | without
+            others = view.matches(_groups(words), conditions, without=not_others)
+        identified = identified[conditions.mask()[identified]]
+        as_typed = None
+        if meant := [numbers_of(one.meant) for one in query.spelling_alternatives]:
+            as_typed = view.containing([own for word in words for own in word.alternatives if own not in meant])
         return cls(
-            view, offers, words, identified, conditions, matches, use, soft, excluded, without, with_words,
-            query.attribute_names, typed,
+            view, offers, words, identified, conditions, matches, soft, others, without, with_words,
+            query.attribute_names, typed, as_typed,
         )  # fmt: skip
 
     @property
@@ -141,22 +165,41 @@ class Selection:
         """Whether a product has any of the words, or the query as its identifier."""
         return self.matches.level is not MatchLevel.CANDIDATES
 
+    @property
+    def is_soft_filter_applied(self) -> bool:
+        """Whether only products that meet it are counted."""
+        return self.soft is not None and self.matches.conditions is self.soft.conditions
+
     def with_candidates(self, keys: KeyArray) -> Selection:
         """The candidates are what the query matches, if no product has any of its words."""
         if self.has_matches:
             return self
-        groups, identified = _groups(self.words), self.identified
+        conditions = self.conditions
+        if self.soft is not None and self.soft.first is not None and self.soft.first.any():
+            conditions, keys = self.soft.conditions, self.view.keys[self.soft.first]
         matches = self.view.matches(
-            groups, self.conditions, identified=identified, candidates=keys, without=self.without
+            _groups(self.words), conditions, identified=self.identified, candidates=keys, without=self.without
         )
         return replace(self, matches=matches)
 
-    def with_soft_filter(self, query: RetrievalQuery) -> Selection:
-        """As if the soft filter had been strict from the beginning."""
-        conditions = self.view.conditions([query.filter, query.soft_filter], self.offers, self.excluded)
-        groups, identified = _groups(self.words), self.identified
-        matches = self.view.matches(groups, conditions, identified=identified, without=self.without)
-        return replace(self, conditions=conditions, matches=matches, soft_use=SoftFilterUse.STRICT)
+    def parts(self, limit: int) -> list[BoolArray | None]:
+        """[rows], None for all: of each part the nearest products are found by themselves.
+
+        Products that come first are a part of their own, so that the others do not crowd them out. If there are enough
+        of them for `limit`, nothing else is found.
+        """
+        if self.soft is None:
+            return [None]
+        part = self.soft.meets if self.soft.matches is None else self.soft.matches.mask
+        if self.soft.first is not None and _are_enough(self.view, part, limit):
+            return [part]
+        return [None, part] if part.any() else [None]
+
+    def with_soft_filter(self, scored: ScoredKeys) -> Selection:
+        """If no product has most of the words: the scores of the candidates have decided which of them come first."""
+        if self.soft is None or self.soft.first is not None:
+            return self
+        return replace(self, soft=self.soft.by_scores(scored, self._rows_of(scored.keys)))
 
     def reach(self, also: BoolArray | None = None) -> Reach:
         """`also`: a further condition on rows."""
@@ -183,16 +226,29 @@ class Selection:
         places = np.flatnonzero(meets)[:depth]
         return replace(hits, keys=hits.keys[places], scores=hits.scores[places])
 
-    def is_soft(self, keys: KeyArray) -> BoolArray:
-        """[keys]: whether they meet the soft filter."""
-        rows = self._rows_of(keys)
-        # A product that was written again meanwhile has no row here.
-        meets: BoolArray = self.soft[rows] & (rows != NOWHERE)
-        return meets
+    def typed_first(self, scored: ScoredKeys, also: BoolArray | None = None) -> ScoredKeys:
+        """The products of the type that is asked for are raised, but for those of other brands than the query names.
 
-    def typed_first(self, scored: ScoredKeys) -> ScoredKeys:
-        """The products of the type that is asked for are raised."""
-        return scored if self.typed is None else self.typed.first(scored, self.conditions.mask())
+        `also`: a condition on those that are added.
+        """
+        if self.typed is None:
+            return scored
+        allowed = self.conditions.mask()
+        raised = self.typed.first(scored, allowed if also is None else allowed & also)
+        if raised.type_gains is None:
+            return raised
+        others = self.view.names_only_others(self._rows_of(raised.keys), [word.text for word in self.words])
+        if not others.any():
+            return raised
+        gains = np.where(others, np.minimum(raised.type_gains, 0), raised.type_gains)
+        fitting = replace(raised, scores=raised.scores - raised.type_gains + gains, type_gains=gains)
+        return fitting.take(np.argsort(-fitting.scores, kind="stable"))
+
+    def compatible(self, scored: ScoredKeys, named: Sequence[ProductName]) -> ScoredKeys:
+        """Without products that are only for others than the `named`; all if none is named."""
+        if not named:
+            return scored
+        return scored.take(np.flatnonzero(~self.view.names_another(self._rows_of(scored.keys), named)))
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
@@ -210,25 +266,32 @@ class Selection:
             np.concatenate([nothing, scored.lexical_scores]),
             np.concatenate([nothing, scored.image_scores]),
             scored.found + len(new),
+            None if scored.type_gains is None else np.concatenate([nothing, scored.type_gains]),
         )
         return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
 
     def in_tiers(self, scored: ScoredKeys) -> ScoredKeys:
-        """What lacks words of a phrase follows the others, and what has something excluded follows all of them."""
+        """By `tiers`."""
         tiers = self.tiers(scored.keys)
         return scored if tiers is None else scored.take(np.argsort(tiers, kind="stable"))
 
     def tiers(self, keys: KeyArray, with_phrases: BoolArray | None = None) -> npt.NDArray[np.int64] | None:
         """[keys]: see retrieval.proto; None if all are of one tier. `with_phrases`: which of them have the phrases."""
-        if self.without is None and self.with_words is None:
+        first = None if self.soft is None else self.soft.first
+        if self.without is None and self.with_words is None and self.as_typed is None and first is None:
             return None
         rows = self._rows_of(keys)
         is_known = (rows >= 0) & (rows < len(self.view))
-        at, tiers = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64)
+        at, tiers, lacks = np.where(is_known, rows, 0), np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
+        if first is not None:
+            tiers += ~(first[at] & is_known)
         if self.with_words is not None:
-            tiers += ~(self.with_words[at] if with_phrases is None else with_phrases)
+            lacks |= ~(self.with_words[at] if with_phrases is None else with_phrases)
+        if self.as_typed is not None:
+            lacks |= ~self.as_typed[at]
+        tiers += _AS_ASKED * lacks
         if self.without is not None:
-            tiers += 2 * (self.without[at] & is_known)
+            tiers += _EXCLUDED * (self.without[at] & is_known)
         # The query names them.
         tiers[np.isin(at, self.identified)] = 0
         return tiers
@@ -240,12 +303,14 @@ class Selection:
         tiers = self.tiers(candidates.keys)
         if tiers is None:
             return candidates
-        if self.with_words is not None:
-            with_phrases = np.zeros(len(candidates), np.bool_)
-            rows = np.flatnonzero(tiers % 2 == 0)
-            with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
-            with_all = self.tiers(candidates.keys, with_phrases)
-            tiers = tiers if with_all is None else with_all
+        if self.with_words is None:
+            # They are in this order already.
+            return replace(candidates, tiers=tiers)
+        with_phrases = np.zeros(len(candidates), np.bool_)
+        rows = np.flatnonzero(tiers & _AS_ASKED == 0)
+        with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
+        with_all = self.tiers(candidates.keys, with_phrases)
+        tiers = tiers if with_all is None else with_all
         return replace(candidates, tiers=tiers).take(np.argsort(tiers, kind="stable"))
 
     def few_of_each_group(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
@@ -253,17 +318,12 @@ class Selection:
         if not self.view.has_variants:
             return scored.first(limit)
         groups = self.view.groups(self._rows_of(scored.keys))
-        order = np.argsort(groups, kind="stable")
-        firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-        place_in_group = np.empty(len(groups), np.intp)
-        place_in_group[order] = np.arange(len(groups)) - np.repeat(firsts, np.diff(firsts, append=len(groups)))
-        return scored.take(np.flatnonzero(place_in_group < _VARIANTS)[:limit])
+        return scored.take(np.flatnonzero(place_in_group(groups) < _VARIANTS)[:limit])
 
     def described(self, candidates: Candidates) -> Candidates:
         """With the columns that depend on the offers and the query."""
-        return described(
-            self.view, self.offers, candidates, self.attribute_names, self.words, self.identified, self.soft
-        )
+        soft = None if self.soft is None else self.soft.meets
+        return described(self.view, self.offers, candidates, self.attribute_names, self.words, self.identified, soft)
 
     def _rows_of(self, keys: KeyArray) -> RowArray:
         return self.view.rows_of(keys)
@@ -278,7 +338,10 @@ def described(
     identified: RowArray | None = None,
     soft: BoolArray | None = None,
 ) -> Candidates:
-    """`candidates` with effective prices, stock and these attributes; without those that were removed meanwhile."""
+    """`candidates` with effective prices, stock and these attributes; without those that were removed meanwhile.
+
+    `soft`: [rows], those that meet the soft filter.
+    """
     rows = view.rows_of(candidates.keys)
     present = (rows >= 0) & (rows < len(offers))
     if not present.all():
@@ -289,7 +352,7 @@ def described(
         counts = np.zeros(len(rows), np.int64)
         for group in words:
             counts += view.containing(group.alternatives)[rows]
-        if soft is not None and len(soft):
+        if soft is not None:
             counts += soft[rows]
     codes = offers.currencies[rows].tolist()
     prices = offers.prices[rows]
@@ -304,38 +367,30 @@ def described(
         variant_counts=view.variant_counts(rows),
         identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,
         match_counts=counts,
+        meets_soft_filter=None if soft is None else soft[rows],
         attributes=view.attributes(rows, attribute_names),
+        product_types=view.types_of(rows),
     )
 
 
 def _groups(words: Sequence[Words]) -> list[Group]:
-    return [group.alternatives for group in words]
+    """What a product must contain. A word that states a condition need not be contained, unless there is no other."""
+    return [word.alternatives for word in words if not word.is_condition] or [word.alternatives for word in words]
 
 
-def _soft_use(
-    view: CatalogueView,
-    offers: EffectiveOffers,
-    query: RetrievalQuery,
-    words: Sequence[Words],
-    without: BoolArray | None,
-) -> tuple[SoftFilterUse, BoolArray]:
-    """(how the soft filter is used, the rows that meet it)."""
-    soft = view.conditions([query.soft_filter], offers)
-    mask, needed = soft.mask(), min(query.soft_filter_minimum, query.limit)
-    within = view.conditions([query.filter, query.soft_filter], offers)
-    if not within.mask().any():
-        return SoftFilterUse.BOOST, mask
-    named = _groups([group for group in words if not group.is_condition])
-    if query.soft_filter.is_only_price or (words and not named):
-        # A price is a limit: all products within it are answers.
-        return _strict_if(np.count_nonzero(mask) >= needed), mask
-    if view.matches(named, view.conditions([], offers), without=without).level is not MatchLevel.ALL_WORDS:
-        return SoftFilterUse.UNDECIDED, mask
-    meeting = view.matches(named, soft, without=without)
-    enough = meeting.level is MatchLevel.ALL_WORDS and len(meeting.found) >= needed
-    is_there = enough and view.matches(named, within, without=without).level is MatchLevel.ALL_WORDS
-    return _strict_if(is_there), mask
+def _named(view: CatalogueView, words: Sequence[Words], typed: TypedRows | None) -> list[BoolArray]:
+    """For each word that states no condition the rows that contain it; a row of the type that it names does so too."""
+    masks = []
+    for word in words:
+        if not word.is_condition:
+            rows = view.containing(word.alternatives)
+            masks.append(rows if typed is None else rows | typed.standing_for(word.text))
+    return masks
 
 
-def _strict_if(holds: bool | np.bool_) -> SoftFilterUse:
-    return SoftFilterUse.STRICT if holds else SoftFilterUse.BOOST
+def _are_enough(view: CatalogueView, first: BoolArray, limit: int) -> bool:
+    """Whether no others are sought behind these rows. Variants count as one, as far as the first few rows show."""
+    rows, enough = np.flatnonzero(first), min(limit, _ENOUGH)
+    if view.has_variants and len(rows) >= enough:
+        return len(np.unique(view.groups(rows[: _LOOKED_AT * enough]))) >= enough
+    return len(rows) >= enough

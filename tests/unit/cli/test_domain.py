@@ -60,6 +60,15 @@ def test_no_empty_columns() -> None:
     assert "brand" in printed([course])
 
 
+def test_other_spellings() -> None:
+    """What was looked up beside a word is printed with it."""
+    read = gateway_pb2.QueryInterpretation(language="en")
+    read.also_searched.add(matched_text="steal", alternative="steel")
+    console = Console(file=io.StringIO(), width=200)
+    print_interpretation(console, read)
+    assert "also searched: “steel” for “steal”" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_the_attribute_of_a_condition() -> None:
     """A condition is printed with the name of its attribute."""
     read = gateway_pb2.QueryInterpretation(language="en")
@@ -67,3 +76,10 @@ def test_the_attribute_of_a_condition() -> None:
     console = Console(file=io.StringIO(), width=200)
     print_interpretation(console, read)
     assert "level: Advanced" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_line_before_what_does_not_meet_the_conditions() -> None:
+    """Once, before the first such result; none without conditions."""
+    for flags, lines in (((True, False, False), 1), ((True, True), 0), ((None, None), 0)):
+        results = [gateway_pb2.Result(position=1, meets_conditions=flag) for flag in flags]
+        assert printed(results).count("do not meet all conditions") == lines

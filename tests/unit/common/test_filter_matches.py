@@ -13,7 +13,7 @@ from services.common.money import Money
 from services.common.product import Product
 
 SHOE = Product(
-    id="s1", title="Pegasus", brand="Nike", category_path=("Shoes", "Running"),
+    id="s1", title="Nike - Pegasus Shoes", brand="Nike", category_path=("Shoes", "Running"),
     attributes={"colour": ("red", "Off  White"), "weight": ("280", "300 g")}, price=Money("USD", Decimal("99.99")),
 )  # fmt: skip
 
@@ -35,6 +35,8 @@ def priced(minimum: str = "", maximum: str = "", currency: str = "USD") -> Price
         (ProductFilter(categories=(" SHOES>running ",)), True),
         (ProductFilter(brands=("nIKE",)), True),
         (ProductFilter(brands=("Adidas",)), False),
+        (ProductFilter(product_types=("bag", "Shoe ")), True),
+        (ProductFilter(product_types=("pegasus",)), False),
         (ProductFilter(price=priced(minimum="99.99")), True),
         (ProductFilter(price=priced(maximum="99.99")), True),
         (ProductFilter(price=priced(minimum="100")), False),

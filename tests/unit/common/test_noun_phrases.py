@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.noun_phrases import noun_phrase, singular
+from services.common.noun_phrases import before_preposition, noun_phrase, says_for, singular
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,10 @@ from services.common.noun_phrases import noun_phrase, singular
         ("home theater system", ["home", "theater"]),
         ("system", ["system"]),
         ("nikon d3100", ["nikon"]),
+        ("game console", ["game", "console"]),
+        ("22-mile, 7-channel radio", ["22-mile", "7-channel", "radio"]),
+        ("bag, black", ["bag"]),
+        ("zoom lenses", ["zoom", "lens"]),
         ("for ipad", ["ipad"]),
         ("360", []),
         ("", []),
@@ -46,9 +50,25 @@ def test_any_text(text: str) -> None:
     [
         ("jeans", "jean"), ("dresses", "dress"), ("dress", "dress"), ("batteries", "battery"), ("watches", "watch"),
         ("boxes", "box"), ("shoes", "shoe"), ("usb", "usb"), ("canvas", "canva"), ("tennis", "tennis"), ("gas", "gas"),
+        ("lenses", "lens"), ("mice", "mouse"), ("knives", "knife"),
     ],
 )  # fmt: skip
 def test_singular(word: str, one: str) -> None:
     """Singular and plural give the same word."""
     assert singular(word) == one
     assert singular(one) == one
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "is_for"),
+    [
+        ("case for ipad", "case ", True),
+        ("slate with wi-fi", "slate ", False),
+        ("for ipad", "for ipad", False),
+        ("laptop", "laptop", False),
+    ],
+)
+def test_prepositions(text: str, before: str, is_for: bool) -> None:
+    """What stands before the first one, and whether a text says what something is for."""
+    assert before_preposition(text) == before
+    assert says_for(text) is is_for

@@ -29,9 +29,15 @@ _PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 def closure(extras: Iterable[str]) -> set[str]:
     """Names of all distributions that the project needs with `extras`, normalised; versions are pip's matter."""
     table = tomllib.loads(_PYPROJECT.read_text())["project"]
-    found: set[tuple[str, str]] = set()
     waiting = [Requirement(line) for line in table["dependencies"]]
-    waiting += [Requirement(f"{PROJECT}[{extra}]") for extra in extras]
+    return closure_of([*waiting, *(Requirement(f"{PROJECT}[{extra}]") for extra in extras)])
+
+
+def closure_of(requirements: Iterable[Requirement]) -> set[str]:
+    """The same for a list of requirements."""
+    table = tomllib.loads(_PYPROJECT.read_text())["project"]
+    found: set[tuple[str, str]] = set()
+    waiting = list(requirements)
     while waiting:
         requirement = waiting.pop()
         name = _normal(requirement.name)

@@ -10,7 +10,7 @@ import yaml
 from deploy.checks.build import Object
 
 DELETED = object()
-OPTIONS, SMALL = "production-with-options", "single-node"
+OPTIONS, SMALL, LAPTOP = "production-with-options", "single-node", "laptop"
 _RANKER = "RayService/kairos-ranker"
 _POD = "spec template spec"
 _JOB = "spec jobTemplate spec template spec"
@@ -110,6 +110,8 @@ REFERENCES = [
     Mutation("Deployment/kairos-learner", "spec strategy type", "RollingUpdate",
              "its successor would start beside it", OPTIONS),
     Mutation("StatefulSet/kairos-redis", "spec replicas", 2, "has 2 replicas, each with files of its own"),
+    Mutation("ConfigMap/kairos-qdrant", "data QDRANT__CLUSTER__ENABLED", DELETED,
+             "StatefulSet/kairos-qdrant: has 3 replicas, each with files of its own"),
     Mutation("RayService/kairos-pricing", f"{_WORKER} affinity", {}, "its successor may start on another"),
 ]
 ADDRESSES = [
@@ -198,10 +200,20 @@ NETWORK = [
              "Deployment/kairos-gateway: may not reach port 9000 of RayService/kairos-ranker"),
     Mutation("NetworkPolicy/prometheus", "spec ingress 0 from 0 namespaceSelector matchLabels",
              {"kubernetes.io/metadata.name": "monitor"}, "Prometheus: may not reach port 9464"),
-    Mutation("NetworkPolicy/qdrant", "spec egress 0 ports", [{"port": 444}],
+    Mutation("NetworkPolicy/qdrant", "spec egress 1 ports", [{"port": 444}],
              "may not reach port 443 of an address outside"),
     Mutation("NetworkPolicy/ray-of-ranker", "spec ingress 0 from", DELETED,
              "a pod of another namespace: may reach port 10002 of RayService/kairos-ranker"),
+    Mutation("NetworkPolicy/qdrant-from-prometheus", "", DELETED,
+             "Prometheus: may not reach port 6333 of StatefulSet/kairos-qdrant"),
+    Mutation("NetworkPolicy/redis-from-exporter", "", DELETED,
+             "kairos-redis-exporter: may not reach port 6379 of StatefulSet/kairos-redis"),
+    Mutation("NetworkPolicy/qdrant", "spec egress 0 ports", [{"port": "http"}],
+             "kairos-qdrant: may not reach port 6335 of StatefulSet/kairos-qdrant"),
+    Mutation("NetworkPolicy/heads-to-api-server", "spec egress 0 ports", [{"port": 8443}],
+             "kairos-ranker head: may not reach port 443 of an address outside"),
+    Mutation("NetworkPolicy/operator-to-heads", "spec ingress 0 from 0 podSelector matchExpressions 0 values",
+             ["kuberay-operator"], r"operator \(kuberay\): may not reach port 8265"),
     Mutation("NetworkPolicy/closed", "", DELETED, "none closes the whole namespace"),
 ]
 STAGE_ACCESS = [
@@ -224,6 +236,11 @@ RAY_CLUSTERS = [
     Mutation(_RANKER, f"{_CLUSTER} authOptions", DELETED, "authOptions.mode must be token"),
     Mutation(_RANKER, "spec upgradeStrategy type", "NewClusterWithIncrementalUpgrade", "HTTP traffic"),
     Mutation(_RANKER, f"{_HEAD} rayStartParams num-cpus", "1", "head: num-cpus must be 0"),
+    Mutation("RayService/kairos-suite", f"{_HEAD} rayStartParams num-cpus", "1", "its pods have 1", LAPTOP),
+    Mutation("RayService/kairos-suite", "spec excludeHeadPodFromServeSvc", True, "no other pod serves", LAPTOP),
+    Mutation("RayService/kairos-suite", f"{_HEAD} template spec volumes 1", {"name": "data", "emptyDir": {}},
+             "Qdrant Edge is in /data/retrieval, which ends with its pod", LAPTOP),
+    Mutation("Service/kairos-suite", "spec selector", {"ray.io/node-type": "worker"}, "selects no pod", LAPTOP),
     Mutation(_RANKER, f"{_HEAD} rayStartParams dashboard-host", "127.0.0.1", "dashboard-host must"),
     Mutation(_RANKER, f"{_WORKERS} rayStartParams num-cpu", "1", "`ray start` has no --num-cpu"),
     Mutation(_RANKER, f"{_WORKERS} maxReplicas", 2, "maximal replicas need 16 CPUs"),

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from deploy.checks.build import DEPLOY, OVERLAYS, Object, Overlay, Pod, selects
+from deploy.checks.serve_config import given
 
 ROOT = DEPLOY.parent
 Overlays = dict[str, list[Object]]
@@ -55,8 +56,53 @@ def test_images_are_exact_versions(overlay: str, overlays: Overlays) -> None:
     project = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
     client = pinned("qdrant-client").rpartition(".")[0]
     for name, _, tag in (image.partition(":") for image in images):
+        name = name.removeprefix("registry.example.com/")
         wanted = project if name.startswith("kairos/") else f"v{client}." if name == "qdrant/qdrant" else ""
         assert re.match(re.escape(wanted) + (r"$" if wanted == project else r".*\d"), tag), f"{name}:{tag}"
+
+
+def test_a_site_names_every_image(overlays: Overlays) -> None:
+    """The overlay to copy takes all images of this project, and of each optional component, from one registry."""
+    content = yaml.safe_load((OVERLAYS["example"] / "kustomization.yaml").read_text())
+    named = {image["name"]: image["newName"] for image in content["images"]}
+    built = {c["image"].partition(":")[0] for pod in Overlay(overlays["production-with-options"]).pods
+             for c in pod.all_containers}  # fmt: skip
+    ours = {name for name in built if name.startswith("kairos/")}
+    assert named == {name: f"registry.example.com/{name}" for name in ours | {"kairos/query-encoder"}}
+    images = {c["image"].partition(":")[0] for pod in Overlay(overlays["example"]).pods for c in pod.all_containers}
+    assert not {name for name in images if name.startswith("kairos/")}
+
+
+def test_a_site_has_a_pull_secret_and_the_port_of_its_api_server(overlays: Overlays) -> None:
+    """Every pod of the overlay to copy has the pull secret, and heads reach the API server on other ports."""
+    overlay = Overlay(overlays["example"])
+    assert {str(pod.spec.get("imagePullSecrets")) for pod in overlay.pods} == {"[{'name': 'kairos-registry'}]"}
+    (policy,) = (p for p in overlay.of_kind("NetworkPolicy") if p["metadata"]["name"] == "heads-to-api-server")
+    assert policy["spec"]["egress"] == [{"ports": [{"port": port} for port in (443, 6443, 8443, 16443)]}]
+
+
+def test_a_laptop_has_room(overlays: Overlays) -> None:
+    """All pods of `laptop` together request at most 3 CPUs and 6 GiB, and there is one pod of Ray."""
+    pods = Overlay(overlays["laptop"]).pods
+    requests = [container["resources"]["requests"] for pod in pods for container in pod.all_containers]
+    assert sum(amount(request["cpu"]) for request in requests) <= 3
+    assert sum(amount(request["memory"]) for request in requests) <= 6 * 2**30
+    assert [pod.owner for pod in pods if pod.node_type] == ["RayService/kairos-suite head"]
+    assert not Overlay(overlays["laptop"]).of_kind("HorizontalPodAutoscaler")
+
+
+def amount(quantity: str) -> float:
+    """A quantity of Kubernetes in CPUs or bytes."""
+    number, unit = re.fullmatch(r"([\d.]+)(m|Mi|Gi|)", str(quantity)).groups()  # type: ignore[union-attr]
+    return float(number) * {"": 1.0, "m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}[unit]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_autoscaling_looks_back_over_several_reports(overlay: str, overlays: Overlays) -> None:
+    """`look_back_period_s` exceeds `metrics_interval_s`, which a future Ray requires."""
+    for config in Overlay(overlays[overlay]).serve_configs.values():
+        for scaling in (given(d.autoscaling_config, None) for a in config.applications for d in a.deployments):
+            assert scaling is None or scaling.look_back_period_s > scaling.metrics_interval_s
 
 
 def test_pods_hold_the_restricted_standard(overlays: Overlays) -> None:
@@ -107,7 +153,7 @@ def test_every_service_sends_traces(overlays: Overlays) -> None:
 @pytest.mark.parametrize(
     ("script", "job"),
     [("backup/backup.sh", "kairos-backup"), ("backup/restore.sh", "kairos-restore"),
-     ("qdrant/snapshot.py", "kairos-qdrant-snapshots")],
+     ("qdrant/snapshot.py", "kairos-qdrant-snapshots"), ("qdrant/start.sh", "kairos-qdrant")],
 )  # fmt: skip
 def test_a_job_sets_the_variables_of_its_script(script: str, job: str, overlays: Overlays) -> None:
     """Each variable that a script reads is set in the container that runs it."""
@@ -116,7 +162,7 @@ def test_a_job_sets_the_variables_of_its_script(script: str, job: str, overlays:
     text = (DEPLOY / "k8s" / "components" / script).read_text()
     read = set(re.findall(r'os\.environ\["(\w+)"\]', text)) | set(re.findall(r"\$\{?([A-Z_]+)", text))
     assert read
-    assert read <= overlay.environment(pod.containers[0]).keys()
+    assert read - {"HOSTNAME"} <= overlay.environment(pod.containers[0]).keys()
 
 
 @pytest.mark.parametrize("component", ["redis", "gcs-fault-tolerance"])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from deploy.checks.__main__ import main, problems_of
-from deploy.checks.build import OVERLAYS, Object, Overlay
+from deploy.checks.build import OVERLAYS, Object, Overlay, example_secrets
 from deploy.checks.schemas import Crds
+from deploy.checks.unfilled import unfilled_problems
+from deploy.secrets import filled
 from tests.needed import needs
 from tests.unit.deploy.mutations import CUSTOM_RESOURCES, MUTATIONS, Mutation, mutated
 
@@ -120,8 +125,8 @@ def test_rules_of_this_repository_are_warnings_for_another_overlay(
     lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("warning: shop: ") for line in lines)
     for expected in (
-        "no CustomResourceDefinition serves cert-manager.io/v1 Issuer", "there is no secret registry",
-        "there is no secret proxy", "tolerates dedicated", "there is no PriorityClass shop-critical",
+        "no CustomResourceDefinition serves cert-manager.io/v1 Issuer", "there is no secret proxy",
+        "tolerates dedicated", "there is no PriorityClass shop-critical",
         "a pod of another namespace: may not reach port 50050",
     ):  # fmt: skip
         assert any(expected in line for line in lines), (expected, lines)
@@ -132,6 +137,28 @@ def test_a_broken_reference_in_another_overlay_is_an_error(tmp_path: Path, capsy
     literals = "configMapGenerator:\n  - {name: kairos-ranker, behavior: merge, literals: [KAIROS_RANKER_EXPLORE=1]}\n"
     assert main(adopted(tmp_path, literals)) == 1
     assert "error: shop: RayService/kairos-ranker workers: KAIROS_RANKER_EXPLORE" in capsys.readouterr().err
+
+
+def test_a_value_that_is_not_filled_in_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The secrets as `deploy.secrets` writes them lack the bucket: each value is named, until it is filled in."""
+    made, file = filled(example_secrets(), "a-key", datetime.now(UTC)), tmp_path / "secrets.yaml"
+    file.write_text(yaml.safe_dump_all(made))
+    options = [*adopted(tmp_path), "--secrets", str(file)]
+    assert main(options) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(errors) == 5
+    assert "error: shop: Secret/kairos-snapshots: stringData.bucket still has <fill in>: fill it in" in errors
+    file.write_text(file.read_text().replace("<fill in>", "shop"))
+    assert main(options) == 0
+
+
+def test_a_value_of_an_overlay_that_is_not_filled_in_is_found(overlays: Overlays) -> None:
+    """Also in other objects, and in the encoded values of a secret."""
+    item = {"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"url": "https://<your store>/"}}
+    secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": b64encode(b"<fill in>").decode()}}
+    assert [str(problem) for problem in unfilled_problems([*overlays["production"], item, secret])] == [
+        "ConfigMap/c: data.url still has <your store>: fill it in", "Secret/s: data.key still has <fill in>: fill it in"
+    ]  # fmt: skip
 
 
 def test_without_definitions_the_command_says_what_it_leaves_out(

@@ -60,6 +60,7 @@ def test_the_gateway_takes_its_settings(made: dict[str, Object]) -> None:
 @pytest.mark.parametrize(
     ("secret", "service"),
     [("kairos-gateway-tls", "kairos-gateway"), ("kairos-qdrant-tls", "kairos-qdrant"),
+     ("kairos-qdrant-tls", "kairos-qdrant-2.kairos-qdrant-nodes"), ("kairos-redis-tls", "kairos-redis"),
      ("kairos-stages-tls", "kairos-ranker"), ("kairos-stages-tls", "kairos-suite")],
 )  # fmt: skip
 def test_a_client_that_trusts_the_authority_trusts_the_service(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -9,11 +11,16 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.lookup_text import lookup_text
 from services.gateway.flows.interpretation import (
     add_operators,
+    asked_type,
     interpret,
     match_groups,
+    report_also_searched,
     report_effects,
+    report_type,
     soft_filter,
+    spelling_alternatives,
     text_to_look_up,
+    with_own_conditions,
 )
 
 FILTER = gateway_pb2.INTERPRETATION_EFFECT_FILTER
@@ -52,8 +59,51 @@ def test_chips() -> None:
     ]
 
 
-def test_too_few() -> None:
-    """Filters that leave too few results are boosts."""
+@pytest.mark.parametrize(
+    ("text", "matched_text", "concept", "found", "expected"),
+    [
+        ("red cases for ipad", "", "", "case", [("cases", "case", "red for ipad")]),
+        ("leather ipad case", "", "ipad", "case", [("ipad", "", "leather case"), ("case", "case", "leather ipad")]),
+        ("ipad case", "", "case", "case", [("case", "case", "ipad")]),
+        ("手机壳", "手机壳", "手机壳", "case", [("手机壳", "case", "")]),
+        ("tv", "tv", "", "hdtv", [("tv", "hdtv", "")]),
+        ("showcase case", "", "", "case", [("case", "case", "showcase")]),
+        ("ipad case", "", "case", "", [("case", "", "ipad")]),
+    ],
+)
+def test_chip_of_the_type(
+    text: str, matched_text: str, concept: str, found: str, expected: list[tuple[str, str, str]]
+) -> None:
+    """The type has one chip, that of its words: also if these name a concept."""
+    answer = encoder_pb2.EncodeQueryResponse(corrected_text=text)
+    answer.asked_type.matched_text = matched_text
+    if concept:
+        answer.concepts.add(id="c", matched_text=concept)
+    interpretation = gateway_pb2.QueryInterpretation()
+    interpret(interpretation, gateway_pb2.SearchRequest(), answer)
+    report_type(interpretation, answer, found)
+    assert [(c.matched_text, c.product_type, c.query_without) for c in interpretation.interpreted_as] == expected
+    assert interpretation.product_type == found
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        gateway_pb2.SearchRequest(literal_query=True),
+        gateway_pb2.SearchRequest(ignore_product_type=True),
+        gateway_pb2.SearchRequest(filter=product_pb2.ProductFilter(product_types=["case"])),
+    ],
+)
+def test_no_type_is_read(message: gateway_pb2.SearchRequest) -> None:
+    """If the request takes the text literally, wants all types, or says which types it wants."""
+    answer = encoder_pb2.EncodeQueryResponse()
+    answer.asked_type.words.append("case")
+    assert asked_type(gateway_pb2.SearchRequest(), answer) is not None
+    assert asked_type(message, answer) is None
+
+
+def test_no_product_meets_the_conditions() -> None:
+    """Then only their words affect the order."""
     assert {effect for _, _, effect, _ in chips(gateway_pb2.SearchRequest(), applied=False)} == {BOOST}
 
 
@@ -68,6 +118,45 @@ def test_own_filter_wins() -> None:
     assert [(entry.name, list(entry.values)) for entry in soft.attributes] == [("colour", ["Red"])]
 
 
+def test_own_conditions_take_the_place_of_those_of_the_text() -> None:
+    """Of the same kind only; the words of the text still state a condition, and need not be contained."""
+    own = product_pb2.ProductFilter(brands=["Adidas"], categories=["Shoes"], in_stock_only=True)
+    own.attributes.add(name="Colour ", values=["Blue"])
+    own.attributes.add(name="size", values=["42"])
+    message = gateway_pb2.SearchRequest(filter=own)
+    whole = with_own_conditions(soft_filter(message, understood()), message, understood())
+    assert whole == product_pb2.ProductFilter(
+        brands=["Adidas"], price=understood().constraints[0].price, attributes=own.attributes[:1]
+    )
+    groups = match_groups(message, understood())
+    assert [(group.alternatives[0], group.is_condition) for group in groups] == [
+        ("红色", True), ("牛仔裤", False), ("nike", True),
+    ]  # fmt: skip
+    plain = gateway_pb2.SearchRequest()
+    assert with_own_conditions(soft_filter(plain, understood()), plain, understood()) == soft_filter(
+        plain, understood()
+    )
+    literal = gateway_pb2.SearchRequest(filter=own, literal_query=True)
+    assert with_own_conditions(None, literal, understood()) is None
+
+
+def test_words_of_a_price_are_a_condition() -> None:
+    """They are looked up if the query has nothing else, and no product must contain them."""
+    answer = encoder_pb2.EncodeQueryResponse(retrieval_text="under $50")
+    price = answer.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_PRICE, matched_text="under $50")
+    price.price.maximum.units = 50
+    groups = match_groups(gateway_pb2.SearchRequest(), answer)
+    assert [group.is_condition for group in groups] == [True, True]
+
+
+def test_chinese_stop_words() -> None:
+    """Words that the encoder counts as stop words are no content words."""
+    answer = encoder_pb2.EncodeQueryResponse(retrieval_text="的台灯 便宜的", tokens=["台灯", "便宜"])
+    answer.concepts.add(id="lamp", matched_text="台灯", expansions=["desk lamp"])
+    groups = match_groups(gateway_pb2.SearchRequest(), answer)
+    assert [group.alternatives[0] for group in groups] == ["台灯", "便宜的"]
+
+
 def test_literal_query() -> None:
     """A literal query has no chips, no filter and no added words."""
     message = gateway_pb2.SearchRequest(query=" nike 红色 ", literal_query=True)
@@ -77,12 +166,27 @@ def test_literal_query() -> None:
 
 
 def test_lookup_text() -> None:
-    """The query's own words, then spelling alternatives, then the words of the concepts."""
+    """The query's own words, then the words of the concepts."""
     message = gateway_pb2.SearchRequest(query="nike 红色牛仔裤100元以下")
     assert text_to_look_up(message, understood()) == "nike 红色牛仔裤 red denim jeans"
-    answer = understood()
-    answer.spelling_alternatives.append("nice")
-    assert text_to_look_up(message, answer) == "nike 红色牛仔裤 nice red denim jeans"
+
+
+def test_other_spellings() -> None:
+    """Retrieval gets each with its word, unless the query is literal or the encoder of an earlier version. What was
+    looked up is reported with the query in which the word has no other spelling.
+    """
+    answer = encoder_pb2.EncodeQueryResponse(corrected_text="steal-grey steal lock", spelling_alternatives=["steel"])
+    message = gateway_pb2.SearchRequest(query="steal-grey steal lock")
+    assert not spelling_alternatives(message, answer)
+    answer.doubtful_words.append("steal")
+    (asked,) = spelling_alternatives(message, answer)
+    assert (asked.typed, asked.meant) == ("steal", "steel")
+    assert not spelling_alternatives(gateway_pb2.SearchRequest(literal_query=True), answer)
+    interpretation = gateway_pb2.QueryInterpretation(corrected_text="stealth steal lock")
+    report_also_searched(interpretation, [asked])
+    (other,) = interpretation.also_searched
+    assert (other.matched_text, other.alternative) == ("steal", "steel")
+    assert other.query_without == 'stealth "steal" lock'
 
 
 def test_values_of_other_attributes() -> None:
@@ -150,8 +254,8 @@ def test_operators_for_retrieval() -> None:
 
 def test_lookup_text_is_bounded() -> None:
     """The last words are left out where the text would be longer than retrieval accepts."""
-    assert lookup_text("x" * 505, (), ["red", "denim"]) == f"{'x' * 505} red"
-    assert lookup_text("x" * 600, (), ["red"]) == "x" * 600
+    assert lookup_text("x" * 505, ["red", "denim"]) == f"{'x' * 505} red"
+    assert lookup_text("x" * 600, ["red"]) == "x" * 600
 
 
 def test_understanding() -> None:

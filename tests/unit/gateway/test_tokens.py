@@ -19,8 +19,9 @@ keys = st.text(max_size=80)
 names = st.text(max_size=40)
 ids = names.filter(lambda name: id_problem(name, required=False) is None)
 page_tokens = st.builds(
-    PageToken, st.just(REQUEST), st.integers(0, 10**6), ids, names, st.integers(0, 10**6), st.sampled_from(["", "zh"])
-)
+    PageToken, st.just(REQUEST), st.integers(0, 10**6), ids, names, st.integers(0, 10**6), st.sampled_from(["", "zh"]),
+    soft_filter=st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode()),
+)  # fmt: skip
 attribution_tokens = st.builds(AttributionToken, ids, names)
 PAGE = PageToken(REQUEST, 10, "5d41402abc4b2a76b9719d911017c592")
 ATTRIBUTION = AttributionToken("5d41402abc4b2a76b9719d911017c592", "weighted-sum@1")

@@ -17,6 +17,7 @@ import yaml
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from deploy.checks.build import built
 from deploy.monitoring.__main__ import files
 from deploy.monitoring.panels import STAGES, dashboards
 from deploy.monitoring.slos import SLOS, WINDOWS, anchor, rule_groups
@@ -36,12 +37,27 @@ from services.pricing.publisher.settings import PricePublisherSettings
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.metrics import MEASURES as OF_RANKER
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
+from tests.needed import needs
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
 # Kubernetes' name of a disk's claim in the kubelet's metrics.
 CLAIM = "persistentvolumeclaim"
+# Of the kubelet, kube-state-metrics, redis_exporter and Qdrant, as their documentation names them.
+EXTERNAL = {
+    "kubelet_volume_stats_used_bytes": frozenset({CLAIM}),
+    "kubelet_volume_stats_capacity_bytes": frozenset({CLAIM}),
+    "kube_job_failed": frozenset({"namespace", "job_name", "condition"}),
+    "kube_job_created": frozenset({"namespace", "job_name"}),
+    "kube_cronjob_created": frozenset({"namespace", "cronjob"}),
+    "kube_cronjob_status_last_successful_time": frozenset({"namespace", "cronjob"}),
+    "kube_statefulset_replicas": frozenset({"namespace", "statefulset"}),
+    "kube_statefulset_status_replicas_ready": frozenset({"namespace", "statefulset"}),
+    "redis_aof_last_write_status": frozenset(),
+    "redis_aof_last_bgrewrite_status": frozenset(),
+    "collection_dead_replicas": frozenset(),
+}
 # What Ray adds to the metrics of a replica: ray/serve/metrics.py.
 OF_A_REPLICA = {"deployment", "replica", "application"}
 
@@ -74,7 +90,7 @@ def exported() -> dict[str, frozenset[str]]:
     # With the labels that Ray gives each process.
     of_stages = (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING)
     series |= {f"ray_{name}": frozenset({"WorkerId"}) for name in of_stages}
-    series |= {f"kubelet_volume_stats_{what}_bytes": frozenset({CLAIM}) for what in ("used", "capacity")}
+    series |= EXTERNAL
     return series | {slo.series(window): frozenset() for slo in SLOS for window in WINDOWS}
 
 
@@ -148,6 +164,11 @@ def values(metric: str, label: str) -> set[str]:
         # Of a shopper model.
         "version": {"shopper/.*"},
         CLAIM: {".*kairos-.*"},
+        # Parts of patterns: test_alerts_name_objects_of_the_manifests compares them with the names.
+        "job_name": {"kairos-(backup", "qdrant-snapshots", "train)-.*"},
+        "cronjob": {"kairos-(backup", "qdrant-snapshots)"},
+        "statefulset": {"kairos-(redis", "gcs-redis", "qdrant)"},
+        "condition": {"true"},
         "window": {"now", "before"},
         "kind": {"published", "withdrawn"},
         "le": {str(float(bound)) for bound in Metrics().budget_used._upper_bounds},
@@ -224,6 +245,23 @@ def test_every_alert_has_its_page() -> None:
         assert wanted in headings
     named = {heading for heading in headings if heading.startswith("kairos") and " " not in heading}
     assert named <= {anchor(alert["alert"]) for alert in ALERTS}
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "covered"),
+    [
+        ("cronjob", "CronJob", {"kairos-backup", "kairos-qdrant-snapshots"}),
+        ("statefulset", "StatefulSet", {"kairos-redis", "kairos-gcs-redis", "kairos-qdrant"}),
+    ],
+)
+def test_alerts_name_objects_of_the_manifests(label: str, kind: str, covered: set[str]) -> None:
+    """The names that an alert selects are those of the overlay `production`."""
+    needs("kubectl")
+    names = {item["metadata"]["name"] for item in built("production") if item["kind"] == kind}
+    patterns = {found for alert in ALERTS for found in re.findall(rf'{label}=~"(.*?)"', alert["expr"])}
+    assert patterns
+    for pattern in patterns:
+        assert {name for name in names if re.fullmatch(pattern, name)} == covered
 
 
 def test_an_alert_needs_both_windows() -> None:

@@ -30,7 +30,6 @@ def outcome_of(
     folder: Path, series: dict[str, str], expected: list[dict[str, Any]]
 ) -> subprocess.CompletedProcess[str]:
     """Succeeds where exactly the `expected` alerts of all SLOs fire after 70 minutes of these `series`."""
-    (folder / "rules.yaml").write_text(yaml.safe_dump(rule_groups()))
     cases = [
         {
             "alertname": slo.alert,
@@ -44,6 +43,14 @@ def outcome_of(
         for slo in SLOS
     ]
     inputs = [{"series": f"kairos_gateway_{name}", "values": values} for name, values in series.items()]
+    return promtool(folder, inputs, cases)
+
+
+def promtool(
+    folder: Path, inputs: list[dict[str, str]], cases: list[dict[str, Any]]
+) -> subprocess.CompletedProcess[str]:
+    """Evaluates the rules over `inputs`, one value a minute."""
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rule_groups()))
     content = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "1m",
@@ -77,6 +84,91 @@ def test_a_met_slo_fires_no_alert(tmp_path: Path) -> None:
     series = {good: "0+60x80" for _, good in EVENTS.values()} | {EVENTS["latency"][0]: "0+60x80"}
     outcome = outcome_of(tmp_path, series, [])
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+CLAIM = '{persistentvolumeclaim="data-kairos-redis-0"}'
+# Of alerts without an error budget: series that make it fire, the labels of the alert, and series that do not.
+CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
+    "KairosDiskFilling": (
+        {f"kubelet_volume_stats_used_bytes{CLAIM}": "90x80", f"kubelet_volume_stats_capacity_bytes{CLAIM}": "100x80"},
+        {"persistentvolumeclaim": "data-kairos-redis-0"},
+        {f"kubelet_volume_stats_used_bytes{CLAIM}": "79x80", f"kubelet_volume_stats_capacity_bytes{CLAIM}": "100x80"},
+    ),
+    "KairosDiskFull": (
+        {f"kubelet_volume_stats_used_bytes{CLAIM}": "96x80", f"kubelet_volume_stats_capacity_bytes{CLAIM}": "100x80"},
+        {"persistentvolumeclaim": "data-kairos-redis-0"},
+        {f"kubelet_volume_stats_used_bytes{CLAIM}": "94x80", f"kubelet_volume_stats_capacity_bytes{CLAIM}": "100x80"},
+    ),
+    "KairosJobFailed": (
+        {'kube_job_failed{namespace="kairos",job_name="kairos-backup-1",condition="true"}': "1x80",
+         'kube_job_created{namespace="kairos",job_name="kairos-backup-1"}': "0x80"},
+        {"job_name": "kairos-backup-1"},
+        {'kube_job_failed{namespace="kairos",job_name="kairos-backup-1",condition="true"}': "0x80",
+         'kube_job_created{namespace="kairos",job_name="kairos-backup-1"}': "0x80"},
+    ),
+    # The first evaluation is at 1970-01-01: a success of 35 hours before it is old after 70 minutes.
+    "KairosBackupOld": (
+        {'kube_cronjob_status_last_successful_time{namespace="kairos",cronjob="kairos-backup"}': "-127000x80",
+         'kube_cronjob_created{namespace="kairos",cronjob="kairos-backup"}': "-900000x80"},
+        {"cronjob": "kairos-backup"},
+        {'kube_cronjob_status_last_successful_time{namespace="kairos",cronjob="kairos-backup"}': "-100000x80",
+         'kube_cronjob_created{namespace="kairos",cronjob="kairos-backup"}': "-900000x80"},
+    ),
+    "KairosEngineDown": (
+        {'kube_statefulset_replicas{namespace="kairos",statefulset="kairos-qdrant"}': "3x80",
+         'kube_statefulset_status_replicas_ready{namespace="kairos",statefulset="kairos-qdrant"}': "2x80"},
+        {"statefulset": "kairos-qdrant"},
+        {'kube_statefulset_replicas{namespace="kairos",statefulset="kairos-qdrant"}': "3x80",
+         'kube_statefulset_status_replicas_ready{namespace="kairos",statefulset="kairos-qdrant"}': "3x80"},
+    ),
+    "KairosRedisNotSaved": (
+        {"redis_aof_last_write_status": "0x80", "redis_aof_last_bgrewrite_status": "1x80"},
+        {},
+        {"redis_aof_last_write_status": "1x80", "redis_aof_last_bgrewrite_status": "1x80"},
+    ),
+    "KairosQdrantReplicaDead": (
+        {'collection_dead_replicas{pod="kairos-qdrant-0"}': "1x80",
+         'collection_dead_replicas{pod="kairos-qdrant-1"}': "0x80"},
+        {},
+        {'collection_dead_replicas{pod="kairos-qdrant-0"}': "0x80",
+         'collection_dead_replicas{pod="kairos-qdrant-1"}': "0x80"},
+    ),
+}  # fmt: skip
+
+
+def condition_outcome(
+    folder: Path, alert: str, series: dict[str, str], expected: list[dict[str, Any]]
+) -> subprocess.CompletedProcess[str]:
+    """Succeeds where `alert` fires exactly as `expected` after 70 minutes of these `series`."""
+    case = {"alertname": alert, "eval_time": "70m", "exp_alerts": expected}
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    return promtool(folder, inputs, [case])
+
+
+@pytest.mark.parametrize("alert", CONDITIONS)
+def test_a_condition_fires_its_alert(alert: str, tmp_path: Path) -> None:
+    """The alert of disks, jobs and engines fires with what is wrong in its labels and its summary."""
+    series, labels, _ = CONDITIONS[alert]
+    (rule,) = (rule for rule in ALERTS if rule["alert"] == alert)
+    summary = rule["annotations"]["summary"]
+    for label, value in labels.items():
+        summary = summary.replace(f"{{{{ $labels.{label} }}}}", value)
+    fired = {"exp_labels": labels | rule["labels"], "exp_annotations": rule["annotations"] | {"summary": summary}}
+    outcome = condition_outcome(tmp_path, alert, series, [fired])
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("alert", CONDITIONS)
+def test_without_its_condition_an_alert_is_silent(alert: str, tmp_path: Path) -> None:
+    """A disk with room, a job that succeeded, an engine with all pods: no alert."""
+    outcome = condition_outcome(tmp_path, alert, CONDITIONS[alert][2], [])
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_a_backup_that_never_succeeded_is_old(tmp_path: Path) -> None:
+    """Without a success the time counts from the creation of the job's schedule."""
+    series = {'kube_cronjob_created{namespace="kairos",cronjob="kairos-backup"}': "-200000x80"}
+    assert condition_outcome(tmp_path, "KairosBackupOld", series, []).returncode == 1
 
 
 def test_an_unexpected_alert_is_a_failure(tmp_path: Path) -> None:

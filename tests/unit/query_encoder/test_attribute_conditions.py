@@ -93,7 +93,7 @@ def test_words_of_the_domain_are_no_typos() -> None:
     reading = read("coding")
     assert (reading.corrected, reading.spelling_alternatives) == ("coding", ())
     without = QueryDomain(conditions=DOMAIN.conditions)
-    assert read("coding", without).spelling_alternatives == ("cooking",)
+    assert read("coding", without).spelling_alternatives == (("coding", "cooking"),)
     assert read("cookin").corrected == "cooking"
 
 

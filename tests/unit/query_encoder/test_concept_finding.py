@@ -164,6 +164,13 @@ def test_expansion_is_bounded(labels: list[str]) -> None:
     assert len(expansion.rendering) <= MAX_CHARACTERS
 
 
+def test_a_code_is_expanded() -> None:
+    """A code such as "ps3" stands for the name that titles have, also if a title has the code."""
+    words = shop_words(["ps3", "playstation", "3"])
+    expansion = Expander(embedded_domain().graph, words).expand(EMBEDDED.read("ps3 games"), "ps3 games")
+    assert "playstation 3" in [label for _, labels in expansion.labels for label in labels]
+
+
 @pytest.mark.parametrize(
     ("text", "shop", "values"),
     [

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.limits import MAX_QUERY
-from services.query_encoder.domain.correction import SpellCorrector
+from services.common.product import Product
+from services.query_encoder.domain.correction import SpellCorrector, Spelling
+from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.text import normal_form
 
 # Two consecutive words, and the number of titles that contain them.
@@ -90,21 +96,51 @@ def test_neighbouring_words_decide(text: str, corrected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "alternatives"),
     [
-        # "pant" is a word of this shop, but never next to "sealant"; "steal" is not a word of this shop.
-        ("pant sealant", ("paint",)),
-        ("pant", ()),
-        ("paint pant sealant", ()),
-        ("steal", ("steel",)),
+        ("steal", (("steal", "steel"),)),
+        ("steal steel", ()),
+        # A word of this shop, though it never stands next to "sealant".
+        ("pant sealant", ()),
         # Correct next to its neighbour; and a typo that is surely corrected.
         ("steel door", ()),
         ("hdmi zable", ()),
     ],
 )
-def test_doubtful(text: str, alternatives: tuple[str, ...]) -> None:
-    """A doubtful word stays, and the word that may have been meant is an alternative, unless the text has it."""
+def test_doubtful(text: str, alternatives: tuple[tuple[str, str], ...]) -> None:
+    """A word that no title has stays; the word that may have been meant is an alternative, unless the text has it."""
     spelling = PAIRED.read(text)
     assert spelling.alternatives == alternatives
     assert bool(alternatives) <= (spelling.text == text)
+
+
+# Similar to each other: each would be a typo of another one.
+SIMILAR = (
+    "char-broil", "broil", "boil", "bril", "x-acto", "x-auto", "stair", "stairs", "steer", "sour", "soul", "dust/dusk",
+)  # fmt: skip
+titles = st.lists(st.sampled_from(SIMILAR), min_size=2, max_size=6).map(" ".join)
+
+
+@given(st.lists(titles, min_size=1, max_size=8), st.data())
+def test_clean_queries(shop: list[str], data: st.DataObject) -> None:
+    """A query whose neighbours stand side by side in titles, also of one product, is read as it is typed."""
+    lexicon = Lexicon.of([Product(id=str(number), title=title) for number, title in enumerate(shop)])
+    parts = [re.findall(r"\w+", title) for title in data.draw(st.sampled_from([shop, shop * 5]))]
+    walk = [data.draw(st.sampled_from(sorted({left for title in parts for left in title[:-1]})))]
+    for _ in range(3):
+        following = {right for title in parts for left, right in pairwise(title) if left == walk[-1]}
+        walk += [data.draw(st.sampled_from(sorted(following)))] if following else []
+    query = " ".join(walk)
+    assert QueryDomain().corrector(lexicon).read(query) == Spelling(query)
+    whole = data.draw(st.sampled_from(shop))
+    assert QueryDomain().corrector(lexicon).read(whole) == Spelling(whole)
+
+
+def test_a_word_of_one_title_is_replaced_only_beside_other_words() -> None:
+    """The shop's own typo stays where a title has it, and is a typo elsewhere."""
+    titles = ["Hdmi cabel 2 m", *["Hdmi cable black"] * 9, *["Usb cable"] * 9]
+    lexicon = Lexicon.of([Product(id=str(number), title=title) for number, title in enumerate(titles)])
+    corrector = QueryDomain().corrector(lexicon)
+    assert corrector.correct("hdmi cabel") == "hdmi cabel"
+    assert corrector.correct("usb cabel") == "usb cable"
 
 
 @given(st.text(max_size=MAX_QUERY))

@@ -48,6 +48,7 @@ FROZEN = {
     "retrieval_rank": [0.09090909, 0.083333336, 0.07692308, 0.071428575],
     "shopper_match": [2.5, -1.0, 0.75, 0.0],
     "shopper_rank": [0.09090909, 0.071428575, 0.083333336, 0.0],
+    "type_match": [1.01, 0.0, 0.1, 0.0],
     "shown_without_click": [0.6931472, 0.0, 1.0986123, 0.0],
 }
 FROZEN_EVENTS = {
@@ -94,6 +95,7 @@ def request_of_four() -> RankingRequest:
         dense_scores=np.array([0.9, 0.6, 0.85, 0.0], np.float32),
         lexical_scores=np.array([7.5, 0.0, 0.0, 3.25], np.float32),
         attribute_matches=np.array([1.0, -0.5, 0.0, 0.25], np.float32),
+        type_match=np.array([1.01, 0.0, 0.1, 0.0], np.float32),
     )
 
 

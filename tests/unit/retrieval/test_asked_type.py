@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from services.common.noun_phrases import singular
 from services.common.product import Product
+from services.common.product_type import read_title
 from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.catalogue.table import Entry, Table
 from services.retrieval.domain.catalogue.view import CatalogueView
@@ -23,24 +25,37 @@ TITLES = (
     "Fabrikam Phone",
     "Fabrikam Handset",
 )
-VOCABULARY = sorted({singular(word) for title in TITLES for word in title.lower().split()})
+# A line of consoles, with five products for it, and one with too few.
+LINE = ("Orbit 360 Console", "Orbit 360 Kit Bundle", "Orbit 360 Cable", *["Cable for Orbit 360"] * 5)
+SMALL_LINE = (*LINE[:3], *["Cable for Orbit 360"] * 4)
+# Two products that a name of two words names, and enough others for a page of them.
+PLAYERS = ("Disc Player", *["Turntable"] * 10, "Record Disc Player")
+TVS = ("32 TV", "50 TV", "Mount for 32 inch TV")
+ALL = (TITLES, LINE, PLAYERS, TVS)
+VOCABULARY = sorted({singular(word) for titles in ALL for title in titles for word in title.lower().split()})
 
 
 def numbers_of(text: str) -> tuple[int, ...]:
     return tuple(VOCABULARY.index(word) for word in map(singular, text.split()) if word in VOCABULARY)
 
 
-def view() -> CatalogueView:
+def entry(key: int, title: str) -> Entry:
+    product = Product(id=title, title=title)
+    reading, words = read_title(product), numbers_of(title.lower())
+    return Entry(key, product, words, words, numbers_of(reading.phrase), numbers_of(reading.lead), reading.type)
+
+
+def view(titles: Sequence[str] = TITLES) -> CatalogueView:
     table = Table()
-    table.add(
-        [Entry(key, Product(id=title, title=title), numbers_of(title.lower())) for key, title in enumerate(TITLES)]
-    )
+    table.add([entry(key, title) for key, title in enumerate(titles)])
     return CatalogueView.of(table)
 
 
-def typed(words: Sequence[str], names: Sequence[str] = (), matched_text: str = "") -> TypedRows | None:
-    catalogue = view()
-    content = [ContentWord(word, catalogue.containing([numbers_of(word)])) for word in words]
+def typed(
+    words: Sequence[str], names: Sequence[str] = (), matched_text: str = "", titles: Sequence[str] = TITLES
+) -> TypedRows | None:
+    catalogue = view(titles)
+    content = [ContentWord(word, catalogue.containing([numbers_of(word)]), [numbers_of(word)]) for word in words]
     asked = AskedType(tuple(map(singular, words)), tuple(names), matched_text)
     return TypedRows.of(catalogue, asked, content, numbers_of)
 
@@ -52,7 +67,7 @@ def scored(keys: Sequence[int], scores: Sequence[float]) -> ScoredKeys:
 
 def order(rows: TypedRows | None, keys: Sequence[int], scores: Sequence[float]) -> list[int]:
     assert rows is not None
-    found = rows.first(scored(keys, scores), np.ones(len(TITLES), np.bool_))
+    found = rows.first(scored(keys, scores), np.ones(len(rows.typed), np.bool_))
     assert (np.diff(found.scores) <= 0).all()
     kept: list[int] = found.keys.tolist()
     return kept
@@ -78,6 +93,16 @@ def test_all_words_before_some() -> None:
     assert order(typed(["leather", "case"]), [0, 4, 3, 2], [1.0, 0.95, 0.9, 0.0]) == [2, 0, 3, 4, 1]
 
 
+def test_what_is_added_is_known() -> None:
+    """Without it the products have the scores that they had, also after other candidates joined and some were taken."""
+    rows = typed(["slate"])
+    assert rows is not None
+    found = rows.first(scored([1, 2, 0, 5], [0.9, 0.8, 0.3, 0.1]), np.ones(len(TITLES), np.bool_)).first(3)
+    assert found.type_gains is not None
+    own = dict(zip(found.keys.tolist(), (found.scores - found.type_gains).tolist(), strict=True))
+    assert own == pytest.approx({0: 0.3, 1: 0.9, 2: 0.8})
+
+
 def test_names() -> None:
     """Products that other names of the type name count as well, a name of two words if the title has both."""
     rows = typed(["phone"], ["handset", "fabrikam phone"], "phone")
@@ -91,3 +116,35 @@ def test_no_type() -> None:
     """Without a product of such a type there is nothing to do."""
     assert typed(["fabrikam"]) is None
     assert typed(["slate", "leather", "battery"]) is None
+
+
+def test_a_line_of_products() -> None:
+    """A query that names a line gets its products, without types of which most products are for it."""
+    rows = typed(["orbit", "360"], titles=LINE)
+    assert rows is not None
+    assert np.flatnonzero(rows.typed).tolist() == [0, 1]
+    assert order(rows, [3, 2, 1, 0], [0.9, 0.8, 0.2, 0.1])[:2] == [1, 0]
+    assert typed(["orbit", "360"], titles=SMALL_LINE) is None
+
+
+def test_a_name_of_two_words() -> None:
+    """A record player is a turntable, and no other player, if there is a page of turntables."""
+    rows = typed(["record", "player"], ["turntable", "record player"], "record player", titles=PLAYERS)
+    assert rows is not None
+    assert np.flatnonzero(rows.typed).tolist() == list(range(1, 12))
+
+
+def test_a_unit_behind_its_number() -> None:
+    """It does not count: the TV of 32 inches is first, though its title has no unit."""
+    assert order(typed(["32", "inch", "tv"], titles=TVS), [2, 1, 0], [0.9, 0.8, 0.1])[0] == 0
+
+
+def test_a_word_that_no_product_of_the_type_has() -> None:
+    """In a short query it does not count, unless a product has all words."""
+    assert order(typed(["leather", "phone"], ["phone"], "phone"), [2, 4, 5], [0.9, 0.8, 0.1])[0] == 5
+    assert order(typed(["leather", "slate"], ["slate"], "slate"), [2, 4, 0], [0.9, 0.3, 0.1])[0] == 2
+
+
+def test_what_is_for_a_product_of_the_type() -> None:
+    """It falls in a short query, behind what is neither."""
+    assert order(typed(["slate"]), [1, 5, 0], [0.9, 0.8, 0.1]) == [0, 5, 1]

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.query import MatchGroup, RetrievalQuery, check_ids
+from services.retrieval.domain.query import MatchGroup, ProductName, RetrievalQuery, SpellingAlternative, check_ids
 
 TWO = np.ones((2, 3), np.float32)
 WORD = MatchGroup(("shoes",))
+SPELLING = SpellingAlternative("shose", "shoes")
 
 
 def usd(amount: int, currency: str = "USD") -> Money:
@@ -40,7 +41,6 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"text": "x" * 512}, {"text": "x" * 513}, "text"),
         ({"limit": 1}, {"limit": 0}, "limit"),
         ({"limit": 1_000}, {"limit": 1_001}, "limit"),
-        ({"soft_filter_minimum": 1}, {"soft_filter_minimum": -1}, "soft_filter_minimum"),
         ({"excluded_ids": ("x",) * 1_000}, {"excluded_ids": ("x",) * 1_001}, "excluded_ids"),
         ({"facets": ("brand",) * 8}, {"facets": ("brand",) * 9}, "facets"),
         ({"facets": ("category", "price")}, {"facets": ("category", "stock")}, "facets[1]"),
@@ -48,6 +48,12 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"excluded_words": ("x",) * 8}, {"excluded_words": ("x",) * 9}, "excluded_words"),
         ({"excluded_words": ("x" * 128,)}, {"excluded_words": ("x" * 129,)}, "excluded_words[0]"),
         ({"phrases": ("x",) * 4}, {"phrases": ("x",) * 5}, "phrases"),
+        (
+            {"spelling_alternatives": (SPELLING,) * 8},
+            {"spelling_alternatives": (SPELLING,) * 9},
+            "spelling_alternatives",
+        ),
+        ({}, {"spelling_alternatives": (SpellingAlternative("shose", "x" * 129),)}, "spelling_alternatives[0].meant"),
         ({"match_groups": (WORD,) * 32}, {"match_groups": (WORD,) * 33}, "match_groups"),
         (
             {"match_groups": (MatchGroup(("x" * 128,)),)},
@@ -57,6 +63,13 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({}, {"match_groups": (MatchGroup(()),)}, "match_groups[0].alternatives"),
         ({"identifier_text": "x" * 512}, {"identifier_text": "x" * 513}, "identifier_text"),
         ({"facets": ("attributes.colour",)}, {"facets": ("attributes.",)}, "facets[0]"),
+        (
+            {"accessories_for": (ProductName("x" * 512, "x" * 256),) * 5},
+            {"accessories_for": (ProductName("x"),) * 6},
+            "accessories_for",
+        ),
+        ({}, {"accessories_for": (ProductName("x"), ProductName("x" * 513))}, "accessories_for[1].title"),
+        ({}, {"accessories_for": (ProductName("x", "x" * 257),)}, "accessories_for[0].brand"),
         ({"vectors": np.ones((16, 3))}, {"vectors": np.ones((17, 3))}, "query_vectors.values.shape"),
         ({"vectors": TWO, "weights": (1.0, 2.0)}, {"vectors": TWO, "weights": (1.0,)}, "query_vector_weights"),
         ({"vectors": TWO}, {"weights": (1.0,)}, "query_vector_weights"),
@@ -76,6 +89,7 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
     [
         ({"categories": ("x",) * 64}, {"categories": ("x",) * 65}, "filter.categories"),
         ({"brands": ("x",) * 64}, {"brands": ("x",) * 65}, "filter.brands"),
+        ({"product_types": ("x",) * 64}, {"product_types": ("x",) * 65}, "filter.product_types"),
         (
             {"attributes": (AttributeFilter("a", ("x",)),) * 16},
             {"attributes": (AttributeFilter("a", ("x",)),) * 17},
@@ -87,6 +101,9 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
             "filter.attributes[0].values",
         ),
         ({"categories": ("x" * 1_045,)}, {"categories": ("x" * 1_046,)}, "filter.categories[0]"),
+        ({"product_types": ("x", "x" * 64)}, {"product_types": ("x", "x" * 65)}, "filter.product_types[1]"),
+        ({"compatible_with": ("x",) * 64}, {"compatible_with": ("x",) * 65}, "filter.compatible_with"),
+        ({"compatible_with": ("x", "x" * 64)}, {"compatible_with": ("x", "x" * 65)}, "filter.compatible_with[1]"),
         ({"brands": ("x", "x" * 256)}, {"brands": ("x", "x" * 257)}, "filter.brands[1]"),
         (
             {"attributes": (AttributeFilter("a" * 64, ("x" * 128,)),)},
@@ -146,7 +163,12 @@ def test_a_range_has_a_currency(low: int | None, high: int | None) -> None:
 def test_empty_means_everything() -> None:
     """A filter without a condition is empty; with any one it is not."""
     assert ProductFilter().is_empty
-    for condition in ({"brands": ("B",)}, {"in_stock_only": True}, {"price": PriceRange(usd(0))}):
+    for condition in (
+        {"brands": ("B",)},
+        {"in_stock_only": True},
+        {"product_types": ("x",)},
+        {"price": PriceRange(usd(0))},
+    ):
         assert not ProductFilter(**condition).is_empty
 
 

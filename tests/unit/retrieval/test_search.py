@@ -144,29 +144,46 @@ def test_nothing_but_zeros() -> None:
     assert len(index.batches) == 1
 
 
-@pytest.mark.parametrize("text", ["shoes", ""], ids=["search", "browse"])
-def test_a_soft_filter_that_leaves_enough(text: str) -> None:
-    """A soft filter is applied while enough candidates match it."""
-    vectors = EAST if text else None
-    found = retrieve(FakeIndex(), query(text, vectors, soft_filter=NIKE, soft_filter_minimum=1))
+@pytest.mark.parametrize("words", [("shoes",), ()], ids=["known word", "unknown word"])
+def test_a_soft_filter(words: tuple[str, ...]) -> None:
+    """The product that meets it comes first, though it has a lower score, and is the only one that counts."""
+    found = retrieve(FakeIndex(known_words=words), query(soft_filter=NIKE))
+    assert (found.candidates.ids, found.soft_filter_applied, found.total_size) == (["b", "a", "c"], True, 1)
+    assert [
+        column.tolist() for column in (found.candidates.tiers, found.candidates.meets_soft_filter) if column is not None
+    ] == [
+        [0, 1, 1],
+        [True, False, False],
+    ]
+
+
+def test_a_soft_filter_in_a_sorted_list() -> None:
+    """What meets it comes first in the order of the list, then the others."""
+    index = FakeIndex(known_words=("shoes",), nikes=("a", "c"))
+    found = retrieve(index, query(soft_filter=NIKE, sort=SortOrder.PRICE_ASCENDING))
+    assert (found.candidates.ids, found.total_size) == (["c", "a", "b"], 2)
+
+
+def test_a_soft_filter_when_browsing() -> None:
+    """Only what meets it is listed."""
+    found = retrieve(FakeIndex(), query("", None, soft_filter=NIKE))
     assert (found.candidates.ids, found.soft_filter_applied, found.total_size) == (["b"], True, 1)
 
 
 @pytest.mark.parametrize("text", ["shoes", ""], ids=["search", "browse"])
-def test_a_soft_filter_that_leaves_too_little(text: str) -> None:
-    """A soft filter that leaves too few candidates is not applied, and the answer says so."""
+def test_a_soft_filter_that_no_product_meets(text: str) -> None:
+    """It changes nothing, and the answer says so."""
     vectors = EAST if text else None
-    found = retrieve(FakeIndex(), query(text, vectors, soft_filter=NIKE, soft_filter_minimum=2))
-    assert (found.candidates.ids, found.soft_filter_applied) == (["a", "b", "c"], False)
-    assert found.total_size == 3
+    found = retrieve(FakeIndex(nikes=()), query(text, vectors, soft_filter=NIKE))
+    assert (found.candidates.ids, found.soft_filter_applied, found.total_size) == (["a", "b", "c"], False, 3)
 
 
-@pytest.mark.parametrize("text", ["shoes", ""], ids=["search", "browse"])
-def test_a_soft_filter_needs_no_more_than_the_limit(text: str) -> None:
-    """A request for one candidate needs one product that matches the soft filter."""
-    vectors = EAST if text else None
-    found = retrieve(FakeIndex(), query(text, vectors, soft_filter=NIKE, soft_filter_minimum=10, limit=1))
-    assert (found.candidates.ids, found.soft_filter_applied) == (["b"], True)
+def test_a_soft_filter_and_a_small_limit() -> None:
+    """If enough products meet it, no others are sought."""
+    index = FakeIndex(known_words=("shoes",))
+    assert retrieve(index, query(soft_filter=NIKE, limit=1)).candidates.ids == ["b"]
+    ((_, narrowings),) = index.batches
+    assert [None if each.keys is None else each.keys.tolist() for each in narrowings] == [[1]]
 
 
 def test_without_a_soft_filter() -> None:
@@ -259,3 +276,11 @@ def test_lookup_in_order() -> None:
     index: ProductIndex = FakeIndex()
     found, missing = lookup(index, "t", ["c", "x", "a", "c", "x"], Columns(), OfferContext(), now_s=0.0)
     assert (found.ids, missing) == (["c", "a"], ["x"])
+    assert found.meets_soft_filter is None
+
+
+def test_lookup_says_what_meets_a_soft_filter() -> None:
+    """Nothing is left out by it."""
+    found, _ = lookup(FakeIndex(), "t", ["c", "b"], Columns(), OfferContext(), now_s=0.0, soft_filter=NIKE)
+    assert found.meets_soft_filter is not None
+    assert (found.ids, found.meets_soft_filter.tolist()) == (["c", "b"], [False, True])

@@ -11,7 +11,7 @@ from tests.unit.retrieval.fake_index import FIXED, NIKE, FakeIndex, asked, query
 
 # One leg within one narrowing, in seconds.
 QUERY_S = 0.002
-FILTERED = query(soft_filter=NIKE, soft_filter_minimum=1, facets=("brand",))
+FILTERED = query(soft_filter=NIKE, facets=("brand",))
 
 
 def retrieve(index: FakeIndex, left_s: float) -> Retrieval:
@@ -39,7 +39,7 @@ def test_what_does_not_fit_is_skipped(left_s: float, legs: list[str], narrowings
     assert len(index.batches[0][1]) == narrowings
     assert [degradation.fallback for degradation in found.degradations] == fallbacks
     assert {degradation.reason for degradation in found.degradations} <= {DegradationReason.NO_BUDGET}
-    assert len(found.candidates) == (1 if found.soft_filter_applied else 3)
+    assert len(found.candidates) == 3
 
 
 def test_facets_are_skipped_after_the_deadline() -> None:

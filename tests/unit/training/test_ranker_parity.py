@@ -26,6 +26,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.arrays import FloatArray, unit_rows
 from services.common.convert import vectors_to_proto
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.convert import scores_and_type
 from services.ranker.domain.candidate_features import CandidateFeatures, features_of
 from services.ranker.domain.event import Batch, EventType
 from services.ranker.domain.features import CANDIDATE_NUMBERS
@@ -48,6 +49,8 @@ from training.ranking.reading import ExampleReader
 
 MODEL, DIMENSIONS, SEED = "m@1", 24, 7
 PRODUCTS, SHOPPERS, DAYS = 400, 25, 12
+# Candidates of the type that the query asks for.
+OF_TYPE = 3
 WINDOW_S = 3_600.0
 Stub = Any
 
@@ -88,7 +91,8 @@ class Shop:
     def candidates(self, session: DemoSession) -> retrieval_pb2.Candidates:
         products = [self.products[item_id] for item_id in session.item_ids]
         return retrieval_pb2.Candidates(
-            scores=[1 / (place + 2) for place in range(len(products))],
+            scores=[1 / (place + 2) + (place < OF_TYPE) / 4 for place in range(len(products))],
+            type_gains=[(place < OF_TYPE) / 4 for place in range(len(products))],
             dense_scores=[1 / (place + 3) for place in range(len(products))],
             lexical_scores=[place % 7 for place in range(len(products))],
             **self.columns(products),
@@ -210,10 +214,11 @@ async def simulation(folder: Path) -> tuple[Shop, dict[str, DemoSession]]:
 def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, session: DemoSession) -> RankingRequest:
     """What the ranker was asked, with the history of the replay."""
     asked, now_s = shop.candidates(session), page.ranking.ranked_s
+    scores, type_match = scores_and_type(asked)
     history = replay.user_history("default", page.person)
     return RankingRequest(
         item_ids=list(asked.ids),
-        retrieval_scores=np.array(asked.scores, np.float32),
+        retrieval_scores=scores,
         vectors=unit_rows(np.stack([shop.vectors[item_id] for item_id in asked.ids]).astype(np.float32)),
         prices=np.array(asked.prices, np.float32),
         stocks=np.array(asked.stocks, np.float32),
@@ -229,6 +234,7 @@ def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, sessio
         is_search=True,
         dense_scores=np.array(asked.dense_scores, np.float32),
         lexical_scores=np.array(asked.lexical_scores, np.float32),
+        type_match=type_match,
     )
 
 

@@ -1,4 +1,4 @@
-"""How well a candidate matches the query: retrieval's score, scaled to [0, 1] over all candidates."""
+"""How well a candidate matches the query: retrieval's score without its type, scaled to [0, 1] over all candidates."""
 
 from __future__ import annotations
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.common.facets import ATTRIBUTE_FACET, BRAND_FACET, CATEGORY_FACET, PRICE_FACET
+from services.common.facets import ATTRIBUTE_FACET, BRAND_FACET, CATEGORY_FACET, PRICE_FACET, TYPE_FACET
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter
 from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, EffectiveOffers
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.table import Table
 
 # No facet has these.
-_STOCK, _EXCLUDED = "in_stock", "excluded"
+_STOCK, _COMPATIBLE, _EXCLUDED = "in_stock", "compatible_with", "excluded"
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,10 @@ def _conditions(table: Table, narrowing: ProductFilter, offers: EffectiveOffers)
     if narrowing.brands:
         brands = table.brands
         yield BRAND_FACET, brands.mask(brands.spellings.with_forms(narrowing.brand_forms), size)
+    if narrowing.product_types:
+        yield TYPE_FACET, table.types.mask(table.types.spellings.with_forms(narrowing.type_forms), size)
+    if narrowing.compatible_with:
+        yield _COMPATIBLE, table.made_for.mask(table.made_for.with_words(narrowing.compatible_with), size)
     if narrowing.price is not None:
         yield PRICE_FACET, _priced(narrowing.price, offers)
     for attribute in narrowing.attributes:

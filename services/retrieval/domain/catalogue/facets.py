@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.comparison import comparison_form
-from services.common.facets import ATTRIBUTE_FACET, BRAND_FACET, CATEGORY_FACET, PRICE_FACET
+from services.common.facets import ATTRIBUTE_FACET, BRAND_FACET, CATEGORY_FACET, PRICE_FACET, TYPE_FACET
 from services.retrieval.domain.catalogue.best_facets import best_facets
 from services.retrieval.domain.catalogue.conditions import attribute_field
 from services.retrieval.domain.catalogue.counting import (
@@ -57,13 +57,15 @@ class FacetCounter:
         return [self.facet(field) for field in (*fields, *best)]
 
     def facet(self, field: str) -> Facet:
-        """`field`: category, brand, price or attributes.<name>. Of a name that no product has, an empty facet."""
+        """`field`: as `facet_violations` allows. Of an attribute that no product has, an empty facet."""
         if field == PRICE_FACET:
             return self._prices()
         if field == CATEGORY_FACET:
             return self._values(field, self.table.categories)
         if field == BRAND_FACET:
             return self._values(field, self.table.brands)
+        if field == TYPE_FACET:
+            return self._values(field, self.table.types)
         column = self.table.attributes.get(comparison_form(field.removeprefix(ATTRIBUTE_FACET)))
         return Facet(field, (), accuracy=self.matches.accuracy) if column is None else self._values(field, column)
 

@@ -192,13 +192,18 @@ class ValuesColumn(FieldColumn):
     def pairs(self, matched: Matched) -> tuple[IntArray, IntArray]:
         rows, codes = self._first(len(matched.mask))
         if len(matched) * _SEARCH_COST < len(rows):
-            wanted = matched.rows.astype(np.int32)
-            starts = np.searchsorted(rows, wanted)
-            counts = np.searchsorted(rows, wanted, side="right") - starts
-            places = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
-        else:
-            places = np.flatnonzero(matched.mask.take(rows))
+            places, found = self.pairs_of(matched.rows)
+            return matched.rows.astype(np.int32).take(places), found
+        places = np.flatnonzero(matched.mask.take(rows))
         return rows.take(places), codes.take(places)
+
+    def pairs_of(self, rows: RowArray) -> tuple[RowArray, IntArray]:
+        """(places in `rows`, codes) of the values of these rows, in the order of `rows`."""
+        known, wanted = self.rows.view, rows.astype(np.int32)
+        starts = np.searchsorted(known, wanted)
+        counts = np.searchsorted(known, wanted, side="right") - starts
+        places = np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
+        return np.repeat(np.arange(len(rows)), counts), self.codes.view.take(places)
 
     def value_keys(self, rows: RowArray) -> list[int]:
         """Of each row a number for `texts_of`, MISSING for a row without values. Equal numbers are equal values."""

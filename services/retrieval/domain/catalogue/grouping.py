@@ -8,7 +8,7 @@ import numpy as np
 
 from services.common.filters import SortOrder
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
-from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
+from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import order_values
@@ -43,3 +43,14 @@ def variants_of(table: Table, ids: Sequence[str], alive: BoolArray) -> list[RowA
     rows = rows.take(np.argsort(table.keys.view.take(rows)))
     groups = table.groups.view.take(rows)
     return [rows.take(np.flatnonzero(groups == number)) for number in numbers.tolist()]
+
+
+def place_in_group(groups: IntArray) -> RowArray:
+    """[n]: how many of the entries before each one are of its group."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    is_first = np.append(True, ordered[1:] != ordered[:-1])[: len(groups)]
+    firsts = np.flatnonzero(is_first)
+    places = np.empty(len(groups), np.intp)
+    places[order] = np.arange(len(groups)) - np.repeat(firsts, np.diff(firsts, append=len(groups)))
+    return places

@@ -62,6 +62,10 @@ class Spellings:
         self._uses.extend([0])
         return code
 
+    def has_form(self, form: Hashable) -> bool:
+        """Whether a spelling, in use or not, is of this value."""
+        return form in self._values
+
     def with_forms(self, forms: Iterable[Hashable]) -> BoolArray:
         """[spellings]: which are one of these values."""
         wanted = np.zeros(self.value_count, np.bool_)

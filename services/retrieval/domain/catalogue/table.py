@@ -11,13 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.comparison import comparison_form
+from services.common.compatibility import compatible_with
 from services.common.product import Product
+from services.common.product_type import product_type
+from services.retrieval.domain.catalogue.compatibility import PhrasesColumn
 from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, NOT_TRACKED, EffectiveOffers
 from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Matched, SingleColumn, ValuesColumn
 from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
-from services.retrieval.domain.catalogue.product_type import product_type
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
 
 
@@ -26,13 +28,18 @@ class Entry:
     """A product as the columns take it.
 
     `key`: the number under which the engine stores it. `words`: the numbers of the words of its text, each once.
-    `naming`: of these, those of its title, brand and attributes.
+    `naming`: of these, those of its title, brand and attributes. `phrase` and `lead`: those of the phrase of its title
+    that names it, and the first one (product_type.py).
     """
 
     key: int
     product: Product
     words: Sequence[int] | WordArray
     naming: Sequence[int] | WordArray = ()
+    phrase: Sequence[int] | WordArray = ()
+    lead: Sequence[int] | WordArray = ()
+    # Read of its title if it is empty.
+    type: str = ""
 
 
 class _Sized(Protocol):
@@ -59,11 +66,15 @@ class Table:
     brands: SingleColumn = field(default_factory=SingleColumn)
     categories: CategoryColumn = field(default_factory=CategoryColumn)
     types: SingleColumn = field(default_factory=SingleColumn)
+    # What each product is for.
+    made_for: PhrasesColumn = field(default_factory=PhrasesColumn)
     # By the comparison form of its name; and the names that each product has.
     attributes: dict[str, ValuesColumn] = field(default_factory=dict)
     names: ValuesColumn = field(default_factory=ValuesColumn)
     words: WordPostings = field(default_factory=WordPostings)
     naming: WordPostings = field(default_factory=WordPostings)
+    phrases: WordPostings = field(default_factory=WordPostings)
+    leads: WordPostings = field(default_factory=WordPostings)
     identifiers: Identifiers = field(default_factory=Identifiers)
     row_by_key: NumberMap = field(default_factory=NumberMap)
     group_by_hash: NumberMap = field(default_factory=NumberMap)
@@ -95,10 +106,13 @@ class Table:
         self.stocks.extend([NOT_TRACKED if each.stock is None else each.stock for each in products])
         self.brands.extend([self.brands.code(each.brand) for each in products])
         self.categories.extend([self.categories.path_code(each.category_path) for each in products])
-        self.types.extend([self.types.code(product_type(each)) for each in products])
+        self.types.extend([self.types.code(each.type or product_type(each.product)) for each in entries])
+        self.made_for.add(range(first, first + len(products)), [compatible_with(each) for each in products])
         self._add_attributes(first, products)
         self.words.add_all([entry.words for entry in entries], rows)
         self.naming.add_all([entry.naming for entry in entries], rows)
+        self.phrases.add_all([entry.phrase for entry in entries], rows)
+        self.leads.add_all([entry.lead for entry in entries], rows)
         for row, product in enumerate(products, first):
             self.identifiers.add(row, product)
         self._add_groups(products)
@@ -135,7 +149,8 @@ class Table:
     def tidied(self, *, only_due: bool = True) -> Table:
         """The same table with sorted lookups, those that are due or all, sharing all else; itself if none is due."""
         parts = {
-            name: getattr(self, name) for name in ("words", "naming", "identifiers", "row_by_key", "group_by_hash")
+            name: getattr(self, name)
+            for name in ("words", "naming", "phrases", "leads", "identifiers", "row_by_key", "group_by_hash")
         }
         due = {name: part.tidied() for name, part in parts.items() if part.is_due or not only_due}
         return replace(self, **due) if due else self
@@ -163,10 +178,13 @@ class Table:
             brands=self.brands.compacted(kept),
             categories=self.categories.compacted(kept),
             types=self.types.compacted(kept),
+            made_for=self.made_for.compacted(moved),
             attributes={name: column for name, column in attributes.items() if len(column.rows)},
             names=self.names.compacted(moved),
             words=self.words.compacted(moved),
             naming=self.naming.compacted(moved),
+            phrases=self.phrases.compacted(moved),
+            leads=self.leads.compacted(moved),
             identifiers=self.identifiers.compacted(moved),
             row_by_key=NumberMap.of(keys, np.arange(len(keys))),
             group_by_hash=NumberMap.of(hashes, np.arange(len(hashes))),
@@ -180,8 +198,9 @@ class Table:
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
             self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes, self.types.codes,
-            *self.attributes.values(), self.names, self.words, self.naming, self.identifiers, self.row_by_key,
-            self.group_by_hash,
+            self.made_for, *self.attributes.values(), self.names, self.words, self.naming, self.phrases, self.leads,
+            self.identifiers,
+            self.row_by_key, self.group_by_hash,
         )  # fmt: skip
         return sum(part.nbytes for part in parts)
 
@@ -228,6 +247,7 @@ class Table:
         self.brands.release(dead)
         self.categories.release(dead)
         self.types.release(dead)
+        self.made_for.release(dead)
         for name in set(self.names.pairs(dead)[1].tolist()):
             self.attributes[self.names.spellings.texts[name]].release(dead)
         self.names.release(dead)

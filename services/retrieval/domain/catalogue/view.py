@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 
 from services.common.comparison import comparison_form
+from services.common.compatibility import name_words, words_of
 from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.candidates import Attributes
+from services.retrieval.domain.catalogue.compatibility import Compatibility
 from services.retrieval.domain.catalogue.conditions import Conditions, conditions_of
 from services.retrieval.domain.catalogue.counting import Units
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
 from services.retrieval.domain.catalogue.facets import FacetCounter
 from services.retrieval.domain.catalogue.field_columns import MISSING
-from services.retrieval.domain.catalogue.grouping import representatives_of, variants_of
+from services.retrieval.domain.catalogue.grouping import place_in_group, representatives_of, variants_of
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
-from services.retrieval.domain.catalogue.matching import Group, Matches, containing, everything, matches_of
+from services.retrieval.domain.catalogue.matching import (
+    Alternative,
+    Group,
+    Matches,
+    containing,
+    everything,
+    matches_of,
+    rows_containing,
+)
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import RowPage, page_of
 from services.retrieval.domain.cursor import Position
 from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.query import ProductName
 
 # A text that more products have as an identifier, such as "none", identifies none of them.
 MAX_IDENTIFIED = 100
@@ -42,6 +54,8 @@ class CatalogueView:
 
     _table: Table
     _size: int
+    # A search asks for the same words several times.
+    _masks: dict[tuple[Alternative, ...], BoolArray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, table: Table) -> CatalogueView:
@@ -102,7 +116,7 @@ class CatalogueView:
         rows, named = _NO_ROWS if candidates is None else self._known(candidates), _NO_ROWS
         if identified is not None:
             named = identified
-        return matches_of(self._table, groups, conditions, named, rows, without)
+        return matches_of([self.containing(group) for group in groups], conditions, named, rows, without)
 
     def everything(self, conditions: Conditions) -> Matches:
         """Of a request without a query."""
@@ -113,7 +127,7 @@ class CatalogueView:
         return Units.of(self._table, collapse=collapse).total(matches.found)
 
     def facets(self, matches: Matches, fields: Sequence[str], *, best_count: int = 0, collapse: bool) -> list[Facet]:
-        """Of `fields` (category, brand, price, attributes.<name>), then of at most `best_count` chosen ones."""
+        """Of `fields`, which `facet_violations` allows, then of at most `best_count` chosen ones."""
         units = Units.of(self._table, collapse=collapse)
         return FacetCounter(self._table, matches, units).facets(fields, best_count)
 
@@ -128,18 +142,85 @@ class CatalogueView:
         return representatives_of(self._table, matches.found.rows, sort, matches.conditions.offers)
 
     def containing(self, group: Group) -> BoolArray:
-        """[rows]: the rows, living or not, that contain one of the alternatives."""
-        return containing(self._table, group, self._size)
+        """[rows]: the rows, living or not, that contain one of the alternatives. Shared: do not change it."""
+        alternatives = tuple(group)
+        if alternatives not in self._masks:
+            self._masks[alternatives] = containing(self._table.words, group, len(self._table))[: self._size]
+        return self._masks[alternatives]
 
     def named_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
-        return containing(self._table, group, self._size, self._table.naming)
+        return containing(self._table.naming, group, len(self._table))[: self._size]
+
+    def rows_named_by(self, group: Group) -> IntArray:
+        """As `named_by`: the rows, ascending."""
+        rows = rows_containing(self._table.naming, group)
+        return rows[: np.searchsorted(rows, self._size)]
+
+    def in_phrase(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
+        return containing(self._table.phrases, group, len(self._table))[: self._size]
+
+    def led_by(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, whose title begins with a word of the alternatives, behind the brand."""
+        leading = [(word,) for words in group for word in words]
+        return containing(self._table.leads, leading, len(self._table))[: self._size]
+
+    def type_counts(self, rows: BoolArray) -> IntArray:
+        """[codes of types]: how many of `rows` have each type."""
+        codes = self._table.types.codes.view[: self._size][rows]
+        return np.bincount(codes[codes != MISSING], minlength=len(self._table.types.spellings)).astype(np.int32)
+
+    def has_type(self, selected: BoolArray) -> BoolArray:
+        """[rows]: the rows, living or not, of the types `selected` [codes of types], and those without a type."""
+        return np.append(selected, True)[self._table.types.codes.view[: self._size]]
+
+    def type_name(self, code: int) -> str:
+        return self._table.types.spellings.texts[code]
 
     def of_type(self, word: str) -> BoolArray | None:
         """[rows]: the rows, living or not, of products of this type. None if there never was one."""
         types = self._table.types
         code = types.spellings.find(word)
         return None if code is None else types.codes.view[: self._size] == code
+
+    def types_of(self, rows: RowArray) -> list[str]:
+        """Of each row the product's type; empty for one without a type, and for the row -1."""
+        types = self._table.types
+        codes = types.codes.view.take(rows)
+        texts = types.spellings.texts
+        return [
+            texts[code] if row >= 0 and code != MISSING else ""
+            for row, code in zip(rows.tolist(), codes.tolist(), strict=True)
+        ]
+
+    def accessories(self, named: Sequence[ProductName], allowed: BoolArray, limit: int) -> RowArray:
+        """The first `limit` of the `allowed` rows [rows] whose products are for one of the `named`, best first.
+
+        The best of each type comes before the second one of any: bag, battery and card before the second battery.
+        """
+        scores = np.max([self._compatibility([each]).accessories(self._size) for each in named], axis=0)
+        rows = np.flatnonzero((scores > 0) & allowed)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        turns = place_in_group(self._table.types.codes.view.take(rows))
+        return rows[np.argsort(turns, kind="stable")][:limit]
+
+    def names_another(self, rows: RowArray, named: Sequence[ProductName]) -> BoolArray:
+        """[rows]: whether the product is only for brands or models other than those of the `named`."""
+        return self._compatibility(named).names_another(rows)
+
+    def names_only_others(self, rows: RowArray, texts: Sequence[str]) -> BoolArray:
+        """[rows]: whether the product is only for brands or models other than what the `texts`, words of a query, name.
+
+        None is if they name no brand.
+        """
+        return self._compatible_with(frozenset(chain.from_iterable(map(words_of, texts)))).names_only_others(rows)
+
+    def _compatibility(self, named: Sequence[ProductName]) -> Compatibility:
+        return self._compatible_with(frozenset[str]().union(*(name_words(each.title, each.brand) for each in named)))
+
+    def _compatible_with(self, words: frozenset[str]) -> Compatibility:
+        return Compatibility(self._table.made_for, self._table.brands, self._table.types, words)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""

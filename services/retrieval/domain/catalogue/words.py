@@ -63,7 +63,7 @@ class WordPostings:
             self.add(np.concatenate([np.asarray(its, np.uint32) for its in words]), np.repeat(rows, lengths))
 
     def rows(self, word: int) -> IntArray:
-        """The rows that contain the word, living or not."""
+        """The rows that contain the word, living or not, ascending."""
         tail = self._rows.view.take(np.flatnonzero(self._words.view == np.uint32(word)))
         return np.concatenate([*(segment.of(word) for segment in self._segments), tail])
 

@@ -29,7 +29,16 @@ BRANDS = ("Nike", "NIKE", " nike ", "Straße", "STRASSE", "Pacelane")
 LEVELS = ("Shoes", "shoes", "Boots", "Running  Shoes")
 COLOURS = ("red", "Red", "white", "navy blue")
 SIZES = ("36", "37.5", "38", "39", "40", "41", "42", "43", "44", "45.0", "45", "large")
-FIELDS = ("category", "brand", "price", "attributes.colour", "attributes.Size")
+TITLES = (
+    "thing",
+    "Nike - Running Shoes - Red",
+    "Bag for Shoes",
+    "Blue BAG",
+    "Case for Acme Slate 2 and Bolt Phones",
+    "跑鞋",
+)
+TYPES = ("shoe", " Bag", "thing", "hat")
+FIELDS = ("category", "brand", "price", "product_type", "attributes.colour", "attributes.Size")
 
 amounts = st.decimals("0", "999", places=2) | st.sampled_from(
     [Decimal(0), Decimal("9.99"), Decimal("10"), Decimal("9.995"), Decimal("49.999")]
@@ -47,7 +56,7 @@ ids = st.sampled_from([f"p{number}" for number in range(25)])
 products = st.builds(
     Product,
     id=ids,
-    title=st.just("thing"),
+    title=st.sampled_from(TITLES),
     brand=st.sampled_from(["", *BRANDS]),
     category_path=paths,
     attributes=attributes,
@@ -81,6 +90,13 @@ conditions: list[st.SearchStrategy[ProductFilter]] = [
     st.builds(ProductFilter, price=price_ranges()),
     st.builds(ProductFilter, attributes=st.lists(attribute_filters, min_size=1, max_size=2).map(tuple)),
     st.just(ProductFilter(in_stock_only=True)),
+    st.builds(
+        ProductFilter,
+        compatible_with=st.lists(
+            st.sampled_from(["acme", "SLATE Acme", "slate phone", "bolt phones", "shoe", "-"]), min_size=1, max_size=2
+        ).map(tuple),
+    ),
+    st.builds(ProductFilter, product_types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=2).map(tuple)),
 ]
 
 

@@ -15,6 +15,7 @@ from services.common.comparison import category_form_of, comparison_form
 from services.common.facets import ATTRIBUTE_FACET
 from services.common.filters import AttributeFilter, ProductFilter, matches
 from services.common.product import Product, category_ancestry
+from services.common.product_type import product_type
 from services.retrieval.domain.catalogue.matching import Group, MatchLevel
 from services.retrieval.domain.facets import CountAccuracy
 from tests.unit.retrieval.catalogue.catalogues import (
@@ -42,6 +43,8 @@ def choosing(narrowing: ProductFilter, field: str, value: str) -> ProductFilter:
         return replace(narrowing, categories=(value,))
     if field == "brand":
         return replace(narrowing, brands=(value,))
+    if field == "product_type":
+        return replace(narrowing, product_types=(value,))
     return with_attribute(narrowing, AttributeFilter(field.removeprefix(ATTRIBUTE_FACET), (value,)))
 
 
@@ -55,6 +58,8 @@ def values_of(product: Product, field: str) -> Sequence[str]:
         return category_ancestry(product.category_path)
     if field == "brand":
         return [product.brand] if product.brand else []
+    if field == "product_type":
+        return list(filter(None, [product_type(product)]))
     return product.attributes.get(field.removeprefix(ATTRIBUTE_FACET).lower(), ())
 
 

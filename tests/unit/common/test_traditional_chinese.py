@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query_encoder.domain.traditional_chinese import simplified, traditional_forms
+from services.common.traditional_chinese import simplified, traditional_forms
 
 
 @pytest.mark.parametrize(
