@@ -93,8 +93,9 @@ class PairModel(torch.nn.Module):
 
     def __init__(self, base_dir: Path, together: int) -> None:
         super().__init__()
-        self.layers: Any = torch.nn.ModuleList(_body(base_dir).encoder.layer[_APART : _APART + together])
-        self.head = torch.nn.Linear(self.layers[0].attention.self.query.in_features, 1)
+        body = _body(base_dir)
+        self.layers: Any = torch.nn.ModuleList(body.encoder.layer[_APART : _APART + together])
+        self.head = torch.nn.Linear(int(body.config.hidden_size), 1)
         # How much the served order counts while it learns.
         self.place = torch.nn.Parameter(torch.tensor(1.0))
 
