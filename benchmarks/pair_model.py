@@ -78,6 +78,7 @@ _WORD = re.compile(r"\w+")
 Served = Mapping[str, Sequence[tuple[str, float, float]]]
 Scores = Mapping[str, Sequence[float]]
 Orders = Mapping[str, Ranking]
+Shares = npt.NDArray[np.floating]
 
 
 def training_groups(judgements: Judgements, titles: Mapping[str, str], served: Served, seed: int) -> list[Group]:
@@ -121,7 +122,7 @@ def serve(products: Path, mapping: str, queries: Sequence[str], results: Results
 
 def reordered(served: Served, scores: Scores, depth: int, weight: float) -> dict[str, Ranking]:
     """The first `depth` by score − weight x log(1 + place), then the others as they were."""
-    orders = {}
+    orders = dict[str, Ranking]()
     for query, found in served.items():
         ids = [id for id, _, _ in found]
         first = np.array(scores[query][:depth]) - weight * np.log1p(np.arange(min(depth, len(ids))))
@@ -134,7 +135,7 @@ def features(query: str, found: Sequence[tuple[str, float, float]], titles: Mapp
     words = set(_WORD.findall(query.lower()))
     cosines, lexical = np.array([row[1:] for row in found], np.float32).T
     held = [len(words.intersection(_WORD.findall(titles[id].lower()))) for id, _, _ in found]
-    coverage = np.array(held, np.float32) / max(len(words), 1)
+    coverage = np.array([count / max(len(words), 1) for count in held], np.float32)
     near = np.zeros((len(found), 2), np.float32)
     places = np.log1p(np.arange(len(found), dtype=np.float32))
     return np.column_stack([fusion_features(cosines, lexical, coverage, near, len(words)), places])
@@ -153,26 +154,28 @@ def fitted_orders(
         plain = {query: features(query, found, titles) for query, found in served.items()}
         if not with_pair:
             return plain
-        return {query: np.column_stack([own, np.float32(scores[query])]) for query, own in plain.items()}
+        return {query: np.column_stack([own, np.array(scores[query], np.float32)]) for query, own in plain.items()}
 
-    def judged(query: str) -> FloatArray:
+    def judged(query: str) -> Shares:
         gains = gains_of(judgements[query], fitted[query])
         return gains / max(float(gains.sum()), 1e-6)
 
-    def taught(query: str) -> FloatArray:
-        own = np.float32(scores[query])
+    def taught(query: str) -> Shares:
+        own = np.array(scores[query], np.float32)
         shares: FloatArray = np.exp(own - own.max())
-        return shares / shares.sum()
+        return shares / float(shares.sum())
 
-    targets: dict[str, tuple[Callable[[str], FloatArray], bool]] = {
+    targets: dict[str, tuple[Callable[[str], Shares], bool]] = {
         "judgements": (judged, False),
         "judgements, with the pair score": (judged, True),
         "pair scores (distilled)": (taught, False),
         "judgements and pair scores (distilled)": (lambda query: (judged(query) + taught(query)) / 2, False),
     }
-    orders = {}
+    orders = dict[str, dict[str, Ranking]]()
     for name, (target, with_pair) in targets.items():
-        ranked = [RankedQuery(own, target(query)) for query, own in inputs(fitted, with_pair).items()]
+        ranked = [
+            RankedQuery(own, target(query).astype(np.float32)) for query, own in inputs(fitted, with_pair).items()
+        ]
         network = train_fusion(ranked, FusionTraining(seed=seed))
         orders[name] = {
             query: [tested[query][row][0] for row in np.argsort(-network(own), kind="stable")]
@@ -249,7 +252,7 @@ def _scores(
 
 def costs(titles: Sequence[str], queries: Sequence[str], folder: Path) -> dict[str, float]:
     """Milliseconds of CPU a query by model and titles."""
-    base, draw, taken = embedded_model_dir(), random.Random(_SAMPLE), {}
+    base, draw, taken = embedded_model_dir(), random.Random(_SAMPLE), dict[str, float]()
     states = TokenStates(base)
     for depth in TIMED_DEPTHS:
         pairs = [[(query, draw.choice(titles)) for _ in range(depth)] for query in draw.sample(queries, _TIMED)]

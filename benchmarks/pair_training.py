@@ -93,8 +93,9 @@ class PairModel(torch.nn.Module):
 
     def __init__(self, base_dir: Path, together: int) -> None:
         super().__init__()
-        self.layers = torch.nn.ModuleList(_body(base_dir).encoder.layer[_APART : _APART + together])
-        self.head = torch.nn.Linear(self.layers[0].attention.self.query.in_features, 1)
+        body = _body(base_dir)
+        self.layers: Any = torch.nn.ModuleList(body.encoder.layer[_APART : _APART + together])
+        self.head = torch.nn.Linear(int(body.config.hidden_size), 1)
         # How much the served order counts while it learns.
         self.place = torch.nn.Parameter(torch.tensor(1.0))
 
@@ -185,7 +186,7 @@ def pair_scores(
             chosen = [states.batch([pairs[row][side] for row in rows]) for side in (0, 1)]
             scores[rows] = model(*chosen[0], *chosen[1]).numpy()
             progress.update(len(rows))
-    ends = np.cumsum([len(own) for own in titles.values()])[:-1]
+    ends = np.cumsum([len(own) for own in titles.values()])[:-1].tolist()
     return {query: part.tolist() for query, part in zip(titles, np.split(scores, ends), strict=True)}
 
 
@@ -208,7 +209,8 @@ def padded(tokens: Tokenizer, texts: Sequence[Any]) -> npt.NDArray[np.int64]:
 
 def _heads(states: torch.Tensor, attention: Any) -> torch.Tensor:
     """[n, length, width] -> [n, heads, length, width of a head]"""
-    return states.unflatten(2, (attention.num_attention_heads, attention.attention_head_size)).transpose(1, 2)
+    heads: torch.Tensor = states.unflatten(2, (attention.num_attention_heads, attention.attention_head_size))
+    return heads.transpose(1, 2)
 
 
 def _body(base_dir: Path) -> Any:
@@ -253,7 +255,7 @@ def milliseconds(model: torch.nn.Module, inputs: Sequence[tuple[torch.Tensor, ..
         )  # fmt: skip
         quantize_dynamic(str(whole), str(file), per_channel=True, weight_type=QuantType.QInt8)
         whole.unlink()
-    session, taken = open_session(file, 1), []
+    session, taken = open_session(file, 1), list[float]()
     names = [one.name for one in session.get_inputs()]
     for arrays in tqdm(inputs, desc=file.stem, unit=" queries"):
         fed = dict(zip(names, (one.numpy() for one in arrays), strict=True))

@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import bm25s
 import grpc
@@ -60,6 +61,7 @@ TRAINED = "kairos, trained"
 
 # Product ids, best first.
 Ranking = Sequence[str]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,9 @@ def recall(ranking: Ranking, judged: Mapping[str, float], depth: int = RECALL_DE
     return len(relevant.intersection(ranking[:depth])) / len(relevant) if relevant else float("nan")
 
 
-def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]) -> dict[str, Ranking]:
+def each(queries: Sequence[str], name: str, found_for: Callable[[str], Found]) -> dict[str, Found]:
     with ThreadPoolExecutor(_IN_FLIGHT) as pool:
-        found = list(tqdm(pool.map(ranking_of, queries), total=len(queries), desc=name, unit=" queries"))
+        found = list(tqdm(pool.map(found_for, queries), total=len(queries), desc=name, unit=" queries"))
     return dict(zip(queries, found, strict=True))
 
 
