@@ -172,8 +172,8 @@ def _named(
 def _standing(
     view: CatalogueView, names: Sequence[str], known: str, numbers_of: Callable[[str], Alternative]
 ) -> tuple[str, BoolArray]:
-    """(the first type, [rows]: the products) that one of the names names: their type is its last word, and they have the others. Names
-    for products of the type `known` are left out.
+    """(the first type, [rows]: the products) that one of the names names: their type is its last word, and they have
+    the others. Names for products of the type `known` are left out.
     """
     first, standing = "", np.zeros(len(view), np.bool_)
     whole = {known, *(name for name in names if " " not in name)}
