@@ -208,7 +208,8 @@ class Retriever:
             details = _details(index, tenant, query, hits, found.query_terms, columns) if fusion.needs_details else None
             best = fusion.fuse(hits, details, depth * len(legs) * len(parts))
         selection = selection.with_soft_filter(best)
-        best = selection.compatible(selection.typed_first(best, parts[0]), query.accessories_for)
+        best = selection.typed_first(selection.with_some_met(best), parts[0])
+        best = selection.compatible(best, query.accessories_for)
         best = selection.in_tiers(selection.with_identified(best, query.limit))
         best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
         read = details.candidates if details is not None and not len(selection.identified) else found.candidates

@@ -201,6 +201,10 @@ class Selection:
             return self
         return replace(self, soft=self.soft.by_scores(scored, self._rows_of(scored.keys)))
 
+    def with_some_met(self, scored: ScoredKeys) -> ScoredKeys:
+        """See SoftFilter."""
+        return scored if self.soft is None else self.soft.with_some_met(scored, self._rows_of(scored.keys))
+
     def reach(self, also: BoolArray | None = None) -> Reach:
         """`also`: a further condition on rows."""
         mask = self.conditions.mask()

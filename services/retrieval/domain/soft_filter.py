@@ -20,11 +20,14 @@ from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import PAGE, Matches, MatchLevel
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import ScoredKeys
+from services.retrieval.domain.query import FloatArray
 
 # By scores a candidate answers the query if its own is at least this share of the usual one, the median of the first
 # page. Below it the shop has no such product: beige towels do not answer "beige cardigan". In the demo shop the tenth
 # product of a filter with enough answers is at 0.85 to 1.05, that of other filters mostly at 0.4 to 0.8.
 _STILL_AN_ANSWER = 0.85
+# What a product gains by each condition of a query that only states conditions, in spreads of the scores.
+_ONE_CONDITION = np.float32(1.01)
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,15 @@ class SoftFilter:
     """The soft filter of one query. `conditions`: of the filter and the soft filter together.
 
     [rows]: `meets`, the rows that meet it; `first`, those that come first, None: the scores decide. `matches`: the rows
-    that answer and meet it, within the filter; None: no product has any of the words.
+    that answer and meet it, within the filter; None: no product has any of the words. `met`, for a query of several
+    conditions without other words: how many of them the row meets.
     """
 
     conditions: Conditions
     meets: BoolArray
     first: BoolArray | None
     matches: Matches | None
+    met: FloatArray | None = None
 
     @classmethod
     def of(
@@ -71,7 +76,19 @@ class SoftFilter:
             matches = Matches(level, tuple(levels), conditions)
             if matches.found:
                 break
-        return cls(conditions, soft.mask(), matches.mask if most >= least else None, matches)
+        met = None if named or len(soft.fields) < 2 else np.sum(list(soft.fields.values()), axis=0, dtype=np.float32)
+        return cls(conditions, soft.mask(), matches.mask if most >= least else None, matches, met)
+
+    def with_some_met(self, candidates: ScoredKeys, rows: RowArray) -> ScoredKeys:
+        """Of a query that only states conditions: what meets more of them before what meets fewer.
+
+        `rows`: of each candidate, -1 if unknown.
+        """
+        if self.met is None or not len(candidates):
+            return candidates
+        gain = _ONE_CONDITION * (candidates.scores.max() - candidates.scores.min())
+        raised = candidates.scores + gain * np.where(rows >= 0, self.met[rows], np.float32(0))
+        return replace(candidates, scores=raised).take(np.argsort(-raised, kind="stable"))
 
     def by_scores(self, candidates: ScoredKeys, rows: RowArray) -> SoftFilter:
         """With the candidates first that are about as near to the query as the first page.

@@ -147,6 +147,16 @@ def test_no_candidates() -> None:
     assert titles(found.soft.first) == set()
 
 
+def test_conditions_without_other_words() -> None:
+    """Behind what meets all of them comes what meets some."""
+    soft = ProductFilter(brands=("Fabrikam",), price=under(23).price)
+    candidates = scored({"wireless headphones": 0.9, "grey cardigan": 0.8, "wool scarf": 0.7, "phone cable": 0.6})
+    alone, with_words = selection([], soft), selection(["grey"], soft)
+    order = ["wool scarf", "phone cable", "wireless headphones", "grey cardigan"]
+    assert [TITLES[key] for key in alone.with_some_met(candidates).keys] == order
+    assert with_words.with_some_met(candidates) is candidates
+
+
 def test_enough_of_them() -> None:
     """If they fill the answer, nothing else is sought."""
     found = selection(["headphones"], under(50))
