@@ -175,15 +175,22 @@ def queries() -> list[str]:
         parts = random.sample(WORDS, random.randint(1, 4))
         conditions = [random.choice(BRANDS), random.choice(COLOURS), f"under ${random.choice((4, 20, 60))}"]
         chosen = random.sample(conditions, random.randint(1, 3))
+        # Beside words that name no type of product, a colour alone may be read as a word.
+        chosen = conditions if chosen == conditions[1:2] else chosen
         found.append(" ".join([*parts, *(one for one in conditions if one in chosen)]).lower())
     return found
 
 
 def counted_by_hand(query: str, constraints: Sequence[encoder_pb2.Constraint]) -> set[str]:
-    """What meets the conditions and has all words of the query, else one less, and so on down to most of them."""
-    words = {word for word in query.split() if word in WORDS}
+    """What meets the conditions and has all words of the query, else one less, and so on down to most of them.
+
+    Where a colour is read as a word, products of that colour have it.
+    """
+    read = {one.value.lower() for one in constraints}
+    words = {word for word in query.split() if word in WORDS or (word.title() in COLOURS and word not in read)}
     for count in range(len(words), len(words) // 2, -1):
-        found = {id for id, item in ITEMS.items() if item.meets(constraints) and len(words & item.words) >= count}
+        having = {id for id, item in ITEMS.items() if len(words & {*item.words, item.colour.lower()}) >= count}
+        found = {id for id in having if ITEMS[id].meets(constraints)}
         if found:
             return found
     return set()
