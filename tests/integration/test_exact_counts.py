@@ -308,15 +308,13 @@ def test_filter_sort_and_shown_price_agree(stub: Stub, items: list[Item], number
 
 async def test_prices_agree_without_pricing(suite: InProcessSuite, items: list[Item]) -> None:
     """With pricing down, the same prices are shown: the last published offers."""
-    defaults = StagesSettings()
-    targets = dict.fromkeys(StagesSettings.model_fields, suite.stages_target) | {"pricing": "127.0.0.1:1"}
+    stages = StagesSettings.at(suite.stages_target)
+    down = stages.pricing.model_copy(update={"target": "127.0.0.1:1"})
     gateway = await start_gateway(
         GatewaySettings(
             server=ServerSettings(port=0),
             metrics=MetricsSettings(port=0),
-            stages=StagesSettings(
-                **{n: getattr(defaults, n).model_copy(update={"target": target}) for n, target in targets.items()}
-            ),
+            stages=stages.model_copy(update={"pricing": down}),
         )
     )
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
