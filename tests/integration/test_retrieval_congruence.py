@@ -236,7 +236,7 @@ async def test_spelling_alternatives(stub: Stub) -> None:
     assert list(answer.also_searched) == [other]
     tiers = dict(zip(answer.candidates.ids, answer.candidates.tiers, strict=True))
     assert list(tiers)[:2] == ["steel lock", "oak lock"]
-    assert (tiers["steel lock"], tiers["oak lock"], tiers["steel kettle"]) == (0, 0, 1)
+    assert (tiers["steel lock"], tiers["oak lock"], tiers["steel kettle"]) == (0, 0, 2)
     assert answer.total_size == 3
     alone = await stub.RetrieveCandidates(ask("steal", spelling_alternatives=[other]))
     assert set(alone.candidates.ids) == {"steel kettle", "steel lock"}

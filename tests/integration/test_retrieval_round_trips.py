@@ -67,7 +67,13 @@ class CountingCollections:
         self.trips: list[set[str]] = []
 
     def get(self, tenant: str) -> Any:
-        collection = self._collections.get(tenant)
+        return self._counting(self._collections.get(tenant))
+
+    def known_pair(self, tenant: str) -> Pair:
+        pair = self._collections.known_pair(tenant)
+        return Pair(self._counting(pair.live), self._counting(pair.staged), pair.staged_is_previous)
+
+    def _counting(self, collection: Collection | None) -> Any:
         return None if collection is None else CountingCollection(collection, self.trips)
 
     def pair(self, tenant: str) -> Pair:
