@@ -42,7 +42,7 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stub]:
         for id, title in TITLES.items()
     ]
     with (
-        in_process_suite(tmp_path_factory.mktemp("suite")) as suite,
+        in_process_suite(tmp_path_factory.mktemp("suite"), ranker={"exploration": 0}) as suite,
         Connection(suite.gateway_target).stub() as stub,
     ):
         assert stub.ImportProducts(iter([gateway_pb2.ImportProductsRequest(products=products)])).rejected_count == 0
