@@ -16,7 +16,7 @@ from tests.e2e.collector import Collector, collecting
 from tests.e2e.shop import Shop, catalogue_file, products_of
 from tests.e2e.suite import RunningSuite
 
-SHOP_SIZE = 400
+SHOP_SIZE = 480
 
 
 @pytest.fixture(scope="package")

@@ -70,13 +70,15 @@ def test_autocompletion(shop: Shop) -> None:
             time.sleep(0.5)
 
 
-def test_a_condition_in_the_query_filters_the_answer(shop: Shop) -> None:
-    """ "under $150" is a filter, and no result costs more."""
+def test_a_condition_in_the_query_sorts_the_answer(shop: Shop) -> None:
+    """What is within "under $150" comes first, only that is counted, and each result says whether it is."""
     answer = shop.search("wireless headphones under $150")
     assert "under $150" in [constraint.matched_text for constraint in answer.interpretation.constraints]
     assert answer.results
     assert answer.interpretation.constraints_applied
-    assert all(money_from_proto(result.product.price, "price").amount <= 150 for result in answer.results)
+    amounts = [money_from_proto(result.product.price, "price").amount for result in answer.results]
+    assert [result.meets_conditions for result in answer.results] == [amount <= 150 for amount in amounts]
+    assert all(amount <= 150 for amount in amounts[: answer.total_size])
 
 
 def group_of(product: product_pb2.Product) -> str:
