@@ -76,7 +76,7 @@ class SoftFilter:
             matches = Matches(level, tuple(levels), conditions)
             if matches.found:
                 break
-        met = None if named or len(soft.fields) < 2 else np.sum(list(soft.fields.values()), axis=0, dtype=np.float32)
+        met = None if named or len(soft.fields) < 2 else np.stack(list(soft.fields.values())).sum(0).astype(np.float32)
         return cls(conditions, soft.mask(), matches.mask if most >= least else None, matches, met)
 
     def with_some_met(self, candidates: ScoredKeys, rows: RowArray) -> ScoredKeys:
