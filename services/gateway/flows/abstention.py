@@ -48,7 +48,7 @@ def report_relevance(
         answer.reason, answer.language = found.no_good_match.reason, texts.language
         text = response.interpretation.corrected_text or message.query.strip()
         answer.helps.extend(_helps(found.no_good_match, response.interpretation, text))
-        answer.text = _sentence(texts, message.query.strip(), list(response.missing_words), list(answer.helps))
+        answer.text = _sentence(texts, message.query.strip(), response.missing_words, answer.helps)
 
 
 def clear_relevance(response: gateway_pb2.SearchResponse) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +14,11 @@ from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.growing import BoolArray
 from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.domain.relevance import GOOD, Assessment
-from services.retrieval.domain.selection import Selection
+from services.retrieval.domain.selection import AS_ASKED_TIER, EXCLUDED_TIER, Selection
+from services.retrieval.domain.soft_filter import SoftFilter
 
-# As the content words of the gateway: an alternative is another spelling of the word that it resembles so much.
-_LEAST_RESEMBLANCE = 0.7
 # So many candidates by cosine are near; a category or a type is the nearest one if half of them have it.
 _NEAR = 10
-# Of a tier: does not come first by the soft filter; lacks a phrase. See retrieval.proto.
-_NOT_FIRST, _LACKING = 1, 2
 
 
 class Reason(Enum):
@@ -71,30 +67,35 @@ def no_good_match(
     good = assessment.relevances >= GOOD
     if good.any() and (good & _meeting(selection, candidates)).any():
         return None
-    answers = _answers(query, selection)
+    answers = _answers(selection)
     without = tuple(_without_conditions(query, selection, candidates, answers))
     if without or good.any():
         return NoGoodMatch(Reason.CONDITIONS, without)
-    helps = (*_other_spellings(query, selection, assessment), *_nearest(query, selection, candidates))
+    helps = (*_other_spellings(query, selection, assessment), *_nearest(selection, candidates))
     return NoGoodMatch(Reason.WORDS, helps)
 
 
 def _meeting(selection: Selection, candidates: Candidates) -> BoolArray:
     """[candidates]: whether they meet the soft filter, have nothing excluded and all phrases."""
     meets = np.ones(len(candidates), np.bool_)
-    if selection.soft is not None and _has_soft(selection):
+    soft = _soft_of(selection)
+    if soft is not None:
         rows = selection.view.rows_of(candidates.keys)
-        meets &= selection.soft.meets[rows] & (rows >= 0)
+        meets &= soft.meets[rows] & (rows >= 0)
     if candidates.tiers is not None:
-        meets &= candidates.tiers <= _NOT_FIRST
+        meets &= candidates.tiers & EXCLUDED_TIER == 0
+        if selection.with_words is not None:
+            meets &= candidates.tiers & AS_ASKED_TIER == 0
     return meets
 
 
-def _has_soft(selection: Selection) -> bool:
-    return selection.soft is not None and bool((selection.soft.meets & selection.view.alive).any())
+def _soft_of(selection: Selection) -> SoftFilter | None:
+    """None if no product of the shop meets it."""
+    soft = selection.soft
+    return soft if soft is not None and (soft.meets & selection.view.alive).any() else None
 
 
-def _answers(query: RetrievalQuery, selection: Selection) -> BoolArray:
+def _answers(selection: Selection) -> BoolArray:
     """The rows that have all content words besides those of conditions. If none has, those of the asked type."""
     view, typed = selection.view, selection.typed
     answers = view.alive.copy()
@@ -129,7 +130,7 @@ def _conditions(
     view, offers = selection.view, selection.offers
     for field, rows in view.conditions([query.filter], offers).fields.items():
         yield (HelpKind.WITHOUT_FILTER, field), rows
-    if _has_soft(selection):
+    if _soft_of(selection) is not None:
         for field, rows in view.conditions([query.soft_filter], offers).fields.items():
             yield (HelpKind.WITHOUT_CONDITION, field), rows
     if selection.without is not None:
@@ -137,7 +138,7 @@ def _conditions(
     if selection.with_words is not None:
         # The columns know the words of a phrase only; the tiers say whether they stand side by side.
         tiers = candidates.tiers
-        has_phrase = tiers is not None and bool((tiers & _LACKING == 0).any())
+        has_phrase = tiers is not None and bool((tiers & AS_ASKED_TIER == 0).any())
         yield (HelpKind.WITHOUT_PHRASE, ", ".join(query.phrases)), selection.with_words & has_phrase
 
 
@@ -148,24 +149,23 @@ def _all_of(masks: Iterable[BoolArray], answers: BoolArray) -> BoolArray:
 
 
 def _other_spellings(query: RetrievalQuery, selection: Selection, assessment: Assessment) -> Iterator[Help]:
-    """Words of the shop that resemble one that no product has; with the other known words there are products."""
-    view, groups = selection.view, {group.alternatives[0]: group.alternatives[1:] for group in query.match_groups}
+    """The spelling alternatives of words that no product has, if there are products with the other known words."""
+    view, groups = selection.view, {group.typed: group.alternatives for group in query.match_groups}
     rest = selection.conditions.mask()
     for word in selection.words:
         if word.text not in assessment.missing_words:
             rest = rest & view.containing(word.as_typed)
-    for word in selection.words:
-        texts = groups.get(word.text, ())
+    numbers = {word.text: word.alternatives for word in selection.words}
+    for one in query.spelling_alternatives:
+        texts, own = groups.get(one.typed, ()), numbers.get(one.typed, ())
         # Of stop words there are no numbers.
-        if word.text not in assessment.missing_words or len(texts) != len(word.alternatives) - 1:
-            continue
-        for numbers, text in zip(word.alternatives[1:], texts, strict=True):
-            count = int(np.count_nonzero(rest & view.containing([numbers])))
-            if count and difflib.SequenceMatcher(None, word.text, text).ratio() >= _LEAST_RESEMBLANCE:
-                yield Help(HelpKind.OTHER_SPELLING, word.text, count, text)
+        if one.typed in assessment.missing_words and one.meant in texts and len(texts) == len(own):
+            meant = own[texts.index(one.meant)]
+            if count := int(np.count_nonzero(rest & view.containing([meant]))):
+                yield Help(HelpKind.OTHER_SPELLING, one.typed, count, one.meant)
 
 
-def _nearest(query: RetrievalQuery, selection: Selection, candidates: Candidates) -> Iterator[Help]:
+def _nearest(selection: Selection, candidates: Candidates) -> Iterator[Help]:
     """The category that half of the nearest candidates are in; in a shop without categories, their product type."""
     near = np.argsort(-candidates.dense_scores, kind="stable")[:_NEAR]
     near = near[candidates.dense_scores[near] > 0]

@@ -33,7 +33,7 @@ _MANY_KEYS = 20_000
 # If so many products come first by the soft filter, no others are sought: finding these takes as long as without it.
 _ENOUGH, _LOOKED_AT = 5 * PAGE, 20
 # Of a tier: lacks a phrase or what was typed, has something excluded. 1: does not come first by the soft filter.
-_AS_ASKED, _EXCLUDED = 2, 4
+AS_ASKED_TIER, EXCLUDED_TIER = 2, 4
 
 
 @dataclass(frozen=True)
@@ -293,9 +293,9 @@ class Selection:
             lacks |= ~(self.with_words[at] if with_phrases is None else with_phrases)
         if self.as_typed is not None:
             lacks |= ~self.as_typed[at]
-        tiers += _AS_ASKED * lacks
+        tiers += AS_ASKED_TIER * lacks
         if self.without is not None:
-            tiers += _EXCLUDED * (self.without[at] & is_known)
+            tiers += EXCLUDED_TIER * (self.without[at] & is_known)
         # The query names them.
         tiers[np.isin(at, self.identified)] = 0
         return tiers
@@ -311,7 +311,7 @@ class Selection:
             # They are in this order already.
             return replace(candidates, tiers=tiers)
         with_phrases = np.zeros(len(candidates), np.bool_)
-        rows = np.flatnonzero(tiers & _AS_ASKED == 0)
+        rows = np.flatnonzero(tiers & AS_ASKED_TIER == 0)
         with_phrases[rows] = has_phrases([candidates.products[row] for row in rows])
         with_all = self.tiers(candidates.keys, with_phrases)
         tiers = tiers if with_all is None else with_all

@@ -17,7 +17,7 @@ from services.retrieval.domain.catalogue.growing import KeyArray
 from services.retrieval.domain.catalogue.table import Entry, Table
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.no_good_match import Help, HelpKind, NoGoodMatch, Reason, no_good_match
-from services.retrieval.domain.query import AskedType, FloatArray, MatchGroup, RetrievalQuery
+from services.retrieval.domain.query import AskedType, FloatArray, MatchGroup, RetrievalQuery, SpellingAlternative
 from services.retrieval.domain.relevance import GOOD, Assessment, Evidence, assessed
 from services.retrieval.domain.selection import Selection, WordConditions, Words
 from tests.unit.retrieval.products import candidates
@@ -150,9 +150,11 @@ def test_an_exclusion_that_leaves_nothing() -> None:
 
 
 def test_another_spelling() -> None:
-    """Of a word that no product has: the one that it resembles, if there are products with it."""
-    groups = (MatchGroup(("televizor", "television", "song")),)
-    assessment, abstention = found(query_of("televizor", match_groups=groups, asked_type=AskedType()), FAR)
+    """Of a word that no product has: its spelling alternative, if there are products with it."""
+    groups = (MatchGroup(("televizor", "song", "television")),)
+    other = (SpellingAlternative("televizor", "television"),)
+    query = query_of("televizor", match_groups=groups, spelling_alternatives=other, asked_type=AskedType())
+    assessment, abstention = found(query, FAR)
     assert assessment.missing_words == ("televizor",)
     assert abstention is not None
     assert abstention.helps[0] == Help(HelpKind.OTHER_SPELLING, "televizor", 3, "television")
