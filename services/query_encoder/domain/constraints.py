@@ -236,7 +236,8 @@ class _Context:
         label = constraint.matched_text
         before, after = self._beside(label)
         is_meant = is_value(label, _neighbours(before, after), self.lexicon)
-        if is_meant is None and label.isascii() and (before or after):
+        # A name of several words is hardly another word by chance: "after work", "Castle Hill".
+        if is_meant is None and label.isascii() and " " not in label and (before or after):
             return describes_a_product(label, constraint.attribute, before, after, self.lexicon, self._graph)
         return is_meant is not False
 

@@ -140,10 +140,10 @@ def test_an_export_belongs_to_its_pooling(tmp_path: Path) -> None:
 
 
 def test_the_embedded_model(minilm: Encoder) -> None:
-    """It is the mean of its tokens without a prompt, and keeps the export that it has had."""
+    """It is the mean of its tokens without a prompt; its digest is that of the weights alone, as before pooling."""
     read = read_sentence_folder(embedded_model_dir())
     assert (read.is_mean, set(read.prompts.values()), read.max_tokens) == (True, {""}, 256)
-    assert exported(embedded_model_dir(), QueryEncoderSettings().model_cache_dir).name == "8c03b1493125b8d2-2"
+    assert exported(embedded_model_dir(), QueryEncoderSettings().model_cache_dir).name.startswith("8c03b1493125b8d2-")
 
 
 def change(file: Path, **values: Any) -> None:
