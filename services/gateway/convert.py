@@ -34,7 +34,7 @@ from services.common.limits import (
     text_problem,
 )
 from services.common.money import currency_problem
-from services.gateway.domain.serving_configuration import MAX_PLACEMENT
+from services.common.serving_configuration import MAX_PLACEMENT
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
 

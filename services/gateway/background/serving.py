@@ -8,9 +8,9 @@ from pathlib import Path
 import structlog
 
 from services.common.errors import InvalidArgument
+from services.common.serving_configuration import ServingConfiguration
 from services.gateway.adapters.serving_file import load_configuration
 from services.gateway.background.supervisor import Supervisor
-from services.gateway.domain.serving_configuration import ServingConfiguration
 from services.gateway.metrics import Metrics
 
 _PERIOD_S = 1.0

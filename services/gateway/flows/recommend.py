@@ -16,11 +16,11 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, ProductFilter
+from services.common.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway import fallbacks
 from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
-from services.gateway.domain.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
 from services.gateway.flows.candidates import joined, one_of_each_group, taken
