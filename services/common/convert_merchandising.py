@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from kairos.control.v1 import merchandising_pb2
 from services.common.convert import filter_from_proto
 from services.common.errors import InvalidArgument
 from services.common.merchandising import (
+    MAX_RULES,
     Action,
     Anchoring,
     AudienceCondition,
@@ -26,9 +29,13 @@ from services.common.merchandising import (
     Synonyms,
     Trigger,
     Validity,
+    rule_set_violations,
     rule_violations,
     window_of,
 )
+
+# Problems that an error names; there may be more.
+_MOST_VIOLATIONS = 20
 
 
 def rule_from_proto(message: merchandising_pb2.MerchandisingRule, field: str) -> Rule:
@@ -53,10 +60,20 @@ def rule_from_proto(message: merchandising_pb2.MerchandisingRule, field: str) ->
     )
 
 
+def checked_rules(messages: Sequence[merchandising_pb2.MerchandisingRule], field: str = "rules") -> tuple[Rule, ...]:
+    """All rules of a tenant. Raises InvalidArgument that names everything that is wrong with them, and between them."""
+    if len(messages) > MAX_RULES:
+        raise InvalidArgument.of(field, f"holds {len(messages)}; at most {MAX_RULES}")
+    rules = tuple(rule_from_proto(message, f"{field}[{index}]") for index, message in enumerate(messages))
+    if wrong := list(islice(rule_set_violations(rules, field), _MOST_VIOLATIONS)):
+        raise InvalidArgument(*wrong)
+    return rules
+
+
 def checked_rule(message: merchandising_pb2.MerchandisingRule, field: str) -> Rule:
     """Raises InvalidArgument that names everything that is wrong with the rule."""
     rule = rule_from_proto(message, field)
-    if wrong := list(rule_violations(rule, field)):
+    if wrong := list(islice(rule_violations(rule, field), _MOST_VIOLATIONS)):
         raise InvalidArgument(*wrong)
     return rule
 

@@ -57,8 +57,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     (action(pin={"product_id": "p", "position": 0}), "rule.actions[0].pin.position", "send 1 to 100"),
     (action(pin={"product_id": "p", "position": 101}), "rule.actions[0].pin.position", "send 1 to 100"),
     (action(pin={"position": 1}), "rule.actions[0].pin.product_id", "send 1 to 128"),
-    (action(boost={"products": {"ids": ["p"]}, "multiplier": 5.1}), "rule.actions[0].boost.multiplier", "send 0.2 to 5"),
-    (action(boost={"products": {"ids": ["p"]}, "multiplier": 0.1}), "rule.actions[0].boost.multiplier", "send 0.2 to 5"),
+    (action(boost={"products": {"ids": ["p"]}, "multiplier": 6}), "rule.actions[0].boost.multiplier", "0.2 to 5"),
+    (action(boost={"products": {"ids": ["p"]}, "multiplier": 0}), "rule.actions[0].boost.multiplier", "0.2 to 5"),
     (action(boost={"products": {"ids": ["p"]}, "multiplier": "NaN"}), "rule.actions[0].boost.multiplier", "send 0.2"),
     (action(boost={"products": {"ids": ["p"]}, "multiplier": 1}), "rule.actions[0].boost.multiplier", "not 1"),
     (action(boost={"multiplier": 2}), "rule.actions[0].boost.products", "send ids or a filter"),
@@ -95,9 +95,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("fields", "field", "remedy"), WRONG, ids=lambda value: value if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize(("fields", "field", "remedy"), WRONG, ids=[f"{row[1]}-{row[2]}" for row in WRONG])
 def test_wrong_rules(fields: dict[str, Any], field: str, remedy: str) -> None:
     """The wrong field is named by its path, with what would be right; no other field is."""
     with pytest.raises(InvalidArgument) as caught:
