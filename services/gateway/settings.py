@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.context import DEFAULT_TENANT, check_tenant
 from services.common.errors import InvalidArgument
+from services.common.published import ControlAccessSettings
 from services.common.server_security import ServerTlsSettings
 from services.common.settings import ServiceSettings
 from services.gateway.domain.budget import Stage, StageShare
@@ -200,6 +201,8 @@ class GatewaySettings(ServiceSettings):
     metrics: MetricsSettings = MetricsSettings()
     # Folder of the domain, of which the gateway reads texts.yaml. See docs/how-to/domains.md. None: retail.
     domain_dir: Path | None = None
+    # What control publishes: docs/how-to/control.md. Published placements replace those of serving_configuration.
+    control: ControlAccessSettings = ControlAccessSettings()
     # YAML file with the placements of Recommend: docs/how-to/placements.md. It replaces embedded placements of the same
     # name, and is read again when it changes. Unset: the embedded ones.
     serving_configuration: Path | None = None

@@ -90,11 +90,11 @@ class Client:
 
 
 @asynccontextmanager
-async def running(folder: Path, *keys: ApiKey, **more: Any) -> AsyncIterator[ControlServer]:
+async def running(folder: Path, *keys: ApiKey, port: int = 0, **more: Any) -> AsyncIterator[ControlServer]:
     settings = ControlSettings(
         data_dir=folder,
         security=SecuritySettings(api_keys=keys),
-        server=ServerSettings(port=0, drain_s=1),
+        server=ServerSettings(port=port, drain_s=1),
         metrics=MetricsSettings(port=0),
         **more,
     )

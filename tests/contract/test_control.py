@@ -31,6 +31,8 @@ from tests.contract.controls import (
 
 SYNONYMS = control_pb2.RESOURCE_KIND_SYNONYM_SET
 STATUS = grpc.StatusCode
+# A publish is everywhere within a second; a busy machine may take longer.
+SOON_S = 5.0
 
 
 @pytest.fixture
@@ -310,7 +312,7 @@ async def test_keys_rotate_without_a_restart(clients: dict[str, Client]) -> None
         return True
 
     async def until(expected: bool) -> None:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SOON_S):
             while await answers() != expected:  # noqa: ASYNC110 - another process would tell nobody either
                 await asyncio.sleep(0.02)
 
@@ -337,7 +339,7 @@ async def test_a_watcher_gets_each_publish(clients: dict[str, Client]) -> None:
     rules = of_rules.__aiter__()
     assert not (await anext(rules)).snapshot.resources
     await approver.publish(await approver.create("merchandising_rule", "pin"))
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(SOON_S):
         snapshot, filtered = (await anext(stream)).snapshot, (await anext(rules)).snapshot
     assert [(one.kind, one.id) for one in snapshot.resources] == [
         (control_pb2.RESOURCE_KIND_MERCHANDISING_RULE, "pin"), (SYNONYMS, "coats"),

@@ -44,8 +44,9 @@ _UNKNOWN = ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED
 async def recommend(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer
 ) -> gateway_pb2.RecommendResponse:
-    # Read once: the file may change meanwhile.
-    configuration = parts.serving.configuration
+    # Read once: both may change meanwhile.
+    configuration = parts.serving.of(calls.info.tenant)
+    snapshot_version = parts.snapshot_versions.get(calls.info.tenant, 0)
     name, placement = configuration.placement(message.placement)
     page = await stored_page(calls, parts, viewer)
     if page is None:
@@ -61,6 +62,7 @@ async def recommend(
         timings=calls.timings if message.explain else [],
         placement=name,
         serving_configuration_version=configuration.full_version,
+        snapshot_version=snapshot_version,
     )
 
 
@@ -71,7 +73,7 @@ async def new_ranking(
     viewer: Viewer,
     explained: Explained | None,
 ) -> Ranking:
-    _, placement = parts.serving.configuration.placement(message.placement)
+    _, placement = parts.serving.of(calls.info.tenant).placement(message.placement)
     return await _ranking_of(calls, parts, message, viewer, explained, placement)
 
 
