@@ -138,7 +138,9 @@ class ConstraintFinder:
                 named.setdefault(
                     phrase, Constraint(ConstraintType.ATTRIBUTE, phrase, value, attribute=condition.attribute)
                 )
-        yield from (constraint for phrase, constraint in named.items() if context.is_value(constraint))
+        # "Beginner self paced": what follows is another value, and no product.
+        rest = context.without(phrase for phrase in named if " " in phrase)
+        yield from (one for phrase, one in named.items() if (context if " " in phrase else rest).is_value(one))
 
     def _named(
         self, condition: AttributeCondition, text: str, phrases: Iterable[str], values: Mapping[str, str]
@@ -219,7 +221,12 @@ class _Context:
     """The words of a text beside the names in it."""
 
     def __init__(self, text: str, lexicon: Lexicon, graph: ConceptGraph) -> None:
-        self.lexicon, self._graph, self._words = lexicon, graph, words(text)
+        self.lexicon, self._graph, self._text, self._words = lexicon, graph, text, words(text)
+
+    def without(self, phrases: Iterable[str]) -> _Context:
+        """The text without these words."""
+        pattern = "|".join(rf"\b{re.escape(phrase)}\b" for phrase in phrases)
+        return _Context(re.sub(pattern, " ", self._text), self.lexicon, self._graph) if pattern else self
 
     def is_brand(self, label: str) -> bool:
         before, after = self._beside(label)
