@@ -36,7 +36,7 @@ from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.text import normal_form
 
 QUERIES = Path(__file__).parent / "data" / "query_conditions.csv"
-SHOPS, HALVES = ("demo", "electronics"), ("development", "held-out")
+SHOPS, HALVES = ("demo", "electronics"), ("development", "held-out", "second held-out")
 _COLUMNS = ("shop", "query", "reading", "half")
 
 
