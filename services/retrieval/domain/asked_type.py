@@ -27,6 +27,9 @@ from services.retrieval.domain.query import AskedType
 # has, the others gain the third. Chosen on half of a list of head queries over an electronics shop and on 2,500 queries
 # of a home improvement shop, whose NDCG@10 rose by .003 (docs/lab/search-quality.md).
 _WHOLE, _MOST, _SOME = 1.01, 0.3, 0.1
+# What products lose that have a word of the type's name elsewhere, while others have it in the phrase that names them:
+# "Door with Woodgrain Interior" for "interior door".
+_ELSEWHERE = 0.2
 # A word of the query is the type if it has this share of the products that the best one has: the head comes last.
 _ENOUGH = 0.05
 # A query names a line of products if other titles say that so many products are for it, and if these are as many as the
@@ -54,7 +57,8 @@ class TypedRows:
     """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains.
 
     `synonymous`: those of its products that have another name of what the words `matched` ask for. `made_for` [rows],
-    of a short query: the products that are for one of the type, or come with one.
+    of a short query: the products that are for one of the type, or come with one. `elsewhere` [rows]: those that have a
+    word beside the type elsewhere than in the phrase that names them; None if no product has all of them there.
     """
 
     name: str
@@ -65,6 +69,7 @@ class TypedRows:
     synonymous: BoolArray
     matched: frozenset[str]
     made_for: BoolArray | None = None
+    elsewhere: BoolArray | None = None
 
     @classmethod
     def of(
@@ -103,6 +108,14 @@ class TypedRows:
             for word, own in zip(words, parts, strict=True)
             if name not in own
         ]
+        apart = [
+            word.rows & ~view.in_phrase(word.alternatives)
+            for word, own in zip(words, parts, strict=True)
+            if name not in own and own.intersection(asked.words)
+        ]
+        elsewhere = with_any(apart) if apart else None
+        if elsewhere is not None and not (typed & with_all(others) & ~elsewhere).any():
+            elsewhere = None
         made_for = None
         if len(words) <= _SHORT:
             own_word = next((word.alternatives for word, own in zip(words, parts, strict=True) if name in own), ())
@@ -113,7 +126,7 @@ class TypedRows:
         contained = np.zeros(len(view), np.int8)
         for rows in others:
             contained += rows.view(np.int8)
-        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for)
+        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for, elsewhere)
 
     def standing_for(self, word: str) -> BoolArray:
         """[rows]: the products whose type stands for this content word of the query."""
@@ -150,7 +163,8 @@ class TypedRows:
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
         contained, most = self.contained[rows], int((self.contained * self.typed.view(np.int8)).max(initial=0))
         if most == self.others:
-            return np.where(contained == most, _WHOLE, _SOME)
+            whole = _WHOLE if self.elsewhere is None else _WHOLE - _ELSEWHERE * self.elsewhere[rows]
+            return np.where(contained == most, whole, _SOME)
         return np.where(contained == most, _MOST, _MOST / 2)
 
 
@@ -168,17 +182,18 @@ def _named(
     view: CatalogueView, asked: Sequence[str], words: Sequence[ContentWord], parts: Sequence[frozenset[str]]
 ) -> tuple[str, BoolArray]:
     """(the word of `asked` that is the type, [rows]: its products); an empty word without one."""
-    types = [(word, rows) for word in asked if (rows := view.of_type(word)) is not None]
-    counts = []
-    for word, rows in types:
-        support = rows & view.alive
-        for content, own in zip(words, parts, strict=True):
-            if word not in own:
-                support = support & content.rows
-        counts.append(int(np.count_nonzero(support)))
-    enough = max(1.0, _ENOUGH * max(counts, default=0))
-    found = (one for one, count in zip(reversed(types), reversed(counts), strict=True) if count >= enough)
-    return next(found, ("", np.zeros(len(view), np.bool_)))
+    types = [(word, rows & view.alive) for word in asked if (rows := view.of_type(word)) is not None]
+    # The phrase that names a lamp "with shade" has no shade; only if no phrase has all words, other places count.
+    for places in ([view.in_phrase(word.alternatives) for word in words], [word.rows for word in words]):
+        counts = []
+        for word, rows in types:
+            others = [place for place, own in zip(places, parts, strict=True) if word not in own]
+            counts.append(int(np.count_nonzero(with_all([rows, *others]))))
+        enough = max(1.0, _ENOUGH * max(counts, default=0))
+        for (word, rows), count in zip(reversed(types), reversed(counts), strict=True):
+            if count >= enough:
+                return word, rows
+    return "", np.zeros(len(view), np.bool_)
 
 
 def _standing(
@@ -189,14 +204,19 @@ def _standing(
     """
     first, standing = "", np.zeros(len(view), np.bool_)
     whole = {known, *(name for name in names if " " not in name)}
+    own = view.of_type(known) if known else None
+    has_page = own is not None and np.count_nonzero(own & view.alive) >= PAGE
     for name in dict.fromkeys(names):
         head = name.rpartition(" ")[2]
+        if has_page and head != name and known in name.split():
+            # A "toilet bowl" is a part of what a shop with toilets calls a toilet.
+            continue
         if head != name and (joined := view.of_type(name.replace(" ", "-"))) is not None:
             first, standing = first or head, standing | joined
         if head == known or (head != name and head in whole):
             continue
         if (of_head := view.of_type(head)) is not None:
-            found = of_head if head == name else of_head & view.named_by([numbers_of(name)])
+            found = of_head if head == name else of_head & view.in_phrase([numbers_of(name)])
             first = first or (head if found.any() else "")
             standing |= found
     return first, standing
