@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,8 @@ _SHORT = 2
 _MADE_FOR_ONE = 0.3
 # So many products of the type are added if the legs found less than a page of them.
 _ADDED = 2 * PAGE
+# Texts of queries whose noun phrase is kept; most are one word.
+_REMEMBERED = 4_096
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,8 @@ class TypedRows:
         if asked.is_empty:
             return None
         words = [word for word, before in zip(words, [None, *words], strict=False) if not _is_measure(before, word)]
-        parts = [frozenset(noun_phrase(word.text)) | {word.text} for word in words]
-        matched = noun_phrase(asked.matched_text)
+        parts = [frozenset(_phrase(word.text)) | {word.text} for word in words]
+        matched = _phrase(asked.matched_text)
         name, typed = _named(view, asked.words, words, parts)
         head, standing = "", np.zeros(len(view), np.bool_)
         if matched and (not name or name in matched):
@@ -130,7 +133,7 @@ class TypedRows:
 
     def standing_for(self, word: str) -> BoolArray:
         """[rows]: the products whose type stands for this content word of the query."""
-        own = {*noun_phrase(word), *word.split()}
+        own = {*_phrase(word), *word.split()}
         standing = self.typed if self.name in own else np.zeros(len(self.view), np.bool_)
         return standing | self.synonymous if own & self.matched else standing
 
@@ -166,6 +169,11 @@ class TypedRows:
             whole = _WHOLE if self.elsewhere is None else _WHOLE - _ELSEWHERE * self.elsewhere[rows]
             return np.where(contained == most, whole, _SOME)
         return np.where(contained == most, _MOST, _MOST / 2)
+
+
+@lru_cache(_REMEMBERED)
+def _phrase(text: str) -> tuple[str, ...]:
+    return tuple(noun_phrase(text))
 
 
 def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
@@ -230,9 +238,11 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     nothing = "", np.zeros(len(view), np.bool_)
     if not words:
         return nothing
-    within = view.alive & with_all([view.in_phrase(word.alternatives) for word in words])
-    if not within.any():
-        return nothing
+    within = view.alive
+    for word in words:
+        within = within & view.in_phrase(word.alternatives)
+        if not within.any():
+            return nothing
     naming = view.alive & with_all([view.named_by(word.alternatives) for word in words])
     leading = within & with_any([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within
