@@ -59,6 +59,7 @@ _ENUMS: dict[str, Any] = {
     "collapse": product_pb2.CollapseMode,
     "fulfilment": offer_pb2.Fulfilment,
     "log": ranker_pb2.LogKind,
+    "rules": gateway_pb2.RulesMode,
 }
 
 

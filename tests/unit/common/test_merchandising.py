@@ -137,7 +137,7 @@ def test_identical_rules_that_overlap() -> None:
 def test_too_many_rules_share_a_trigger(fields: dict[str, Any], named: str) -> None:
     """A request is compared with all of them: their number is bounded."""
     (rule,) = rules(message(**fields))
-    many = [replace(rule, id=f"r{n}", actions=(Pin("p", 1 + n % 100, n > 100),)) for n in range(MAX_SHARING + 1)]
+    many = [replace(rule, id=f"r{n}", actions=(Pin(f"p{n}", 1),)) for n in range(MAX_SHARING + 1)]
     (wrong,) = rule_set_violations(many)
     assert (wrong.field, named in wrong.description) == ("rules", True)
 
