@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 from services.common.comparison import category_form_of, comparison_form
 from services.common.daily_window import DAYS, MINUTES_A_DAY, DailyWindow, is_in_windows, minutes_of, zone_of
 from services.common.errors import FieldViolation
-from services.common.filters import MAX_CATEGORIES, ProductFilter, filter_violations
+from services.common.filters import MAX_CATEGORIES, ProductFilter, filter_violations, matches
 from services.common.limits import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT, MAX_QUERY, id_problem, text_problem
-from services.common.product import MAX_CATEGORY_PATH
+from services.common.product import MAX_CATEGORY_PATH, Product
 from services.common.query_words import query_words
 
 MAX_RULES = 5_000
@@ -88,6 +88,10 @@ class RuleProducts:
 
     ids: tuple[str, ...] = ()
     filter: ProductFilter | None = None
+
+    def cover(self, product: Product) -> bool:
+        """Whether the product is one of them."""
+        return product.id in self.ids or (self.filter is not None and matches(product, self.filter))
 
 
 @dataclass(frozen=True)

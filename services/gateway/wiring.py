@@ -19,6 +19,7 @@ from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
+from services.gateway.background.rules import FileRules
 from services.gateway.background.serving import Serving
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
@@ -59,6 +60,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
     stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
+    rules = FileRules(settings.merchandising_rules, metrics)
     parts = Parts(
         settings, metrics, stubs, access,
         PopularItems(stubs, access, settings.search, supervisor),
@@ -68,9 +70,11 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
         load_texts(settings.domain_dir),
         Serving(settings.serving_configuration, metrics),
+        rules,
         clock,
     )  # fmt: skip
     parts.serving.start(supervisor)
+    rules.start(supervisor)
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
     ConnectionRenewal(clients, supervisor)
