@@ -40,6 +40,7 @@ _WRITES = frozenset(
         "DeleteUser",
         "ExportUser",
         "ExplainItem",
+        "PreviewRules",
     }
 )
 _BEARER = "Bearer "

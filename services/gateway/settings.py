@@ -67,6 +67,8 @@ class BudgetSettings(_Group):
     reserve_ms: float = Field(default=4, ge=0)
     # Most of the budget that reading a session or a stored ranking may take: the rest suffices to answer without it.
     stored_read: float = Field(default=0.15, gt=0, le=1)
+    # For PreviewRules.
+    preview_ms: float = Field(default=30_000, gt=0)
     # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
     write_ms: float = Field(default=10_000, gt=0)
 

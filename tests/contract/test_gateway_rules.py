@@ -82,10 +82,8 @@ def applied(answer: gateway_pb2.SearchResponse | gateway_pb2.RecommendResponse) 
     }
 
 
-async def whole(
-    running: Running, message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest
-) -> list[gateway_pb2.SearchResponse]:
-    """All pages."""
+async def whole(running: Running, message: Any) -> list[Any]:
+    """All pages of a search or a recommendation."""
     found: list[Any] = []
     call: Any = running.stub.Search if isinstance(message, gateway_pb2.SearchRequest) else running.stub.Recommend
     while not found or found[-1].next_page_token:
@@ -412,6 +410,52 @@ async def test_explanations(running: Running) -> None:
     assert absent.result.explanation.text == "Not in the results: it is not offered here."
     page = await running.within_budget(search(explain=True))
     assert [one.subject for one in page.results[0].explanation.rules] == ["pin"]
+
+
+async def preview(running: Running, *rules: dict[str, Any], **fields: Any) -> gateway_pb2.PreviewRulesResponse:
+    message = ParseDict({"rules": rules}, gateway_pb2.PreviewRulesRequest())
+    message.MergeFrom(gateway_pb2.PreviewRulesRequest(**fields))
+    return await running.stub.PreviewRules(message, timeout=10)
+
+
+async def test_a_preview(running: Running) -> None:
+    """The order before and after, and for each rule that does not apply what it lacks. Nothing is stored or logged."""
+    publish(running, rule("published", pin("p4", 1)), rule("changed", pin("p5", 2)))
+    rules = (
+        rule("changed", pin("p6", 2), pin("gone", 3)),
+        rule("late", pin("p7", 1), validity={"valid_from": "2100-01-01T00:00:00Z"}),
+    )
+    answer = await preview(running, *rules, queries=["shoes", "hats"])
+    first, second = answer.previews
+    assert list(first.item_ids_before)[:3] == ["p4", "p5", "p25"]
+    assert list(first.item_ids_after)[:3] == ["p4", "p6", "p25"]
+    assert [(one.rule_id, list(one.conditions)) for one in first.unmet_rules] == [("late", ["time"])]
+    assert [one.id for one in first.merchandising.applied_rules] == ["changed", "published"]
+    assert [(one.rule_id, list(one.conditions)) for one in second.unmet_rules] == [
+        ("changed", ["query"]), ("late", ["query", "time"]),
+    ]  # fmt: skip
+    assert (list(second.item_ids_after), answer.is_complete, list(answer.missing_ids)) == ([], True, ["gone"])
+    later = gateway_pb2.PreviewRulesRequest()
+    later.at_time.seconds = 2**32
+    answer = await preview(running, *rules, queries=["shoes"], at_time=later.at_time)
+    # The rule with a validity has more context than the published one.
+    assert list(answer.previews[0].item_ids_after)[:3] == ["p7", "p6", "p4"]
+    assert not answer.previews[0].unmet_rules
+    assert (running.stages.ranker.rankings, running.stages.ranker.shown) == ({}, [])
+
+
+async def test_a_preview_of_the_log(running: Running) -> None:
+    """Without queries it is of the most frequent ones of the log."""
+    running.stages.ranker.queries = ["hats", "shoes", "shoes", "socks", "shoes", "hats"]
+    answer = await preview(running, rule("r", pin("p1", 1)), query_count=2)
+    assert [(one.query, one.count) for one in answer.previews] == [("shoes", 3), ("hats", 2)]
+
+
+async def test_a_preview_that_is_not_complete(running: Running) -> None:
+    """When a stage does not answer, or the time is over, it ends with what there is."""
+    await running.stages.worsen("query_encoder", "down")
+    answer = await preview(running, rule("r", pin("p1", 1)), queries=["shoes"])
+    assert (list(answer.previews), answer.is_complete) == ([], False)
 
 
 RULE = "rules:\n- id: r\n  actions:\n  - {pin: {product_id: p1, position: %s}}\n"

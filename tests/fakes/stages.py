@@ -287,6 +287,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.logged = 3
         # The version of the shopper model; empty: there is none.
         self.shopper_version = ""
+        # Of the pages in the log.
+        self.queries: list[str] = []
         # Declared attributes, by user.
         self.declared: dict[str, list[profile_pb2.UserAttribute]] = {}
         # What every user and visitor has bought, however long ago.
@@ -439,8 +441,14 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
 
     @rpc(ranker_pb2.ReadLogResponse)
     async def ReadLog(self, request: ranker_pb2.ReadLogRequest) -> ranker_pb2.ReadLogResponse:
-        """`logged` events or as many impressions, by pages; the token is the number of the next one."""
+        """`logged` events or as many impressions, by pages; the token is the number of the next one.
+
+        With `queries` it has one impression of each.
+        """
         await self.take(request)
+        if self.queries:
+            shown = [event_pb2.Impressions(query=query, positions=[1]) for query in self.queries]
+            return ranker_pb2.ReadLogResponse(impressions=shown, is_last_page=True)
         if not request.page_token.isdigit() and request.page_token:
             raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
         first = int(request.page_token or 0)
