@@ -11,8 +11,10 @@ from functools import partial
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.json_format import MessageToDict
 
 from kairos.common.v1 import offer_pb2, product_pb2
+from kairos.control.v1 import control_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import filter_from_proto
@@ -34,7 +36,7 @@ from services.common.limits import (
     text_problem,
 )
 from services.common.money import currency_problem
-from services.gateway.domain.serving_configuration import MAX_PLACEMENT
+from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
 
@@ -246,3 +248,15 @@ def _fingerprint(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendReque
         else:
             setattr(same, field.name, value)
     return fingerprint(type(message).__name__, same.SerializeToString(deterministic=True), image)
+
+
+def published_configurations(snapshot: control_pb2.Snapshot) -> list[ServingConfiguration]:
+    """The serving configurations of a snapshot, by id. Raises InvalidArgument."""
+    return [
+        configuration_of(
+            MessageToDict(resource.serving_configuration, preserving_proto_field_name=True),
+            f"serving_configuration {resource.id!r}",
+        )
+        for resource in snapshot.resources
+        if resource.HasField("serving_configuration")
+    ]

@@ -31,7 +31,7 @@ from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.product import Product
-from services.gateway.domain.serving_configuration import Source
+from services.common.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.candidates import one_of_each_group
 from services.gateway.flows.explanation import Conditions

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.common.published import PublishedMetrics
 from services.gateway.domain.places import Places
 
 # Shares of the budget; at 1 it is used up.
@@ -28,6 +29,7 @@ BACKGROUND_TASKS = (
     "connections",
     "serving_configuration",
     "merchandising_rules",
+    "control",
     "metrics",
 )
 
@@ -111,6 +113,7 @@ class Metrics:
         self.import_streams = Gauge(
             named("import_streams"), "Open import streams.", multiprocess_mode="livesum", registry=registry
         )
+        self.published = PublishedMetrics(registry, "kairos_gateway")
         self.background_failures = Counter(
             named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
         )

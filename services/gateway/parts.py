@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.gateway.background.click_positions import ClickPositions
@@ -34,4 +34,6 @@ class Parts:
     texts: DomainTexts
     serving: Serving
     rules: PublishedRules
+    # The version of the published snapshot in use, by tenant.
+    snapshot_versions: Mapping[str, int]
     clock: Callable[[], float]

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kairos.control.v1 import control_pb2
 from services.common.context import DEFAULT_TENANT
+from services.common.published import PublishedSnapshots
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.click_positions import ClickPositions
@@ -28,6 +30,9 @@ from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
 from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
+
+# What the gateway uses of what control publishes.
+_WATCHED = (control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,)
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     watch = EventLoopWatch(metrics)
     stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
     rules = FileRules(settings.merchandising_rules, metrics)
+    serving = Serving(settings.serving_configuration, metrics)
+    published = PublishedSnapshots(settings.control, _WATCHED, [serving.prepare], metrics.published)
     parts = Parts(
         settings, metrics, stubs, access,
         PopularItems(stubs, access, settings.search, supervisor),
@@ -69,12 +76,16 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         ClickPositions(stubs, access, metrics, supervisor),
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
         load_texts(settings.domain_dir),
-        Serving(settings.serving_configuration, metrics),
+        serving,
         rules,
+        published.versions,
         clock,
     )  # fmt: skip
-    parts.serving.start(supervisor)
+    serving.start(supervisor)
     rules.start(supervisor)
+    if settings.control.target:
+        published.load()
+        supervisor.keep("control", published.follow)
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
     ConnectionRenewal(clients, supervisor)

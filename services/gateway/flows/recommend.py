@@ -16,11 +16,11 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, ProductFilter
+from services.common.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway import fallbacks
 from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
-from services.gateway.domain.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
 from services.gateway.flows.candidates import joined, matching, one_of_each_group, taken
@@ -45,8 +45,9 @@ _UNKNOWN = ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED
 async def recommend(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer
 ) -> gateway_pb2.RecommendResponse:
-    # Read once: the file may change meanwhile.
-    configuration = parts.serving.configuration
+    # Read once: both may change meanwhile.
+    configuration = parts.serving.of(calls.info.tenant)
+    snapshot_version = parts.snapshot_versions.get(calls.info.tenant, 0)
     name, placement = configuration.placement(message.placement)
     page, response = await stored_page(calls, parts, viewer), gateway_pb2.RecommendResponse()
     if page is None:
@@ -65,6 +66,7 @@ async def recommend(
             timings=calls.timings if message.explain else [],
             placement=name,
             serving_configuration_version=configuration.full_version,
+            snapshot_version=snapshot_version,
         )
     )
     return response
@@ -77,7 +79,7 @@ async def new_ranking(
     viewer: Viewer,
     explained: Explained | None,
 ) -> Ranking:
-    name, placement = parts.serving.configuration.placement(message.placement)
+    name, placement = parts.serving.of(calls.info.tenant).placement(message.placement)
     answer = gateway_pb2.RecommendResponse()
     return await _ranking_of(calls, parts, message, viewer, explained, name, placement, answer)
 

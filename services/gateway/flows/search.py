@@ -53,7 +53,9 @@ _QUERY = ranker_pb2.CANDIDATE_SOURCE_QUERY
 async def search(
     calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest, viewer: Viewer
 ) -> gateway_pb2.SearchResponse:
-    response = gateway_pb2.SearchResponse(request_id=calls.info.request_id)
+    response = gateway_pb2.SearchResponse(
+        request_id=calls.info.request_id, snapshot_version=parts.snapshot_versions.get(calls.info.tenant, 0)
+    )
     calls.locale = calls.locale or viewer.page.locale
     if message.page_token:
         # Also for a page that is computed again.
