@@ -129,6 +129,8 @@ class Synonyms:
     terms: tuple[str, ...]
     alternatives: tuple[str, ...] = ()
     is_two_way: bool = False
+    # "en" or "zh": only for queries in this language. Empty: for any.
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert_merchandising import checked_rules
 from services.common.filters import ProductFilter
 from services.common.merchandising import RuleSet
-from services.gateway.background.rules import FileRules
+from services.gateway.background.rules import Rules
 from services.gateway.domain.rule_index import RuleIndex
 from services.gateway.metrics import Metrics
 from tests.contract.gateways import (
@@ -466,7 +466,7 @@ async def test_a_file_is_followed(running: Running, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(RULE % 3)
     metrics = Metrics()
-    rules = FileRules(file, metrics)
+    rules = Rules(file, metrics)
     running.parts.rules = rules
 
     def is_valid() -> float | None:
@@ -484,7 +484,7 @@ async def test_a_file_is_followed(running: Running, tmp_path: Path) -> None:
 async def test_a_folder_of_tenants(tmp_path: Path) -> None:
     """Each tenant has a file; without one it has no rules."""
     (tmp_path / "shop.yaml").write_text(RULE % 1)
-    rules = FileRules(tmp_path, Metrics())
+    rules = Rules(tmp_path, Metrics())
     assert [len(rules.of(tenant).rules) for tenant in ("shop", "default")] == [1, 0]
     (tmp_path / "default.yaml").write_text(RULE % 1)
     (tmp_path / "shop.yaml").unlink()

@@ -1,17 +1,22 @@
-"""The merchandising rules in use. Their files are read again when they change; an invalid one is not used."""
+"""The merchandising rules in use: those of files, which are read again when they change, and those that control
+publishes. Invalid ones are not used.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from kairos.control.v1 import control_pb2
 from services.common.context import DEFAULT_TENANT
 from services.common.errors import InvalidArgument
 from services.common.merchandising import RuleSet
 from services.gateway.adapters.rules_file import load_rules
 from services.gateway.background.supervisor import Supervisor
+from services.gateway.convert import published_rules
 from services.gateway.domain.rule_index import RuleIndex
 from services.gateway.metrics import Metrics
 
@@ -22,8 +27,10 @@ _SUFFIX = ".yaml"
 _log = structlog.get_logger("kairos.rules")
 
 
-class FileRules:
-    """Rules of a file, for the default tenant, or of a folder with a file `<tenant>.yaml` for each tenant.
+class Rules:
+    """Those that control publishes for a tenant; for a tenant that has none there those of files.
+
+    The path is that of a file, for the default tenant, or of a folder with a file `<tenant>.yaml` for each tenant.
 
     Raises InvalidArgument for a file that is invalid at the start. The metric merchandising_rules_valid is 0 while a
     file is invalid and the rules before it are in use. A file that is removed is invalid; one that is removed from a
@@ -35,13 +42,25 @@ class FileRules:
         self._versions: dict[str, object] = {}
         self._indices: dict[str, RuleIndex] = {}
         self._invalid = set[str]()
+        self._published: dict[str, RuleIndex] = {}
         for tenant, file in self._files().items():
             self._versions[tenant] = _version_of(file)
             self._indices[tenant] = RuleIndex(load_rules(file))
         metrics.merchandising_rules_valid.set(1)
 
     def of(self, tenant: str) -> RuleIndex:
-        return self._indices.get(tenant, _NO_RULES)
+        return self._published.get(tenant) or self._indices.get(tenant, _NO_RULES)
+
+    def prepare(self, snapshot: control_pb2.Snapshot) -> Callable[[], None]:
+        """See published.Prepare."""
+        index = RuleIndex(published_rules(snapshot))
+
+        def use() -> None:
+            self._published.pop(snapshot.tenant, None)
+            if index.rules:
+                self._published[snapshot.tenant] = index
+
+        return use
 
     def start(self, supervisor: Supervisor) -> None:
         """Follows the files from now on. Needs a running event loop."""

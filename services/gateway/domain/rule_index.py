@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from operator import itemgetter
 
 from services.common.comparison import category_form_of
 from services.common.merchandising import Anchoring, Rule, RuleSet, synonym_terms
@@ -79,7 +80,7 @@ class RuleIndex:
         self._always: list[Rule] = []
         lengths: dict[str, set[int]] = defaultdict(set)
         for rule in rules.rules:
-            for anchoring, words in self._add(rule):
+            for anchoring, words in filter(itemgetter(1), self._add(rule)):
                 self._phrases[words].append((anchoring, rule))
                 lengths[words[0]].add(len(words))
         self._lengths = {word: tuple(sorted(of)) for word, of in lengths.items()}
@@ -143,7 +144,7 @@ def unmet(rule: Rule, context: RuleContext) -> list[Condition]:
 def places_of(phrase: Words, words: Words) -> Iterator[int]:
     """Where the phrase stands in the words, without overlaps."""
     start = 0
-    while start + len(phrase) <= len(words):
+    while phrase and start + len(phrase) <= len(words):
         if words[start : start + len(phrase)] == phrase:
             yield start
             start += len(phrase)

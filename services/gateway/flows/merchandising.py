@@ -189,6 +189,8 @@ class AppliedRules:
         text = understood.retrieval_text
         words, spans, count = query_words(text), word_spans(text), 0
         for match, action in self._of(Synonyms):
+            if action.language and action.language != understood.language:
+                continue
             for term in action.terms:
                 phrase = query_words(term)
                 others = action.alternatives or tuple(other for other in action.terms if other != term)
