@@ -55,7 +55,7 @@ from benchmarks.recommend_suite import (
     users_and_items,
 )
 from benchmarks.results import Results
-from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
+from services.common.serving_configuration import DEFAULT_PLACEMENT
 
 
 def main() -> int:

@@ -30,8 +30,8 @@ from benchmarks.recommend_report import CANDIDATES, MISS, packed
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 from ops.settings import SuiteSettings
+from services.common.serving_configuration import DEFAULT_PLACEMENT
 from services.gateway.adapters.serving_file import embedded_configuration
-from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
 # The default placement in the order of its scores.
 PLAIN = f"{DEFAULT_PLACEMENT}-plain"

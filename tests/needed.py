@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 
-def needs(program: str) -> None:
-    """Skips the test, or fails it in CI, where nothing that matters is skipped."""
-    if shutil.which(program) is None:
+def needs(program: str, path: str | None = None) -> None:
+    """Skips the test, or fails it in CI, where nothing that matters is skipped. `path`: where to look, as PATH."""
+    if shutil.which(program, path=path) is None:
         if os.environ.get("CI"):
             pytest.fail(f"{program} is missing")
         pytest.skip(f"{program} is not installed")

@@ -5,7 +5,9 @@
     ├── Unauthenticated     UNAUTHENTICATED      no API key, or an unknown one
     ├── PermissionDenied    PERMISSION_DENIED    the key lacks the role for this method
     ├── NotFound            NOT_FOUND            the requested entity does not exist
+    ├── AlreadyExists       ALREADY_EXISTS       an entity with this id exists
     ├── Conflict            FAILED_PRECONDITION  the state does not allow the call; names what would
+    ├── Aborted             ABORTED              somebody else has changed the entity; read it again, then repeat
     ├── BudgetExpired       DEADLINE_EXCEEDED    no time was left to begin
     ├── Overloaded          RESOURCE_EXHAUSTED   refused before any work; says when to try again
     └── Unavailable         UNAVAILABLE          a dependency is down; trying again may help
@@ -15,7 +17,9 @@ Any other exception is a defect: INTERNAL. Its traceback is logged and never sen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -27,9 +31,12 @@ class FieldViolation:
 
 
 class KairosError(Exception):
-    """Root of the tree. `reason` is a stable UPPER_SNAKE_CASE identifier for programs."""
+    """Root of the tree. `reason` is a stable UPPER_SNAKE_CASE identifier for programs; `metadata` are further facts for
+    them.
+    """
 
     reason = "INTERNAL"
+    metadata: Mapping[str, str] = MappingProxyType({})
 
 
 class InvalidArgument(KairosError):
@@ -59,8 +66,22 @@ class NotFound(KairosError):
     reason = "NOT_FOUND"
 
 
+class AlreadyExists(KairosError):
+    reason = "ALREADY_EXISTS"
+
+
 class Conflict(KairosError):
     reason = "CONFLICT"
+
+
+class Aborted(KairosError):
+    """`metadata` names the state that the caller knows and the current one."""
+
+    reason = "ABORTED"
+
+    def __init__(self, message: str, metadata: Mapping[str, str]) -> None:
+        self.metadata = metadata
+        super().__init__(message)
 
 
 class BudgetExpired(KairosError):

@@ -39,10 +39,10 @@ def version_names(folder: Path) -> list[str]:
     return sorted((name for name in names if name.isdigit()), key=int)
 
 
-def replace_file(path: Path, content: str) -> None:
+def replace_file(path: Path, content: str | bytes) -> None:
     """Atomic: a reader sees the old or the new content, also after a power failure."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(content, "utf-8")
+    draft.write_bytes(content.encode() if isinstance(content, str) else content)
     sync(draft)
     os.replace(draft, path)
     sync(path.parent)

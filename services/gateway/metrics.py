@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.common.published import PublishedMetrics
 from services.gateway.domain.places import Places
 
 # Shares of the budget; at 1 it is used up.
@@ -27,6 +28,8 @@ BACKGROUND_TASKS = (
     "replicas",
     "connections",
     "serving_configuration",
+    "merchandising_rules",
+    "control",
     "metrics",
 )
 
@@ -110,6 +113,7 @@ class Metrics:
         self.import_streams = Gauge(
             named("import_streams"), "Open import streams.", multiprocess_mode="livesum", registry=registry
         )
+        self.published = PublishedMetrics(registry, "kairos_gateway")
         self.background_failures = Counter(
             named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
         )
@@ -143,6 +147,10 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.merchandising_rules_valid = Gauge(
+            named("merchandising_rules_valid"), "0 while a file is invalid and the rules before it are in use.",
+            multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
         self.serving_configuration_valid = Gauge(
             named("serving_configuration_valid"), "0 while the file is invalid and the one before it is in use.",
             multiprocess_mode="livemin", registry=registry,

@@ -1,16 +1,14 @@
-"""API keys with tenant and role, and TLS or mTLS by configuration."""
+"""API keys with tenant and role."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import grpc
-
 from services.common.context import DEFAULT_TENANT
 from services.common.errors import PermissionDenied, Unauthenticated
+from services.common.server_security import key_digest
 from services.gateway.domain.quotas import KeyQuota
 from services.gateway.settings import QuotaSettings, Role, SecuritySettings
 
@@ -40,9 +38,9 @@ _WRITES = frozenset(
         "DeleteUser",
         "ExportUser",
         "ExplainItem",
+        "PreviewRules",
     }
 )
-_BEARER = "Bearer "
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Caller:
 
 
 class Authenticator:
-    """Keys are looked up by their SHA-256: neither the settings nor response times reveal a key."""
+    """The callers by the SHA-256 of their keys."""
 
     def __init__(self, settings: SecuritySettings, quotas: QuotaSettings, retry_after_s: float) -> None:
         self._callers = {
@@ -69,21 +67,9 @@ class Authenticator:
         """The caller by its key. Raises Unauthenticated or PermissionDenied."""
         if not self._callers:
             return Caller()
-        sent = next((value for name, value in metadata if name == "authorization"), "")
-        if not isinstance(sent, str) or not sent.startswith(_BEARER):
-            raise Unauthenticated('no API key; send the metadata "authorization: Bearer <key>"')
-        caller = self._callers.get(hashlib.sha256(sent.removeprefix(_BEARER).encode()).hexdigest())
+        caller = self._callers.get(key_digest(metadata))
         if caller is None:
             raise Unauthenticated("the API key is unknown")
         if method in _WRITES and caller.role != "write":
             raise PermissionDenied(f"{method} needs an API key with the role 'write'")
         return caller
-
-
-def server_credentials(settings: SecuritySettings) -> grpc.ServerCredentials | None:
-    """None without a certificate. With a client CA, callers must present a certificate that it signed."""
-    if settings.certificate is None or settings.key is None:
-        return None
-    pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
-    client_ca = settings.client_ca.read_bytes() if settings.client_ca else None
-    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)

@@ -21,7 +21,6 @@ from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
 from services.gateway.open_services import OpenServices
 from services.gateway.processes import parent_ended
 from services.gateway.reflection import add_reflection
-from services.gateway.security import server_credentials
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import Gateway, build_gateway
 
@@ -80,7 +79,7 @@ async def start_gateway(
     healths = health.aio.HealthServicer()
     _add_open_services(healths, OpenServices(server, settings.limits))
     address = f"{settings.server.host}:{settings.server.port}"
-    credentials = server_credentials(settings.security)
+    credentials = settings.security.credentials()
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await gateway.parts.token_keys.start()
     await server.start()

@@ -11,6 +11,8 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.context import DEFAULT_TENANT, check_tenant
 from services.common.errors import InvalidArgument
+from services.common.published import ControlAccessSettings
+from services.common.server_security import ServerTlsSettings
 from services.common.settings import ServiceSettings
 from services.gateway.domain.budget import Stage, StageShare
 from services.gateway.domain.quotas import KeyQuota
@@ -67,6 +69,8 @@ class BudgetSettings(_Group):
     reserve_ms: float = Field(default=4, ge=0)
     # Most of the budget that reading a session or a stored ranking may take: the rest suffices to answer without it.
     stored_read: float = Field(default=0.15, gt=0, le=1)
+    # For PreviewRules.
+    preview_ms: float = Field(default=30_000, gt=0)
     # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
     write_ms: float = Field(default=10_000, gt=0)
 
@@ -154,25 +158,17 @@ class QuotaSettings(_Group):
         )  # fmt: skip
 
 
-class SecuritySettings(_Group):
+class SecuritySettings(ServerTlsSettings):
     # Without keys every caller is accepted, for the tenant "default".
     api_keys: tuple[ApiKey, ...] = ()
-    # PEM files. certificate and key enable TLS; client_ca in addition enables mTLS.
-    certificate: Path | None = None
-    key: Path | None = None
-    client_ca: Path | None = None
     # Seals page and attribution tokens; the same for all replicas. Empty: the ranker's store keeps a random one.
     token_key: SecretStr = SecretStr("")
 
     @model_validator(mode="after")
-    def _whole(self) -> SecuritySettings:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together; set both or none")
+    def _each_key_once(self) -> SecuritySettings:
         for digest, count in Counter(key.sha256 for key in self.api_keys).items():
             if count > 1:
                 raise ValueError(f"api_keys has the digest {digest} {count} times; give it once, with one role")
-        if self.client_ca and not self.certificate:
-            raise ValueError("client_ca needs certificate and key")
         return self
 
 
@@ -207,9 +203,14 @@ class GatewaySettings(ServiceSettings):
     metrics: MetricsSettings = MetricsSettings()
     # Folder of the domain, of which the gateway reads texts.yaml. See docs/how-to/domains.md. None: retail.
     domain_dir: Path | None = None
+    # What control publishes: docs/how-to/control.md. Published placements replace those of serving_configuration.
+    control: ControlAccessSettings = ControlAccessSettings()
     # YAML file with the placements of Recommend: docs/how-to/placements.md. It replaces embedded placements of the same
     # name, and is read again when it changes. Unset: the embedded ones.
     serving_configuration: Path | None = None
+    # YAML file with the merchandising rules of the tenant "default", or a folder with a file TENANT.yaml for each
+    # tenant: docs/how-to/merchandising-rules.md. Files are read again when they change. Unset: no rules.
+    merchandising_rules: Path | None = None
     # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
     # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
     # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kairos.control.v1 import control_pb2
 from services.common.context import DEFAULT_TENANT
+from services.common.published import PublishedSnapshots
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.click_positions import ClickPositions
@@ -19,6 +21,7 @@ from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
+from services.gateway.background.rules import Rules
 from services.gateway.background.serving import Serving
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
@@ -27,6 +30,13 @@ from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
 from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
+
+# What the gateway uses of what control publishes.
+_WATCHED = (
+    control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,
+    control_pb2.RESOURCE_KIND_MERCHANDISING_RULE,
+    control_pb2.RESOURCE_KIND_SYNONYM_SET,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,9 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
     stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
+    rules = Rules(settings.merchandising_rules, metrics)
+    serving = Serving(settings.serving_configuration, metrics)
+    published = PublishedSnapshots(settings.control, _WATCHED, [serving.prepare, rules.prepare], metrics.published)
     parts = Parts(
         settings, metrics, stubs, access,
         PopularItems(stubs, access, settings.search, supervisor),
@@ -67,10 +80,16 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         ClickPositions(stubs, access, metrics, supervisor),
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
         load_texts(settings.domain_dir),
-        Serving(settings.serving_configuration, metrics),
+        serving,
+        rules,
+        published.versions,
         clock,
     )  # fmt: skip
-    parts.serving.start(supervisor)
+    serving.start(supervisor)
+    rules.start(supervisor)
+    if settings.control.target:
+        published.load()
+        supervisor.keep("control", published.follow)
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
     ConnectionRenewal(clients, supervisor)

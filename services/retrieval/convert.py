@@ -98,6 +98,10 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         filter=filter_from_proto(message.filter, "filter"),
         soft_filter=filter_from_proto(message.soft_filter, "soft_filter"),
         excluded_ids=tuple(message.excluded_ids),
+        excluded_filters=tuple(
+            filter_from_proto(excluded, f"excluded_filters[{index}]")
+            for index, excluded in enumerate(message.excluded_filters)
+        ),
         limit=message.limit or DEFAULT_LIMIT,
         sort=sort,
         facets=tuple(message.facets),

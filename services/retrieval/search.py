@@ -24,7 +24,9 @@ from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.absence import absence_words, forms_of
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.catalogue import Catalogue
-from services.retrieval.domain.catalogue.growing import BoolArray
+from services.retrieval.domain.catalogue.effective import EffectiveOffers
+from services.retrieval.domain.catalogue.growing import BoolArray, KeyArray
+from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.comparable_vectors import (
     in_terms_of,
     with_similar_product,
@@ -120,9 +122,9 @@ class Retriever:
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
             query = with_alternatives(query, index.words, view)
             words = _words(index, query)
-            selection = Selection.of(
-                view, offers, query, words, index.keys(query.excluded_ids), index.words, _word_conditions(index, query)
-            )
+            excluded = _excluded(index, query, view, offers)
+            conditions = _word_conditions(index, query)
+            selection = Selection.of(view, offers, query, words, excluded, index.words, conditions)
         result = self._search(index, tenant, query, selection, pace)
         if query.shopper is not None and not index.item_dimensions(tenant, query.shopper_version):
             # It was dropped meanwhile.
@@ -264,7 +266,7 @@ class Retriever:
     ) -> Retrieval:
         cursor, collapse = query.cursor, query.is_collapsed
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
-            excluded = index.keys(query.excluded_ids)
+            excluded = _excluded(index, query, view, offers)
             conditions, applied = view.conditions([query.filter], offers, excluded), False
             if not query.soft_filter.is_empty and (cursor is None or cursor.soft_filter_applied):
                 # The first page has decided for all pages.
@@ -287,7 +289,7 @@ class Retriever:
         self, index: ProductIndex, catalogue: Catalogue, tenant: str, query: RetrievalQuery, model_version: str
     ) -> Retrieval:
         with catalogue.reading(query.offers, self._clock()) as (view, offers):
-            conditions = view.conditions([query.filter], offers, index.keys(query.excluded_ids))
+            conditions = view.conditions([query.filter], offers, _excluded(index, query, view, offers))
             rows = view.accessories(query.accessories_for, conditions.mask(), query.limit)
             found = ScoredKeys.in_order(view.keys[rows])
         read = index.fetch(tenant, found.keys, _columns(query)).scored(found, with_image=False)
@@ -391,6 +393,13 @@ def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
             written = [its for text, its in zip(group.alternatives, alternatives, strict=True) if its and text in typed]
             words.append(Words(list(filter(None, alternatives)), group.is_condition, group.typed, written))
     return words
+
+
+def _excluded(index: ProductIndex, query: RetrievalQuery, view: CatalogueView, offers: EffectiveOffers) -> KeyArray:
+    """The keys of the products that the request excludes, by id and by filter."""
+    found = [index.keys(query.excluded_ids)]
+    found.extend(view.keys[view.conditions([narrowing], offers).mask()] for narrowing in query.excluded_filters)
+    return np.concatenate(found)
 
 
 def _word_conditions(index: ProductIndex, query: RetrievalQuery) -> WordConditions:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import grpc
 import pytest
@@ -57,8 +57,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running_gateway(stages: FakeStages, security: SecuritySettings | None = None) -> AsyncIterator[Running]:
-    """One gateway over `stages`, which have been started; two of them share the stages' state."""
+async def running_gateway(
+    stages: FakeStages, security: SecuritySettings | None = None, **more: Any
+) -> AsyncIterator[Running]:
+    """One gateway over `stages`, which have been started; two of them share the stages' state. `more`: settings."""
     defaults = StagesSettings()
     settings = GatewaySettings(
         stages=StagesSettings(
@@ -67,6 +69,7 @@ async def running_gateway(stages: FakeStages, security: SecuritySettings | None 
         security=security or SecuritySettings(),
         server=ServerSettings(port=0, drain_s=0.5),
         metrics=MetricsSettings(port=0),
+        **more,
     )
     gateway = await start_gateway(settings)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:

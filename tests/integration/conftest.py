@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.postgres_server import PostgresServer, postgres_path
 from tests.integration.redis_server import RedisServer
 from tests.needed import needs
 
@@ -17,3 +18,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Its databases are a test's own: see PostgresServer.database."""
+    needs("postgres", postgres_path())
+    with PostgresServer() as server:
+        yield server

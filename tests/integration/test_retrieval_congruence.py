@@ -680,3 +680,24 @@ async def test_accessories(stub: Stub) -> None:
     assert await found(stub, ask(accessories_for=named, filter=in_stock)) == ["charger"]
     assert await found(stub, ask(accessories_for=named, excluded_ids=["case"], limit=1)) == ["charger"]
     assert set(await found(stub, ask("case", accessories_for=named))) == {"case", "any case"}
+
+
+async def test_excluded_filters(stub: Stub) -> None:
+    """What matches one of them is in neither candidates nor total nor facets, of a search and when browsing."""
+    await stub.UpsertProducts(
+        upsert(
+            product("red mug", "Acme - Red Mug", "Acme", "Kitchen", 9),
+            product("blue mug", "Klarvox - Blue Mug", "Klarvox", "Kitchen", 9),
+            product("gift mug", "Solmara - Gift Mug", "Solmara", "Gifts", 9),
+        )
+    )
+    excluded = [product_pb2.ProductFilter(brands=["KLARVOX"]), product_pb2.ProductFilter(categories=["Gifts"])]
+    only = product_pb2.ProductFilter(categories=["Kitchen", "Gifts"])
+    for text in ("mug", ""):
+        answer = await stub.RetrieveCandidates(ask(text, filter=only, excluded_filters=excluded, facets=["brand"]))
+        assert (list(answer.candidates.ids), answer.total_size) == (["red mug"], 1)
+        assert [count.value for count in answer.facets[0].counts] == ["Acme"]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RetrieveCandidates(ask("mug", excluded_filters=[product_pb2.ProductFilter()]))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "excluded_filters[0]" in (caught.value.details() or "")

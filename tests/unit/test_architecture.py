@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from services.control.metrics import ControlMetrics
 from services.gateway.metrics import Metrics
 from services.learner.metrics import LearnerMetrics
 from services.pricing.metrics import MEASURES as OF_PRICING
@@ -23,7 +24,7 @@ from services.ranker.metrics import OF_SHOPPER_VERSIONS
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "learner", "gateway")
+SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "learner", "control", "gateway")
 FOLDERS = ("services", "catalog", "training", "ops", "cli", "demo", "benchmarks", "deploy", "docs", "tests")
 
 
@@ -138,7 +139,7 @@ def test_the_gateway_loads_neither_torch_nor_ray() -> None:
 
 def test_docs_name_every_metric() -> None:
     """docs/reference/metrics.md lists what the code exports, no more and no less."""
-    own = (Metrics(), LearnerMetrics(), PublisherMetrics())
+    own = (Metrics(), LearnerMetrics(), PublisherMetrics(), ControlMetrics())
     exported = {family.name for metrics in own for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     exported |= {

@@ -11,12 +11,12 @@ import yaml
 from pydantic import ValidationError
 
 from services.common.errors import FieldViolation, InvalidArgument
-from services.gateway.domain.serving_configuration import ServingConfiguration
+from services.common.serving_configuration import ServingConfiguration
+from services.common.validation import violations_of
 
 # A configuration of a hundred placements has some 50 KB.
 _MOST_BYTES = 1 << 20
-# Problems of a file that an error names; there may be more.
-_MOST_PROBLEMS = 20
+_FILE = "serving_configuration"
 
 
 @lru_cache(maxsize=1)
@@ -32,13 +32,13 @@ def load_configuration(file: Path | None) -> ServingConfiguration:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise InvalidArgument.of("serving_configuration", f"{file} cannot be read: {error.strerror}") from None
+        raise InvalidArgument.of(_FILE, f"{file} cannot be read: {error.strerror}") from None
     if len(data) > _MOST_BYTES:
-        raise InvalidArgument.of("serving_configuration", f"{file} has {len(data)} bytes; at most {_MOST_BYTES}")
+        raise InvalidArgument.of(_FILE, f"{file} has {len(data)} bytes; at most {_MOST_BYTES}")
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise InvalidArgument.of("serving_configuration", f"{file} is not UTF-8; save it as UTF-8") from None
+        raise InvalidArgument.of(_FILE, f"{file} is not UTF-8; save it as UTF-8") from None
     return _parsed(text).over(embedded_configuration())
 
 
@@ -46,22 +46,12 @@ def _parsed(text: str) -> ServingConfiguration:
     try:
         document = yaml.load(text, _StrictLoader)
     except yaml.YAMLError as error:
-        raise InvalidArgument.of("serving_configuration", f"is not valid YAML: {error}") from None
+        raise InvalidArgument.of(_FILE, f"is not valid YAML: {error}") from None
     try:
         return ServingConfiguration.model_validate(document)
     except ValidationError as error:
-        wrong = list(map(_violation, error.errors()))
-        # A list with a wrong entry is reported as too short as well.
-        inner = [each for each in wrong if not any(other.field.startswith(f"{each.field}[") for other in wrong)]
-        raise InvalidArgument(*inner[:_MOST_PROBLEMS]) from None
-
-
-def _violation(error: Any) -> FieldViolation:
-    """With the path as in the file: placements.home.sources[0].quota."""
-    path = ""
-    for part in error["loc"]:
-        path += f"[{part}]" if isinstance(part, int) else f"{'.' if path else ''}{part}"
-    return FieldViolation(path or "serving_configuration", error["msg"])
+        wrong = violations_of(error, "")
+        raise InvalidArgument(*(FieldViolation(one.field or _FILE, one.description) for one in wrong)) from None
 
 
 class _StrictLoader(yaml.SafeLoader):

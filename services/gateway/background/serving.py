@@ -1,19 +1,26 @@
-"""The serving configuration in use. Its file is read again when it changes; an invalid one is not used."""
+"""The serving configurations in use: that of the file, which is read again when it changes, and above it those that
+control publishes for a tenant. An invalid one is not used.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from kairos.control.v1 import control_pb2
 from services.common.errors import InvalidArgument
+from services.common.serving_configuration import ServingConfiguration
 from services.gateway.adapters.serving_file import load_configuration
 from services.gateway.background.supervisor import Supervisor
-from services.gateway.domain.serving_configuration import ServingConfiguration
+from services.gateway.convert import published_configurations
 from services.gateway.metrics import Metrics
 
 _PERIOD_S = 1.0
+# The version of several published configurations together.
+_OF_SEVERAL = "control"
 
 _log = structlog.get_logger("kairos.serving")
 
@@ -28,12 +35,39 @@ class Serving:
         self._file, self._metrics = file, metrics
         self._version = self._version_now()
         self.configuration: ServingConfiguration = load_configuration(file)
+        # By tenant: the one of control, and with it over which one of the file.
+        self._published: dict[str, ServingConfiguration] = {}
+        self._combined: dict[str, tuple[ServingConfiguration, ServingConfiguration]] = {}
         metrics.serving_configuration_valid.set(1)
 
     def start(self, supervisor: Supervisor) -> None:
         """Follows the file from now on. Needs a running event loop."""
         if self._file is not None:
             supervisor.keep("serving_configuration", self._watch_forever)
+
+    def of(self, tenant: str) -> ServingConfiguration:
+        """That of control over that of the file, for a tenant that has one there."""
+        if (published := self._published.get(tenant)) is None:
+            return self.configuration
+        base, combined = self._combined.get(tenant, (None, published))
+        if base is not self.configuration:
+            combined = published.over(self.configuration)
+            self._combined[tenant] = (self.configuration, combined)
+        return combined
+
+    def prepare(self, snapshot: control_pb2.Snapshot) -> Callable[[], None]:
+        """See published.Prepare."""
+        configurations = published_configurations(snapshot)
+        placements = {name: placement for each in configurations for name, placement in each.placements.items()}
+
+        def use() -> None:
+            self._combined.pop(snapshot.tenant, None)
+            self._published.pop(snapshot.tenant, None)
+            if configurations:
+                version = configurations[0].version if len(configurations) == 1 else _OF_SEVERAL
+                self._published[snapshot.tenant] = ServingConfiguration(version=version, placements=placements)
+
+        return use
 
     def look(self) -> None:
         """Reads the file if it has changed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from services.gateway.domain.serving_configuration import Source
+from services.common.serving_configuration import Source
 
 # Reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009). Smaller than its 60: the lists are short.
 _RANK = 20.0

@@ -17,11 +17,11 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.filters import ProductFilter
+from services.common.serving_configuration import Source
 from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.concept_edges import edges
-from services.gateway.domain.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.candidates import joined, matching, taken, without_groups
 from services.gateway.parts import Parts

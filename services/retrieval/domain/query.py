@@ -31,6 +31,7 @@ MAX_ALTERNATIVES = 32
 # Characters of one alternative, of what is excluded, and of a phrase.
 MAX_ALTERNATIVE = 128
 MAX_EXCLUDED, MAX_PHRASES = 8, 4
+MAX_EXCLUDED_FILTERS = 32
 MAX_TYPE_WORDS = 16
 MAX_SPELLING_ALTERNATIVES = 8
 MAX_ACCESSORIES_FOR = 5
@@ -91,6 +92,7 @@ class RetrievalQuery:
     filter: ProductFilter = field(default_factory=ProductFilter)
     soft_filter: ProductFilter = field(default_factory=ProductFilter)
     excluded_ids: tuple[str, ...] = ()
+    excluded_filters: tuple[ProductFilter, ...] = ()
     limit: int = DEFAULT_LIMIT
     sort: SortOrder = SortOrder.RELEVANCE
     facets: tuple[str, ...] = ()
@@ -190,6 +192,11 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     if not 1 <= query.limit <= MAX_LIMIT:
         yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
     yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
+    yield from _too_many("excluded_filters", query.excluded_filters, MAX_EXCLUDED_FILTERS)
+    for index, excluded in enumerate(query.excluded_filters[:MAX_EXCLUDED_FILTERS]):
+        if excluded.is_empty:
+            yield FieldViolation(f"excluded_filters[{index}]", "is empty, which is every product; give it a condition")
+        yield from filter_violations(excluded, f"excluded_filters[{index}]")
     yield from facet_violations(query.facets)
     if not 0 <= query.best_facet_count <= MAX_FACETS:
         yield FieldViolation("best_facet_count", f"is {query.best_facet_count}; send 0 to {MAX_FACETS}")

@@ -22,7 +22,7 @@ from benchmarks.recommend_offline import original
 from benchmarks.recommend_quality import sampled, shops
 from benchmarks.recommend_report import KAIROS, MISS, packed, plot, summary, unpacked
 from benchmarks.recommend_suite import PLAIN, Shop, catalogue, placements, purchases, users_and_items
-from services.gateway.domain.serving_configuration import ServingConfiguration
+from services.common.serving_configuration import ServingConfiguration
 
 ITEMS = 40
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.serving_configuration import Source
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
-from services.gateway.domain.serving_configuration import Source
 
 lists = st.lists(
     st.builds(

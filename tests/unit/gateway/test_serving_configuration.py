@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from services.common.errors import InvalidArgument
+from services.common.serving_configuration import Source
 from services.gateway.adapters.serving_file import embedded_configuration, load_configuration
 from services.gateway.background.serving import Serving
-from services.gateway.domain.serving_configuration import Source
 from services.gateway.metrics import Metrics
 
 BUILT_IN = {

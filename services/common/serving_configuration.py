@@ -9,13 +9,14 @@ import hashlib
 from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from services.common.errors import InvalidArgument
 from services.common.filters import MAX_ATTRIBUTE_VALUES, MAX_ATTRIBUTES, MAX_BRANDS, MAX_CATEGORIES
 from services.common.product import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_BRAND, MAX_CATEGORY_PATH
+from services.common.validation import violations_of
 
 DEFAULT_PLACEMENT = "home"
 MAX_PLACEMENT = 64
@@ -161,3 +162,23 @@ class ServingConfiguration(_Part):
             known = ", ".join(sorted(self.placements))
             raise InvalidArgument.of("placement", f"{name!r} is not configured; use one of {known}")
         return name, self.placements[name]
+
+
+def configuration_of(content: Mapping[str, Any], field: str = "") -> ServingConfiguration:
+    """From the JSON form of control's message, whose attributes of filters have their texts below `values`.
+
+    Raises InvalidArgument with paths below `field`.
+    """
+    placements = {
+        name: {**placement, "filters": _flat(placement.get("filters", {}))}
+        for name, placement in content.get("placements", {}).items()
+    }
+    try:
+        return ServingConfiguration.model_validate({**content, "placements": placements})
+    except ValidationError as error:
+        raise InvalidArgument(*violations_of(error, field)) from None
+
+
+def _flat(filters: Mapping[str, Any]) -> Mapping[str, Any]:
+    attributes = {name: entry.get("values", []) for name, entry in filters.get("attributes", {}).items()}
+    return {**filters, "attributes": attributes}

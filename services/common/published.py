@@ -1,0 +1,169 @@
+"""What control publishes, as a service of the data plane follows it: watched, kept on disk, there with control down.
+
+Each tenant has one snapshot. A snapshot that a part of the service cannot use is refused as a whole: the one before it
+stays in use, in memory and on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from kairos.control.v1 import control_pb2, control_pb2_grpc
+from services.common.context import check_tenant
+from services.common.errors import InvalidArgument
+from services.common.server_access import ServerAccessSettings
+from services.common.versions import replace_file
+
+# A snapshot has at most 16 MiB as JSON.
+_MOST_BYTES = 24 << 20
+_OPTIONS = [
+    ("grpc.max_receive_message_length", _MOST_BYTES),
+    # A control that has vanished without a word is noticed within half a minute.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # A control that is back is found within half a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+]
+# Seconds between two tries, and after an error that trying again does not help.
+_PAUSE_S, _LONG_PAUSE_S = (0.1, 0.3), (1.0, 3.0)
+_TEMPORARY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_SUFFIX = ".snapshot"
+
+_log = structlog.get_logger("kairos.published")
+
+# Checks a snapshot, prepares its use in a thread, and returns what takes it into use. Raises InvalidArgument.
+Prepare = Callable[[control_pb2.Snapshot], Callable[[], None]]
+
+
+class ControlAccessSettings(ServerAccessSettings):
+    """Control, and how to watch it. The key needs the role viewer; one of all tenants (`*`) brings those of all."""
+
+    # host:port. Empty: nothing is watched.
+    target: str = ""
+    # Folder of the last snapshots, which are used while control is down.
+    folder: Path = Path("var/published")
+
+
+class PublishedMetrics:
+    """`prefix`: what the names begin with, for example kairos_gateway."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str) -> None:
+        self.version = Gauge(
+            f"{prefix}_snapshot_version", "The published snapshot in use.", ["tenant"], registry=registry,
+            multiprocess_mode="livemin",
+        )  # fmt: skip
+        self.connected = Gauge(
+            f"{prefix}_control_connected", "1 while control is watched.", registry=registry, multiprocess_mode="livemin"
+        )
+        self.refused = Counter(f"{prefix}_refused_snapshots", "Snapshots that cannot be used.", registry=registry)
+
+
+class PublishedSnapshots:
+    """`versions`: the version of the snapshot in use, by tenant."""
+
+    def __init__(
+        self, settings: ControlAccessSettings, kinds: Sequence[control_pb2.ResourceKind.ValueType],
+        subscribers: Sequence[Prepare], metrics: PublishedMetrics,
+    ) -> None:  # fmt: skip
+        self._settings, self._subscribers, self._metrics = settings, tuple(subscribers), metrics
+        self._asked = control_pb2.WatchSnapshotsRequest(kinds=kinds)
+        self.versions: dict[str, int] = {}
+
+    def load(self) -> None:
+        """Takes the snapshots on disk into use. One that cannot be used is left out. To be called before `follow`."""
+        folder = self._settings.folder
+        for file in sorted(folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else ():
+            try:
+                if file.stat().st_size > _MOST_BYTES:
+                    raise InvalidArgument.of(file.name, f"has more than {_MOST_BYTES} bytes; remove it")
+                snapshot = control_pb2.Snapshot.FromString(file.read_bytes())
+                self._take(snapshot, self._prepared(snapshot))
+            except (OSError, DecodeError, InvalidArgument) as error:
+                self._metrics.refused.inc()
+                _log.error("a snapshot on disk cannot be used", file=str(file), error=str(error))
+
+    async def follow(self) -> None:
+        """Watches control until it is cancelled."""
+        while True:
+            async with self._channel() as channel:
+                stub = control_pb2_grpc.ControlServiceStub(channel)
+                await self._follow_channel(stub)
+
+    async def _follow_channel(self, stub: Any) -> None:
+        """Streams over one connection, one after the other, until an error that a new connection may help against."""
+        was_refused = ""
+        while True:
+            stream = stub.WatchSnapshots(self._asked, metadata=self._settings.metadata)
+            try:
+                await stream.initial_metadata()
+                self._metrics.connected.set(1)
+                async for answer in stream:
+                    was_refused = ""
+                    await self._receive(answer.snapshot)
+                pause_s = _PAUSE_S
+            except grpc.aio.AioRpcError as error:
+                is_temporary = error.code() in _TEMPORARY
+                pause_s = _PAUSE_S if is_temporary else _LONG_PAUSE_S
+                problem = f"{error.code().name}: {error.details()}"
+                if not is_temporary and problem != was_refused:
+                    was_refused = problem
+                    _log.error("control refuses the watch", target=self._settings.target, error=problem)
+            finally:
+                stream.cancel()
+                self._metrics.connected.set(0)
+            # Many watchers of a control that has restarted do not come at the same moment.
+            await asyncio.sleep(random.uniform(*pause_s))
+
+    async def _receive(self, snapshot: control_pb2.Snapshot) -> None:
+        if self.versions.get(snapshot.tenant) == snapshot.version:
+            return
+        try:
+            prepared = await asyncio.to_thread(self._prepared, snapshot)
+        except InvalidArgument as error:
+            self._metrics.refused.inc()
+            _log.error(
+                "a snapshot cannot be used; the one before it stays", tenant=snapshot.tenant, version=snapshot.version,
+                kept=self.versions.get(snapshot.tenant), error=str(error),
+            )  # fmt: skip
+            return
+        try:
+            # First: what was in use once is in use again after a restart.
+            await asyncio.to_thread(self._save, snapshot)
+        except OSError as error:
+            _log.error("a snapshot is not on disk", folder=str(self._settings.folder), error=str(error))
+        self._take(snapshot, prepared)
+
+    def _prepared(self, snapshot: control_pb2.Snapshot) -> list[Callable[[], None]]:
+        if check_tenant(snapshot.tenant, "snapshot.tenant") != snapshot.tenant:
+            raise InvalidArgument.of("snapshot.tenant", "is empty; remove the file, control sends the snapshot again")
+        return [prepare(snapshot) for prepare in self._subscribers]
+
+    def _take(self, snapshot: control_pb2.Snapshot, prepared: Sequence[Callable[[], None]]) -> None:
+        """Without a pause between the parts: no request sees one part of a snapshot and not the other."""
+        for use in prepared:
+            use()
+        self.versions[snapshot.tenant] = snapshot.version
+        self._metrics.version.labels(snapshot.tenant).set(snapshot.version)
+        _log.info("snapshot in use", tenant=snapshot.tenant, version=snapshot.version)
+
+    def _save(self, snapshot: control_pb2.Snapshot) -> None:
+        folder = self._settings.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(folder / f"{snapshot.tenant}{_SUFFIX}", snapshot.SerializeToString())
+
+    def _channel(self) -> grpc.aio.Channel:
+        credentials = self._settings.credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(self._settings.target, _OPTIONS)
+        return grpc.aio.secure_channel(self._settings.target, credentials, _OPTIONS)

@@ -1,0 +1,1 @@
+"""What people decide: drafts, publishes, history, and snapshots that services watch."""

@@ -1,0 +1,60 @@
+"""The tables of the store as queries name them, and the migrations that make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from services.common.errors import Conflict
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+# Any number that nothing else in the database locks.
+_MIGRATION_LOCK = 4_711_020
+
+TENANTS = sa.table("tenants", sa.column("tenant"), sa.column("snapshot_version"))
+RESOURCES = sa.table(
+    "resources",
+    *map(
+        sa.column,
+        (
+            "tenant", "kind", "id", "version", "state", "content", "searched", "effective_content",
+            "effective_version", "published_us", "created_us", "updated_us", "changed_by",
+        ),
+    ),
+)  # fmt: skip
+REVISIONS = sa.table(
+    "revisions",
+    *map(
+        sa.column,
+        (
+            "tenant", "kind", "id", "version", "action", "changed_us", "changed_by", "before", "after",
+            "snapshot_version",
+        ),
+    ),
+)  # fmt: skip
+SNAPSHOTS = sa.table("snapshots", *map(sa.column, ("tenant", "version", "published_us", "content")))
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Brings the tables to this version of Kairos, within the connection's transaction.
+
+    Raises Conflict if a newer version of Kairos has made them.
+    """
+    if connection.dialect.name == "postgresql":
+        # Processes that start together migrate one after the other.
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    present = MigrationContext.configure(connection).get_current_revision()
+    if present is not None and present not in known:
+        raise Conflict(
+            f"the database has the schema {present}, which a newer version of Kairos made; start that version, or "
+            "restore a backup that this version made (docs/how-to/control.md)"
+        )
+    command.upgrade(config, "head")

@@ -1,0 +1,182 @@
+"""Contents of resources: shapes and bounds, as control.proto describes them.
+
+Contents with a model elsewhere are not here: serving configurations (services/common/serving_configuration.py) and
+merchandising rules (services/common/merchandising.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.common.limits import MAX_ID, id_problem, language_problem
+from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS
+from services.common.product import MAX_CATEGORY_PATH
+from services.control.domain.resources import Kind
+
+RESOURCE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Role = Literal["viewer", "editor", "approver", "admin"]
+
+
+def _id(value: str) -> str:
+    if problem := id_problem(value):
+        raise ValueError(problem)
+    return value
+
+
+def _locale(value: str) -> str:
+    if value and (problem := language_problem(value)):
+        raise ValueError(problem)
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
+Name = Annotated[str, StringConstraints(pattern=RESOURCE_ID)]
+Share = Annotated[Decimal, Field(ge=0, le=1)]
+Growth = Annotated[Decimal, Field(ge=0, le=10)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"\S")]
+Note = Annotated[str, StringConstraints(max_length=1_000)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SynonymSet(_Part):
+    locale: Annotated[str, AfterValidator(_locale)] = ""
+    words: tuple[Word, ...] = Field(min_length=1, max_length=20)
+    one_way_from: str = Field(default="", max_length=64)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> SynonymSet:
+        forms = [*(word.strip().casefold() for word in self.words)]
+        if self.one_way_from:
+            forms.append(self.one_way_from.strip().casefold())
+        _each_once(forms, "words")
+        if len(forms) < 2:
+            raise ValueError("words has one text, which is a synonym of nothing; add another, or set one_way_from")
+        return self
+
+
+class PricePolicy(_Part):
+    categories: tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_CATEGORY_PATH)], ...] = Field(
+        default=(), max_length=50
+    )
+    minimum_margin: Growth | None = None
+    maximum_discount: Share | None = None
+    maximum_increase: Growth | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> PricePolicy:
+        if self.minimum_margin is self.maximum_discount is self.maximum_increase is None:
+            raise ValueError("has no guardrail; set minimum_margin, maximum_discount or maximum_increase")
+        return self
+
+
+class _Amount(_Part):
+    currency_code: str
+    units: int = Field(default=0, ge=0, le=MAX_UNITS)
+    nanos: int = Field(default=0, ge=0, lt=NANOS)
+
+    @model_validator(mode="after")
+    def _has_currency(self) -> _Amount:
+        if self.currency_code not in MINOR_UNIT_DECIMALS:
+            raise ValueError(
+                f"currency_code {self.currency_code[:8]!r} is unknown; send one of ISO 4217, such as 'USD'"
+            )
+        return self
+
+
+class _Timed(_Part):
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> _Timed:
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValueError("ends_at is not later than starts_at; swap them, or leave one out")
+        return self
+
+
+class Campaign(_Timed):
+    advertiser: str = Field(min_length=1, max_length=MAX_ID)
+    product_ids: tuple[Id, ...] = Field(min_length=1, max_length=1_000)
+    budget: _Amount | None = None
+
+    @model_validator(mode="after")
+    def _each_product_once(self) -> Campaign:
+        _each_once(self.product_ids, "product_ids")
+        return self
+
+
+class ExperimentArm(_Part):
+    name: Name
+    share: Decimal = Field(gt=0, le=1)
+    serving_configuration_id: str = Field(default="", pattern=rf"^$|{RESOURCE_ID}")
+
+
+class Experiment(_Timed):
+    arms: tuple[ExperimentArm, ...] = Field(min_length=2, max_length=10)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Experiment:
+        _each_once([arm.name for arm in self.arms], "arms")
+        if (total := sum(arm.share for arm in self.arms)) > 1:
+            raise ValueError(f"the shares of arms add up to {total}; at most 1")
+        return self
+
+
+class Review(_Part):
+    question: Annotated[Note, StringConstraints(min_length=1)]
+    subject_id: str = Field(default="", max_length=MAX_ID)
+    decision: Literal["REVIEW_DECISION_UNSPECIFIED", "REVIEW_DECISION_APPROVED", "REVIEW_DECISION_REJECTED"] = (
+        "REVIEW_DECISION_UNSPECIFIED"
+    )
+    note: Note = ""
+
+
+class TenantKey(_Part):
+    name: Name
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    role: Role
+    expires_at: datetime | None = None
+
+
+class TenantQuotas(_Part):
+    calls_per_s: float | None = Field(default=None, gt=0)
+    calls_in_flight: int | None = Field(default=None, ge=1)
+    import_streams: int | None = Field(default=None, ge=1)
+
+
+class Tenant(_Part):
+    display_name: str = Field(default="", max_length=128)
+    keys: tuple[TenantKey, ...] = Field(default=(), max_length=100)
+    quotas: TenantQuotas | None = None
+
+    @model_validator(mode="after")
+    def _each_key_once(self) -> Tenant:
+        _each_once([key.name for key in self.keys], "keys")
+        _each_once([key.sha256 for key in self.keys], "keys")
+        return self
+
+
+MODELS: dict[Kind, type[BaseModel]] = {
+    Kind.SYNONYM_SET: SynonymSet,
+    Kind.PRICE_POLICY: PricePolicy,
+    Kind.CAMPAIGN: Campaign,
+    Kind.EXPERIMENT: Experiment,
+    Kind.REVIEW: Review,
+    Kind.TENANT: Tenant,
+}
+
+
+def _each_once(values: Iterable[str], field: str) -> None:
+    seen = set[str]()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{field} has {value!r} twice; give it once")
+        seen.add(value)

@@ -1,0 +1,30 @@
+"""Every limit of control. The proto names the same ones."""
+
+from __future__ import annotations
+
+from services.control.domain.resources import Kind
+
+# Resources of a tenant that are not archived.
+MAX_RESOURCES = {
+    Kind.SERVING_CONFIGURATION: 100,
+    Kind.MERCHANDISING_RULE: 5_000,
+    Kind.SYNONYM_SET: 5_000,
+    Kind.PRICE_POLICY: 100,
+    Kind.CAMPAIGN: 1_000,
+    Kind.EXPERIMENT: 100,
+    Kind.REVIEW: 5_000,
+    Kind.TENANT: 1,
+}
+# Bytes of a content as JSON, and of all contents of a snapshot together.
+MAX_CONTENT_BYTES = 256 << 10
+MAX_SNAPSHOT_BYTES = 16 << 20
+# Resources that one publish names.
+MAX_PUBLISHED = 1_000
+MAX_MASK_PATHS = 50
+MAX_LIST_TEXT = 128
+DEFAULT_PAGE, MAX_PAGE = 50, 500
+# Bytes of the contents of a page.
+MAX_PAGE_BYTES = 4 << 20
+# Bytes of a request, and of an answer: a snapshot, with the names and times of its resources.
+MAX_REQUEST_BYTES = 1 << 20
+MAX_ANSWER_BYTES = 24 << 20

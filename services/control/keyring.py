@@ -1,0 +1,51 @@
+"""The API keys in force: those of the settings, and those of published tenants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.common.errors import Unauthenticated
+from services.common.server_security import key_digest
+from services.control.domain.contents import Tenant
+from services.control.domain.permissions import ALL_TENANTS, Caller
+from services.control.domain.resources import Content
+from services.control.settings import SecuritySettings
+
+
+@dataclass(frozen=True)
+class _Key:
+    caller: Caller
+    expires_at: datetime | None = None
+
+
+class Keyring:
+    """Without keys in the settings every caller is an admin of all tenants. `clock` gives seconds since the epoch."""
+
+    def __init__(self, settings: SecuritySettings, clock: Callable[[], float] = time.time) -> None:
+        self._configured = {key.sha256: _Key(Caller(key.name, key.tenant, key.role)) for key in settings.api_keys}
+        self._published: dict[str, _Key] = {}
+        self._clock = clock
+
+    def update(self, tenants: Mapping[str, Content]) -> None:
+        """From now on the keys of these tenants apply."""
+        self._published = {
+            key.sha256: _Key(Caller(key.name, tenant, key.role), key.expires_at)
+            for tenant, content in tenants.items()
+            for key in Tenant.model_validate(content).keys
+        }
+
+    def caller(self, metadata: Iterable[tuple[str, Any]]) -> Caller:
+        """Raises Unauthenticated."""
+        if not self._configured:
+            return Caller("anyone", ALL_TENANTS, "admin")
+        digest = key_digest(metadata)
+        key = self._configured.get(digest) or self._published.get(digest)
+        if key is None:
+            raise Unauthenticated("the API key is unknown")
+        if key.expires_at is not None and key.expires_at.timestamp() <= self._clock():
+            raise Unauthenticated(f"the API key expired at {key.expires_at.isoformat()}; use its successor")
+        return key.caller

@@ -1,0 +1,118 @@
+"""Control's server: grpc.aio with API keys, TLS, health, metrics and a graceful stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import start_http_server
+
+from kairos.control.v1 import control_pb2, control_pb2_grpc
+from services.control.adapters.sql_store import SqlControlStore
+from services.control.domain.limits import MAX_ANSWER_BYTES, MAX_REQUEST_BYTES
+from services.control.feed import SnapshotFeed
+from services.control.handler import ControlHandler
+from services.control.keyring import Keyring
+from services.control.metrics import ControlMetrics
+from services.control.ports import ControlStore
+from services.control.settings import ControlSettings
+from services.control.threads import Threads
+
+SERVICE = control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
+    # The stream of a watcher that has vanished ends within half a minute. A watcher looks as often whether control is
+    # still there.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # A second control that is started by mistake is refused the port.
+    ("grpc.so_reuseport", 0),
+    ("grpc.absolute_max_metadata_size", 8 << 10),
+]
+
+_log = structlog.get_logger("kairos.control.server")
+
+
+@dataclass
+class ControlServer:
+    """A started control. `port` is the one that it listens on."""
+
+    server: grpc.aio.Server
+    port: int
+    metrics: ControlMetrics
+    _settings: ControlSettings
+    _store: ControlStore
+    _feed: SnapshotFeed
+    _following: asyncio.Task[None]
+    _health: health.aio.HealthServicer
+    _threads: Threads
+
+    async def stop(self) -> None:
+        """Reports NOT_SERVING, ends the watch streams, and lets calls in flight end."""
+        await self._health.enter_graceful_shutdown()
+        self._feed.close()
+        await self.server.stop(self._settings.server.drain_s)
+        await self._following
+        self._threads.close()
+        self._store.close()
+
+
+async def start_control(settings: ControlSettings) -> ControlServer:
+    """Serves when it returns. Raises Conflict and Unavailable: see SqlControlStore."""
+    store = SqlControlStore(_database(settings), settings.retention.retention)
+    metrics, keyring = ControlMetrics(), Keyring(settings.security)
+    threads = Threads()
+    feed = SnapshotFeed(store, keyring, threads, metrics, settings.poll_ms / 1e3)
+    server = grpc.aio.server(options=_OPTIONS)
+    handler = ControlHandler(store, keyring, feed, threads, metrics)
+    control_pb2_grpc.add_ControlServiceServicer_to_server(handler, server)
+    healths = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    credentials, address = settings.security.credentials(), f"{settings.server.host}:{settings.server.port}"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    changed = asyncio.Event()
+    tasks = set[asyncio.Task[Any]]()
+
+    def on_health(is_up: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if is_up else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE):
+            task = asyncio.create_task(healths.set(name, status))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        changed.set()
+
+    following = asyncio.create_task(feed.follow(on_health))
+    # Keys of tenants are known before the first call.
+    await changed.wait()
+    await server.start()
+    if settings.metrics.port:
+        start_http_server(settings.metrics.port, settings.metrics.host, registry=metrics.registry)
+    if not settings.security.api_keys and settings.server.host not in _LOOPBACK:
+        _log.warning("every caller is an admin: no API keys, and not bound to loopback", host=settings.server.host)
+    _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
+    return ControlServer(server, port, metrics, settings, store, feed, following, healths, threads)
+
+
+async def run(settings: ControlSettings) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    control = await start_control(settings)
+    await stop.wait()
+    await control.stop()
+
+
+def _database(settings: ControlSettings) -> str:
+    if url := settings.database_url.get_secret_value():
+        return url
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{settings.data_dir.resolve() / 'control.db'}"

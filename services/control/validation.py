@@ -1,0 +1,125 @@
+"""What is wrong with a content by itself, and with contents that would be effective together. One function a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from google.protobuf.json_format import ParseDict
+from pydantic import ValidationError
+
+from kairos.control.v1 import merchandising_pb2
+from services.common.convert_merchandising import checked_rule, rule_from_proto
+from services.common.errors import InvalidArgument
+from services.common.merchandising import rule_set_violations
+from services.common.serving_configuration import configuration_of
+from services.common.validation import violations_of
+from services.control.domain.changes import TenantView
+from services.control.domain.contents import MODELS
+from services.control.domain.resources import Content, Key, Kind
+
+Contents = Mapping[Key, Content]
+Problem = tuple[Key, str]
+
+
+def check_content(tenant: str, key: Key, content: Content) -> None:
+    """Raises InvalidArgument that names each wrong field below `resource`."""
+    field, kind = f"resource.{key.kind}", Kind(key.kind)
+    if kind is Kind.SERVING_CONFIGURATION:
+        configuration_of(content, field)
+    elif kind is Kind.MERCHANDISING_RULE:
+        if content.get("id", key.id) != key.id:
+            raise InvalidArgument.of(f"{field}.id", f"is not that of the resource, {key.id!r}; leave it out")
+        checked_rule(_rule(key, content), field)
+    else:
+        try:
+            MODELS[kind].model_validate(content)
+        except ValidationError as error:
+            raise InvalidArgument(*violations_of(error, field)) from None
+    if kind is Kind.TENANT and key.id != tenant:
+        raise InvalidArgument.of("resource.id", f"is {key.id!r}; a tenant has the id of the tenant, {tenant!r}")
+
+
+def check_together(view: TenantView, contents: Contents) -> list[Problem]:
+    """See changes.CheckTogether."""
+    return [problem for check in _CHECKS for problem in check(view, contents)]
+
+
+def _placements(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """Each placement is in one configuration."""
+    owners: dict[str, Key] = {}
+    for key, content in _of(contents, Kind.SERVING_CONFIGURATION):
+        for name in content.get("placements", {}):
+            if (other := owners.setdefault(name, key)) != key:
+                yield key, f"has the placement {name!r}, which {other} has; remove it from one of them"
+
+
+def _rules(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """No two rules do the same at the same time."""
+    keys = [key for key, _ in _of(contents, Kind.MERCHANDISING_RULE)]
+    rules = [rule_from_proto(_rule(key, contents[key]), "") for key in keys]
+    for violation in rule_set_violations(rules, ""):
+        place, _, field = violation.field.removeprefix("[").partition("]")
+        # Some are about all rules together.
+        yield keys[int(place) if place else -1], f"{field.removeprefix('.')} {violation.description}".strip()
+
+
+def _synonyms(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """No two sets say the same."""
+    owners: dict[object, Key] = {}
+    for key, content in _of(contents, Kind.SYNONYM_SET):
+        words = frozenset(word.strip().casefold() for word in content["words"])
+        said = words, content.get("one_way_from", "").strip().casefold(), content.get("locale", "")
+        if (other := owners.setdefault(said, key)) != key:
+            yield key, f"says the same as {other}; archive one of them"
+
+
+def _experiments(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """Arms name configurations that are effective."""
+    for key, content in _of(contents, Kind.EXPERIMENT):
+        for place, arm in enumerate(content["arms"]):
+            id = arm.get("serving_configuration_id", "")
+            if id and Key(Kind.SERVING_CONFIGURATION.value, id) not in contents:
+                yield key, f"arms[{place}] names the serving configuration {id!r}, which is not published; publish it"
+
+
+def _reviews(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """A published review has a decision."""
+    for key, content in _of(contents, Kind.REVIEW):
+        if content.get("decision", "REVIEW_DECISION_UNSPECIFIED") == "REVIEW_DECISION_UNSPECIFIED":
+            yield key, "has no decision; set REVIEW_DECISION_APPROVED or REVIEW_DECISION_REJECTED"
+
+
+def _tenants(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """A key belongs to one tenant."""
+    own = list(_of(contents, Kind.TENANT))
+    if not own:
+        return
+    taken = {
+        key["sha256"] for name, content in view.tenants().items() if name != view.tenant for key in keys_of(content)
+    }
+    for key, content in own:
+        for entry in keys_of(content):
+            if entry["sha256"] in taken:
+                yield key, f"has the key {entry['name']!r}, which another tenant has; make a new key"
+
+
+def keys_of(tenant: Content) -> Iterable[Content]:
+    keys: Iterable[Content] = tenant.get("keys", ())
+    return keys
+
+
+_CHECKS: tuple[Callable[[TenantView, Contents], Iterator[Problem]], ...] = (
+    _placements, _rules, _synonyms, _experiments, _reviews, _tenants,
+)  # fmt: skip
+
+
+def _of(contents: Contents, kind: Kind) -> Iterator[tuple[Key, Content]]:
+    return (
+        (key, content) for key, content in sorted(contents.items(), key=lambda item: item[0]) if key.kind == kind.value
+    )
+
+
+def _rule(key: Key, content: Content) -> merchandising_pb2.MerchandisingRule:
+    message = ParseDict(dict(content), merchandising_pb2.MerchandisingRule())
+    message.id = key.id
+    return message

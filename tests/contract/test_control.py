@@ -1,0 +1,365 @@
+"""ControlService over real gRPC: the life of a resource, bad input, roles and tenants, watching."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from kairos.control.v1 import control_pb2
+from services.control.domain.permissions import LEAST_ROLE, ROLES
+from services.control.server import ControlServer
+from services.control.settings import ApiKey
+from tests.contract.controls import (
+    CONTENTS,
+    Client,
+    detail,
+    digest_of,
+    reference_to,
+    resource_of,
+    running,
+    wrong_fields,
+)
+
+SYNONYMS = control_pb2.RESOURCE_KIND_SYNONYM_SET
+STATUS = grpc.StatusCode
+# A publish is everywhere within a second; a busy machine may take longer.
+SOON_S = 5.0
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ControlServer]:
+    """With a key of each role for the tenant "shop", an operator of all tenants, and an approver of another tenant."""
+    keys = [ApiKey(sha256=digest_of(role), name=role, tenant="shop", role=role) for role in ROLES]
+    keys.append(ApiKey(sha256=digest_of("operator"), name="operator", tenant="*", role="admin"))
+    keys.append(ApiKey(sha256=digest_of("stranger"), name="stranger", tenant="other", role="approver"))
+    async with running(tmp_path, *keys) as started:
+        yield started
+
+
+@pytest.fixture
+async def clients(server: ControlServer) -> AsyncIterator[dict[str, Client]]:
+    made = {name: Client(server.port, name) for name in (*ROLES, "operator", "stranger", "nobody", "rotated", "")}
+    yield made
+    for client in made.values():
+        await client.channel.close()
+
+
+def get(kind: str, id: str, **more: Any) -> control_pb2.GetResourceRequest:
+    number = control_pb2.ResourceKind.Value(f"RESOURCE_KIND_{kind.upper()}")
+    return control_pb2.GetResourceRequest(kind=number, id=id, **more)
+
+
+async def refused(client: Client, method: str, request: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await client.call(method, request)
+    return raised.value
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+async def test_every_kind_lives(clients: dict[str, Client], kind: str) -> None:
+    """A resource of each kind is created, read, listed, published and archived, and its content stays as sent."""
+    admin, id = clients["admin"], "shop" if kind == "tenant" else "first"
+    draft = await admin.create(kind, id)
+    sent = resource_of(kind, id)
+    assert getattr(draft, kind) == getattr(sent, kind)
+    assert (draft.state, draft.version, draft.changed_by) == (control_pb2.RESOURCE_STATE_DRAFT, 1, "admin")
+    assert (await admin.call("GetResource", get(kind, id))).resource == draft
+    listed = await admin.call("ListResources", control_pb2.ListResourcesRequest(kind=draft.kind))
+    assert list(listed.resources) == [draft]
+    assert await admin.publish(draft) == 1
+    published = (await admin.call("GetResource", get(kind, id))).resource
+    assert published.state == control_pb2.RESOURCE_STATE_PUBLISHED
+    archived = await admin.call("ArchiveResource", control_pb2.ArchiveResourceRequest(resource=reference_to(published)))
+    assert archived.snapshot_version == 2
+    history = await admin.call("ListRevisions", control_pb2.ListRevisionsRequest(kind=draft.kind, id=id))
+    assert [revision.version for revision in history.revisions] == [3, 2, 1]
+    assert getattr(history.revisions[0].before, kind) == getattr(sent, kind)
+    assert not history.revisions[0].HasField("after")
+
+
+async def test_the_second_editor_gets_aborted_with_both_versions(clients: dict[str, Client]) -> None:
+    """An outdated etag is ABORTED, and the details name both states and the author of the other change."""
+    draft = await clients["editor"].create("synonym_set", "coats")
+    change = control_pb2.UpdateResourceRequest(
+        resource=resource_of("synonym_set", "coats", {"words": ["coat", "parka"]}, draft.etag)
+    )
+    await clients["approver"].call("UpdateResource", change)
+    error = await refused(clients["editor"], "UpdateResource", change)
+    facts = detail(error, error_details_pb2.ErrorInfo).metadata
+    assert error.code() is STATUS.ABORTED
+    assert (facts["sent_version"], facts["current_version"], facts["changed_by"]) == ("1", "2", "approver")
+    assert facts["sent_etag"] == draft.etag
+
+
+async def test_a_mask_changes_only_its_fields(clients: dict[str, Client]) -> None:
+    """Fields of the mask are replaced or removed, all others stay; a path may name an entry of a map."""
+    editor = clients["editor"]
+    draft = await editor.create("campaign", "spring")
+
+    async def update(kind: str, etag: str, content: dict[str, Any], *paths: str) -> control_pb2.Resource:
+        request = control_pb2.UpdateResourceRequest(
+            resource=resource_of(kind, "spring", content, etag), update_mask=FieldMask(paths=paths)
+        )
+        resource: control_pb2.Resource = (await editor.call("UpdateResource", request)).resource
+        return resource
+
+    campaign = await update("campaign", draft.etag, {"advertiser": "Bolt"}, "campaign.advertiser", "campaign.starts_at")
+    assert campaign == resource_like(campaign, {"advertiser": "Bolt", "product_ids": ["p1"]})
+    config = await editor.create("serving_configuration", "spring")
+    entry = {"placements": {"cart": {"sources": [{"source": "popular"}]}}}
+    config = await update("serving_configuration", config.etag, entry, "serving_configuration.placements.cart")
+    assert sorted(config.serving_configuration.placements) == ["cart", "home"]
+    request = control_pb2.UpdateResourceRequest(
+        resource=resource_of("campaign", "spring", {}, campaign.etag), update_mask=FieldMask(paths=["campaign.name"])
+    )
+    assert "update_mask" in wrong_fields(await refused(editor, "UpdateResource", request))
+
+
+def resource_like(resource: control_pb2.Resource, content: dict[str, Any]) -> control_pb2.Resource:
+    """`resource` with another content."""
+    made = control_pb2.Resource()
+    made.CopyFrom(resource)
+    kind = resource.WhichOneof("content")
+    assert kind is not None
+    getattr(made, kind).CopyFrom(getattr(resource_of(kind, resource.id, content), kind))
+    return made
+
+
+async def test_pages_cover_everything_once(clients: dict[str, Client]) -> None:
+    """Pages follow each other; the token of another request is refused."""
+    editor = clients["editor"]
+    for number in range(5):
+        await editor.create("synonym_set", f"s{number}", {"words": ["coat", str(number)]})
+    ids, token = [], ""
+    while True:
+        request = control_pb2.ListResourcesRequest(page_size=2, page_token=token)
+        page = await editor.call("ListResources", request)
+        ids += [resource.id for resource in page.resources]
+        if not (token := page.next_page_token):
+            break
+        last = token
+    assert ids == [f"s{number}" for number in range(5)]
+    other = control_pb2.ListResourcesRequest(page_size=2, page_token=last, text="coat")
+    assert "page_token" in wrong_fields(await refused(editor, "ListResources", other))
+    found = await editor.call("ListResources", control_pb2.ListResourcesRequest(text="S3"))
+    assert [resource.id for resource in found.resources] == ["s3"]
+
+
+BAD: list[tuple[str, dict[str, Any], str, str]] = [
+    ("serving_configuration", {"version": "1", "placements": {"x": {"sources": [{"source": "popular", "quota": 0}]}}},
+     "placements.x.sources[0].quota", "greater than or equal to 1"),
+    ("serving_configuration", {"version": "1", "placements": {"home": {"sources": [{"source": "magic"}]}}},
+     "placements.home.sources[0].source", "popular"),
+    ("merchandising_rule", {"actions": [{"boost": {"products": {"ids": ["p"]}, "multiplier": 9}}]},
+     "actions[0].boost.multiplier", "0.2 to 5"),
+    ("merchandising_rule", {"actions": [{"redirect": {"url": "/x"}}], "validity": {
+        "valid_from": "2026-02-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"}}, "validity.valid_until", "swap"),
+    ("synonym_set", {"words": ["coat"]}, "", "add another"),
+    ("price_policy", {"maximum_discount": 1.5}, "maximum_discount", "less than or equal to 1"),
+    ("campaign", {"advertiser": "A", "product_ids": ["p"], "starts_at": "2026-02-01T00:00:00Z",
+                  "ends_at": "2026-01-01T00:00:00Z"}, "", "swap"),
+    ("campaign", {"advertiser": "A", "product_ids": ["p", "p"]}, "", "twice"),
+    ("experiment", {"arms": [{"name": "a", "share": 0.7}, {"name": "b", "share": 0.7}]}, "", "at most 1"),
+    ("review", {"question": ""}, "question", "required"),
+    ("tenant", {"keys": [{"name": "k", "sha256": "12", "role": "viewer"}]}, "keys[0].sha256", "pattern"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "content", "field", "remedy"), BAD)
+async def test_bad_contents_name_field_and_remedy(
+    clients: dict[str, Client], kind: str, content: dict[str, Any], field: str, remedy: str
+) -> None:
+    """Each is INVALID_ARGUMENT with the path of the field, and nothing is stored."""
+    id = "shop" if kind == "tenant" else "bad"
+    request = control_pb2.CreateResourceRequest(resource=resource_of(kind, id, content))
+    error = await refused(clients["admin"], "CreateResource", request)
+    found = wrong_fields(error)
+    path = f"resource.{kind}.{field}".rstrip(".")
+    assert list(found) == [path]
+    assert remedy in found[path].replace("Field ", "").lower() or remedy in found[path]
+    assert (await refused(clients["admin"], "GetResource", get(kind, id))).code() is STATUS.NOT_FOUND
+
+
+async def test_what_does_not_fit_together_is_not_published(clients: dict[str, Client]) -> None:
+    """Overlapping rules and placements, unknown ids and open reviews are refused; the last snapshot stays."""
+    admin = clients["admin"]
+    good = [await admin.create(kind, "good") for kind in ("merchandising_rule", "serving_configuration", "synonym_set")]
+    assert await admin.publish(*good) == 1
+    arm = {"name": "b", "share": 0.1, "serving_configuration_id": "none"}
+    wrong = {
+        "merchandising_rule": None,
+        "serving_configuration": None,
+        "synonym_set": {"words": ["Jacket", "coat"]},
+        "experiment": {"arms": [{"name": "a", "share": 0.5}, arm]},
+        "review": {"question": "Well?"},
+    }
+    for kind, content in wrong.items():
+        draft = await admin.create(kind, "wrong", content)
+        request = control_pb2.PublishResourcesRequest(resources=[reference_to(draft)])
+        found = wrong_fields(await refused(admin, "PublishResources", request))
+        assert list(found) == ["resources[0]"], kind
+    snapshot = (await anext(admin.watch().__aiter__())).snapshot
+    assert (snapshot.version, len(snapshot.resources)) == (1, 3)
+
+
+async def test_a_used_configuration_is_not_archived(clients: dict[str, Client]) -> None:
+    """What a published experiment names stays published."""
+    admin = clients["admin"]
+    config = await admin.create("serving_configuration", "new")
+    arms = [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5, "serving_configuration_id": "new"}]
+    await admin.publish(config, await admin.create("experiment", "test", {"arms": arms}))
+    config = (await admin.call("GetResource", get("serving_configuration", "new"))).resource
+    request = control_pb2.ArchiveResourceRequest(resource=reference_to(config))
+    assert (await refused(admin, "ArchiveResource", request)).code() is STATUS.FAILED_PRECONDITION
+
+
+def requests(kind: str) -> dict[str, Any]:
+    """One request of each method, about a resource that does not exist: only the role decides how far it gets."""
+    resource = resource_of(kind, "shop", etag="1-d")
+    return {
+        "GetResource": get(kind, "shop"),
+        "ListResources": control_pb2.ListResourcesRequest(kind=resource.kind),
+        "ListRevisions": control_pb2.ListRevisionsRequest(kind=resource.kind, id="shop"),
+        "CreateResource": control_pb2.CreateResourceRequest(resource=resource_of(kind, "shop", {"words": ["one"]})
+            if kind == "synonym_set" else resource_of(kind, "wrong")),
+        "UpdateResource": control_pb2.UpdateResourceRequest(resource=resource),
+        "PublishResources": control_pb2.PublishResourcesRequest(resources=[reference_to(resource)]),
+        "ArchiveResource": control_pb2.ArchiveResourceRequest(resource=reference_to(resource)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["synonym_set", "tenant"])
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_permission(clients: dict[str, Client], role: str, kind: str) -> None:
+    """Each method of each role, for usual resources and for tenants: allowed or PERMISSION_DENIED, by the table."""
+    assert requests(kind).keys() | {"WatchSnapshots"} == LEAST_ROLE.keys()
+    for method, request in requests(kind).items():
+        reads = LEAST_ROLE[method] == "viewer"
+        least = "admin" if kind == "tenant" and not reads else LEAST_ROLE[method]
+        code = STATUS.OK
+        try:
+            await clients[role].call(method, request)
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+        is_denied = ROLES.index(role) < ROLES.index(least)
+        assert (code is STATUS.PERMISSION_DENIED) == is_denied, method
+        assert code in (STATUS.OK, STATUS.NOT_FOUND, STATUS.INVALID_ARGUMENT, STATUS.PERMISSION_DENIED), method
+
+
+async def test_tenants_do_not_see_each_other(clients: dict[str, Client]) -> None:
+    """A key of another tenant finds nothing, may not name the tenant, and watches nothing of it; an operator may."""
+    draft = await clients["approver"].create("synonym_set", "coats")
+    assert await clients["approver"].publish(draft) == 1
+    for method, request in requests("synonym_set").items():
+        request.tenant = "shop"
+        assert (await refused(clients["stranger"], method, request)).code() is STATUS.PERMISSION_DENIED, method
+    assert (await refused(clients["stranger"], "GetResource", get("synonym_set", "coats"))).code() is STATUS.NOT_FOUND
+    listed = await clients["stranger"].call("ListResources", control_pb2.ListResourcesRequest())
+    assert not listed.resources
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await anext(clients["stranger"].watch(tenant="shop").__aiter__())
+    assert raised.value.code() is STATUS.PERMISSION_DENIED
+    other = await clients["stranger"].create("synonym_set", "coats")
+    await clients["stranger"].publish(other)
+    stream = clients["stranger"].watch()
+    assert (await anext(stream.__aiter__())).snapshot.tenant == "other"
+    assert (await clients["operator"].call("GetResource", get("synonym_set", "coats", tenant="shop"))).resource.id
+    both = clients["operator"].watch().__aiter__()
+    assert {(await anext(both)).snapshot.tenant for _ in range(2)} == {"shop", "other"}
+
+
+@pytest.mark.parametrize("name", ["", "nobody"])
+async def test_without_a_known_key_nothing_is_answered(clients: dict[str, Client], name: str) -> None:
+    """Every method is UNAUTHENTICATED, the watch stream too."""
+    for method, request in requests("synonym_set").items():
+        assert (await refused(clients[name], method, request)).code() is STATUS.UNAUTHENTICATED, method
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await anext(clients[name].watch().__aiter__())
+    assert raised.value.code() is STATUS.UNAUTHENTICATED
+
+
+async def test_keys_rotate_without_a_restart(clients: dict[str, Client]) -> None:
+    """A published key works within a second, one that has expired does not, and a removed one ends its streams."""
+    operator, rotated = clients["operator"], clients["rotated"]
+    key = {"name": "rotated", "sha256": digest_of("rotated"), "role": "editor"}
+    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+
+    async def publish(*keys: dict[str, Any]) -> None:
+        found = await operator.call("ListResources", control_pb2.ListResourcesRequest(tenant="shop"))
+        content = {"keys": list(keys)}
+        if found.resources:
+            sent = resource_of("tenant", "shop", content, found.resources[0].etag)
+            request = control_pb2.UpdateResourceRequest(tenant="shop", resource=sent)
+            draft = (await operator.call("UpdateResource", request)).resource
+        else:
+            draft = await operator.create("tenant", "shop", content, tenant="shop")
+        await operator.publish(draft, tenant="shop")
+
+    async def answers() -> bool:
+        try:
+            await rotated.call("ListResources", control_pb2.ListResourcesRequest())
+        except grpc.aio.AioRpcError as error:
+            return error.code() is not STATUS.UNAUTHENTICATED
+        return True
+
+    async def until(expected: bool) -> None:
+        async with asyncio.timeout(SOON_S):
+            while await answers() != expected:  # noqa: ASYNC110 - another process would tell nobody either
+                await asyncio.sleep(0.02)
+
+    assert not await answers()
+    await publish(key)
+    await until(True)
+    stream = rotated.watch().__aiter__()
+    await anext(stream)
+    await publish({**key, "expires_at": past})
+    await until(False)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await anext(stream)
+    assert raised.value.code() is STATUS.UNAUTHENTICATED
+    assert (await clients["stranger"].call("ListResources", control_pb2.ListResourcesRequest())) is not None
+
+
+async def test_a_watcher_gets_each_publish(clients: dict[str, Client]) -> None:
+    """The current snapshot comes at once, and the next one within a second after its publish; kinds are filtered."""
+    approver = clients["approver"]
+    first = await approver.create("synonym_set", "coats")
+    await approver.publish(first)
+    stream, of_rules = approver.watch().__aiter__(), approver.watch(control_pb2.RESOURCE_KIND_MERCHANDISING_RULE)
+    assert [one.id for one in (await anext(stream)).snapshot.resources] == ["coats"]
+    rules = of_rules.__aiter__()
+    assert not (await anext(rules)).snapshot.resources
+    await approver.publish(await approver.create("merchandising_rule", "pin"))
+    async with asyncio.timeout(SOON_S):
+        snapshot, filtered = (await anext(stream)).snapshot, (await anext(rules)).snapshot
+    assert [(one.kind, one.id) for one in snapshot.resources] == [
+        (control_pb2.RESOURCE_KIND_MERCHANDISING_RULE, "pin"), (SYNONYMS, "coats"),
+    ]  # fmt: skip
+    assert [one.id for one in filtered.resources] == ["pin"]
+    assert snapshot.version == filtered.version == 2
+    assert snapshot.resources[0].merchandising_rule.actions[0].pin.product_id == "p1"
+
+
+async def test_a_stop_ends_watchers_at_once(tmp_path: Path) -> None:
+    """A stop reports NOT_SERVING and does not wait for watch streams: they connect to another control."""
+    async with running(tmp_path) as server:
+        client = Client(server.port)
+        stub = health_pb2_grpc.HealthStub(client.channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest())  # type: ignore[attr-defined]
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        await client.publish(await client.create("synonym_set", "coats"))
+        stream = client.watch().__aiter__()
+        await anext(stream)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await anext(stream)
+    assert raised.value.code() is STATUS.UNAVAILABLE
+    await client.channel.close()
