@@ -6,7 +6,8 @@
 its category, separated by semicolons: `-sleeves` (excluded), `"night charger"` (phrase), `nikon|canon` (alternatives),
 `brand=sony`, `colour=red`; empty for none. The queries were written by hand, many of them names that look like
 conditions: "no country for old men", "green tea". Those of the shop "demo" are read with the words of the demo shop;
---products are those of the shop "electronics". The half "held-out" was looked at once, after the last change.
+--products are those of the shop "electronics". The halves "held-out" and "second held-out" were each looked at once,
+then rules were mended (decision 45).
 
 Precision is the share of the conditions found that are in the list, recall the share of those in the list that were
 found. No service is started.
@@ -36,7 +37,7 @@ from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.text import normal_form
 
 QUERIES = Path(__file__).parent / "data" / "query_conditions.csv"
-SHOPS, HALVES = ("demo", "electronics"), ("development", "held-out")
+SHOPS, HALVES = ("demo", "electronics"), ("development", "held-out", "second held-out")
 _COLUMNS = ("shop", "query", "reading", "half")
 
 

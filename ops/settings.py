@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from pathlib import Path
 from typing import Any, Self
@@ -12,6 +13,9 @@ from pydantic_settings import SettingsConfigDict
 from services.common.settings import ServiceSettings
 
 LOOPBACK = "127.0.0.1"
+# Ports to choose from. The kernel gives those from 32,768 on to connections and to servers that ask for any port, maybe
+# before the suite has started. Ray takes 10,002 to 19,999 for its workers, and Serve 30,000 to 31,000.
+_CHOSEN_FROM = range(20_000, 30_000)
 
 
 class SuiteSettings(ServiceSettings):
@@ -67,19 +71,10 @@ class SuiteSettings(ServiceSettings):
 
 
 def _free_ports(wanted: list[int]) -> list[int]:
-    """The ports with every 0 replaced. All sockets stay open until the last port is chosen: no two are the same."""
-    sockets: list[socket.socket] = []
-    try:
-        chosen = []
-        for port in wanted:
-            if port == 0:
-                sockets.append(socket.create_server((LOOPBACK, 0)))
-                port = sockets[-1].getsockname()[1]
-            chosen.append(port)
-        return chosen
-    finally:
-        for held in sockets:
-            held.close()
+    """The ports with every 0 replaced, no two the same. By chance: suites that start at the same time seldom meet."""
+    candidates = iter(random.SystemRandom().sample(_CHOSEN_FROM, len(_CHOSEN_FROM)))
+    free = (port for port in candidates if port not in wanted and _is_free(port))
+    return [port or next(free) for port in wanted]
 
 
 def _is_free(port: int) -> bool:

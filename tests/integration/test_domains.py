@@ -17,6 +17,8 @@ from ops.in_process import in_process_suite
 from tests.domains.catalogues import CATALOGUES, domain_folder
 
 BUDGET_S = 20.0
+# Words that are not looked up: one of any catalogue, and one of the courses alone.
+COURTESY = {"please", "enrol"}
 SILENT = (ranker_pb2.REASON_TYPE_PRICE_AFFINITY, ranker_pb2.REASON_TYPE_AVAILABILITY)
 # What no explanation of these catalogues may speak of.
 OF_A_SHOP = re.compile(r"\b(?:brand|price|stock|bought|shopper|product)|品牌|价格|库存|商品|购买")
@@ -49,6 +51,7 @@ COURSES = Domain(
         Asked("advanced python course in the evening", (("level", "Advanced"), ("time", "Evening")), "Advanced Python"),
         Asked("coding from scratch online", (("level", "Beginner"), ("format", "Online")), "Java|Python"),
         Asked("bread making after work", (("time", "Evening"),), "Baking"),
+        Asked("please enrol me in watercolour painting", (), "Watercolour"),
         Asked("english writing in mandarin", (("language", "Mandarin"),), "English Writing"),
         Asked("watercolor beginner self paced", (("level", "Beginner"), ("time", "Self-paced")), "Watercolour"),
     ),
@@ -121,6 +124,7 @@ def test_conditions(served: Served) -> None:
         assert re.search(asked.first, first.localized_titles.get("en") or first.title), (asked.query, first.title)
         assert all(value in first.attributes[name].values for name, value in asked.conditions), asked.query
         assert not answer.degradations
+        assert COURTESY.isdisjoint(answer.missing_words), asked.query
 
 
 def test_no_prices_are_read(served: Served) -> None:

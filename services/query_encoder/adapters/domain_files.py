@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 
-from services.common.domain_folder import CONDITIONS, INTENTS, STOP_WORDS, DomainFolder, general
+from services.common.domain_folder import CONDITIONS, COURTESY_WORDS, INTENTS, STOP_WORDS, DomainFolder, general
+from services.common.yaml_file import YamlFile
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.conditions import AttributeCondition, Conditions
@@ -42,15 +43,19 @@ def embedded_domain() -> QueryDomain:
 
 def _read(folder: DomainFolder, concepts_file: Path | None, extra_concepts_file: Path | None) -> QueryDomain:
     conditions, intents = folder.file(CONDITIONS), folder.file(INTENTS)
-    stop_words, own = general(STOP_WORDS).read_as(_StopWords), folder.file(STOP_WORDS)
-    own_stop_words = frozenset(own.read_as(_StopWords).root) if own else frozenset[str]()
+    own_stop_words = _words_of(folder.file(STOP_WORDS))
     return QueryDomain(
         load_graph(folder, concepts_file, extra_concepts_file),
         conditions.read_as(_Conditions).conditions() if conditions else Conditions(),
         intents.read_as(_Intents).rules() if intents else IntentRules(),
-        own_stop_words.union(stop_words.root),
+        own_stop_words | _words_of(general(STOP_WORDS)),
         own_stop_words,
+        _words_of(general(COURTESY_WORDS)) | _words_of(folder.file(COURTESY_WORDS)),
     )
+
+
+def _words_of(file: YamlFile | None) -> frozenset[str]:
+    return frozenset(file.read_as(_WordList).root if file else ())
 
 
 def _short(word: str) -> str:
@@ -81,7 +86,7 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _StopWords(RootModel[list[_Word]]):
+class _WordList(RootModel[list[_Word]]):
     root: Annotated[list[_Word], Field(max_length=_MAX_WORDS)]
 
 

@@ -99,7 +99,7 @@ class ConstraintFinder:
     def with_concepts(
         self, constraints: Sequence[Constraint], mentions: Sequence[Mention], lexicon: Lexicon
     ) -> list[Constraint]:
-        """`constraints`, and the values that Chinese `mentions` state: 酒红色 is burgundy instead of red.
+        """`constraints`, and the values and the brand that Chinese `mentions` state: 酒红色 is burgundy instead of red.
 
         A value that the catalogue does not have is replaced by the one that it is a kind of: navy by blue.
         """
@@ -112,7 +112,20 @@ class ConstraintFinder:
             if (constraint.attribute, constraint.value) not in known:
                 kept.append(constraint)
                 known.add((constraint.attribute, constraint.value))
+        if self._conditions.brands and not any(one.type is ConstraintType.BRAND for one in kept):
+            kept += list(self._brand_of_concepts(mentions, lexicon))[:1]
         return kept
+
+    def _brand_of_concepts(self, mentions: Sequence[Mention], lexicon: Lexicon) -> Iterator[Constraint]:
+        """索尼 is the brand Sony. A name that is an English word too needs a product of the brand behind it: 苹果."""
+        products = (one for part in mentions[-1:] for one in part.concepts if one.kind is ConceptKind.PRODUCT)
+        asked = {label for one in products for label in one.english}
+        for part in mentions:
+            names = (label for one in part.concepts if one.kind is ConceptKind.BRAND for label in one.english)
+            for label in names if part.is_chinese else ():
+                is_clear = asked or not is_ambiguous(label)
+                if label in lexicon.brands and is_clear and is_brand(label, ("", ""), asked, asked, lexicon):
+                    yield Constraint(ConstraintType.BRAND, part.text, lexicon.brands[label])
 
     def _brands(
         self, phrases: Sequence[str], context: _Context, alternatives: Sequence[Sequence[str]]
@@ -138,7 +151,9 @@ class ConstraintFinder:
                 named.setdefault(
                     phrase, Constraint(ConstraintType.ATTRIBUTE, phrase, value, attribute=condition.attribute)
                 )
-        yield from (constraint for phrase, constraint in named.items() if context.is_value(constraint))
+        # "Beginner self paced": what follows is another value, and no product.
+        rest = context.without(phrase for phrase in named if " " in phrase)
+        yield from (one for phrase, one in named.items() if (context if " " in phrase else rest).is_value(one))
 
     def _named(
         self, condition: AttributeCondition, text: str, phrases: Iterable[str], values: Mapping[str, str]
@@ -219,12 +234,20 @@ class _Context:
     """The words of a text beside the names in it."""
 
     def __init__(self, text: str, lexicon: Lexicon, graph: ConceptGraph) -> None:
-        self.lexicon, self._graph, self._words = lexicon, graph, words(text)
+        self.lexicon, self._graph, self._text, self._words = lexicon, graph, text, words(text)
+
+    def without(self, phrases: Iterable[str]) -> _Context:
+        """The text without these words."""
+        pattern = "|".join(rf"\b{re.escape(phrase)}\b" for phrase in phrases)
+        return _Context(re.sub(pattern, " ", self._text), self.lexicon, self._graph) if pattern else self
 
     def is_brand(self, label: str) -> bool:
         before, after = self._beside(label)
         if before and not after and is_ambiguous(label) and self._is_product(label):
             # "Electric razor".
+            return False
+        if label.count(" ") > 1 and self._is_product(label.partition(" ")[2]):
+            # "Universal remote control".
             return False
         if len(before) > 1 and before[-1] in self.lexicon.brands and before[-2] == "for":
             # "Case for Samsung Galaxy".

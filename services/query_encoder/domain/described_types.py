@@ -5,7 +5,7 @@ Only a type of products that have such values in the shop can be described.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from services.common.noun_phrases import singular
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
@@ -46,16 +46,20 @@ def _is_describing(word: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
     concepts = graph.by_english.get(english_key(word), ())
     if word in lexicon.categories or singular(word) in lexicon.types:
         return False
-    return word in lexicon.names or any(concept.kind is not ConceptKind.PRODUCT for concept in concepts)
+    # A brand that the shop lacks is another word here: "green apple".
+    described = (concept.kind not in (ConceptKind.PRODUCT, ConceptKind.BRAND) for concept in concepts)
+    return word in lexicon.names or any(described)
 
 
 def _is_valued(word: str, attribute: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
-    """Whether products of the type `word` have the attribute, or, if the shop has none, those of a related type."""
+    """Whether products of the type `word` have the attribute, or, if the shop has none, those of another name or kind
+    of it. Related products say nothing here: seeds are no plants, and "mustard seeds" is no colour.
+    """
     one = singular(word)
     if products := lexicon.types.get(one):
         return lexicon.valued.get(valued_key(attribute, one), 0) >= _VALUED * products
-    concepts = graph.by_english.get((one,), ())
-    return any(is_valued_product(concept, attribute, lexicon, graph) for concept in concepts)
+    named = (concept for concept in graph.by_english.get((one,), ()) if concept.kind is ConceptKind.PRODUCT)
+    return any(_have_values(_with_kinds(product, graph), attribute, lexicon) for product in named)
 
 
 def is_valued_product(concept: Concept, attribute: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
@@ -64,8 +68,16 @@ def is_valued_product(concept: Concept, attribute: str, lexicon: Lexicon, graph:
     """
     if concept.kind is not ConceptKind.PRODUCT:
         return False
-    parents = [graph.concepts[parent] for parent in concept.is_a]
-    kinds = (kind for each in (concept, *parents) for kind in graph.kinds_of.get(each.name, ()))
-    types = {english_key(label)[-1] for each in (concept, *parents, *kinds) for label in each.english}
+    parents = (graph.concepts[parent] for parent in concept.is_a)
+    related = [each for one in (concept, *parents) for each in _with_kinds(one, graph)]
+    return _have_values(related, attribute, lexicon)
+
+
+def _with_kinds(concept: Concept, graph: ConceptGraph) -> list[Concept]:
+    return [concept, *graph.kinds_of.get(concept.name, ())]
+
+
+def _have_values(concepts: Iterable[Concept], attribute: str, lexicon: Lexicon) -> bool:
+    types = {english_key(label)[-1] for concept in concepts for label in concept.english}
     products = sum(lexicon.types.get(type, 0) for type in types)
     return sum(lexicon.valued.get(valued_key(attribute, type), 0) for type in types) > _MOST * products

@@ -39,7 +39,7 @@ def is_brand(
     """`label`: a brand of the shop in its normal form. `neighbours`: the words before and after it in the query, empty
     at the ends. `others`: all other words of the query. `asked`: what the query asks for, with synonyms.
     """
-    before, after = neighbours
+    before = neighbours[0]
     if before in _FITTING:
         return False
     if not (label.isascii() and label.isalnum()):
@@ -49,7 +49,8 @@ def is_brand(
         return not is_short or not others
     if not is_ambiguous(label):
         return share >= _OTHERWISE
-    if after == "of":
+    if "of" in neighbours:
+        # "Song of Roland".
         return False
     if lexicon.titled_share >= _TITLED and not _is_titled(label, lexicon) and others:
         return not _CONFIRMING.isdisjoint(neighbours)

@@ -278,6 +278,8 @@ class OperatorReader:
             rest, start = token.text[match.end() :], token.start + match.start()
             if CHINESE_FIXED.match(token.text, match.start()) or _asks(token.text, match.start()):
                 continue
+            if _begins_a_word(token.text, match.start(), match.end()):
+                continue
             if not rest:
                 following = tokens[at + 1] if at + 1 < len(tokens) else None
                 if following is None or text[token.end : following.start].strip():
@@ -300,6 +302,7 @@ class OperatorReader:
         end = CHINESE_ENDS.search(rest)
         if is_short:
             size = self._kinds.length_before_product(rest) or len(pieces[0])
+            size = len(rest[:size].removesuffix("的"))
         elif end is not None and 0 < end.start() <= _LONGEST_CHINESE:
             size = end.start()
         else:
@@ -316,6 +319,16 @@ class OperatorReader:
 def _asks(text: str, at: int) -> bool:
     """Whether the negation at `at` stands between the same character twice: 有没有, 是不是."""
     return text[max(0, at - 1) : at] == text[at + 1 : at + 2] != ""
+
+
+def _begins_a_word(text: str, start: int, end: int) -> bool:
+    """Whether what begins at `start` is a longer word: 无花果 is a fig."""
+    at = 0
+    for piece in rjieba.cut(text):
+        if at == start:
+            return len(piece) > end - start + 1
+        at += len(piece)
+    return False
 
 
 def _is_operated_chinese(text: str) -> bool:

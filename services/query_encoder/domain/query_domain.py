@@ -18,7 +18,8 @@ class QueryDomain:
     """The concepts, conditions and rules that queries are read with.
 
     `stop_words` say nothing about what is looked for. Of these, `own_stop_words` are the domain's own: they are not
-    looked up either ("course" in a catalogue of courses).
+    looked up either ("course" in a catalogue of courses). `courtesy_words` are words and phrases that a person asks
+    with: see `courtesy`.
     """
 
     graph: ConceptGraph = field(default_factory=ConceptGraph.read)
@@ -26,10 +27,11 @@ class QueryDomain:
     rules: IntentRules = field(default_factory=IntentRules)
     stop_words: frozenset[str] = frozenset()
     own_stop_words: frozenset[str] = frozenset()
+    courtesy_words: frozenset[str] = frozenset()
 
     def corrector(self, lexicon: Lexicon) -> SpellCorrector:
-        """Corrects with the words of the catalogue. Words of concepts and conditions are no typos, even if no title has
-        them.
+        """Corrects with the words of the catalogue. Words of concepts and conditions and courtesy words are no typos,
+        even if no title has them.
         """
         values = (value for one in self.conditions.attributes for value in lexicon.values_of(one.attribute))
         own = self._words.union(_words_of(values))
@@ -37,10 +39,12 @@ class QueryDomain:
 
     @cached_property
     def _words(self) -> frozenset[str]:
-        """Of conditions all words, of concepts the labels of one word. In the singular."""
+        """Of conditions and courtesy all words, of concepts the labels of one word. In the singular."""
         labels = {english_key(label) for concept in self.graph.concepts.values() for label in concept.english}
         conditions = (word for one in self.conditions.attributes for word in one.words)
-        return frozenset((*(key[0] for key in labels if len(key) == 1), *_words_of(conditions)))
+        return frozenset(
+            (*(key[0] for key in labels if len(key) == 1), *_words_of(conditions), *_words_of(self.courtesy_words))
+        )
 
 
 def _words_of(texts: Iterable[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from services.query_encoder.domain.asked_type import asked_type
 from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, ConstraintType, without_price
 from services.query_encoder.domain.correction import Alternative, SpellCorrector, Spelling
+from services.query_encoder.domain.courtesy import CourtesyReader
 from services.query_encoder.domain.expansion import Expander
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.lookup_text import text_to_look_up
@@ -31,6 +32,7 @@ class QueryReader:
         self._operators = OperatorReader(
             domain.graph, (phrase for one in domain.conditions.attributes for phrase in one.words)
         )
+        self._courtesy = CourtesyReader(domain.courtesy_words, domain.stop_words, domain.graph)
         self._finder = ConceptFinder(domain.graph)
         self._stop_words = domain.own_stop_words
 
@@ -40,7 +42,8 @@ class QueryReader:
         corrected = spelling.text
         if corrected != normal:
             price = self._price(corrected, lexicon)
-        operations = self._operators.read(_blanked(corrected, price), lexicon)
+        asked = self._courtesy.blanked(_blanked(corrected, price), lexicon)
+        operations = self._operators.read(asked, lexicon)
         either = [one.values for one in operations.alternatives]
         constraints = [price] if price else []
         constraints += self._constraints.names(operations.unquoted, lexicon, either)

@@ -15,7 +15,7 @@ from services.common.product import Product
 from services.retrieval.domain.lexical import absent, body, heading, lexical_query, lexical_text
 from services.retrieval.settings import Bm25Settings
 
-# A shop has few values of attributes, and each of them many times.
+# A shop has few values of attributes, and each of them many times; queries have few words. At most 6 MB.
 _REMEMBERED_VALUES = 16_384
 
 
@@ -53,7 +53,7 @@ class Bm25Encoder:
 
     def terms(self, text: str) -> tuple[int, ...]:
         """The numbers of the words of a text, each once; empty if it has only stop words."""
-        return tuple(self._heading.embed_query(lexical_text(text)).indices)
+        return numbers_of(text)
 
     def query(self, text: str) -> SparseWeights:
         """Each word once, with weight 1; empty if the text has only stop words."""
@@ -63,7 +63,7 @@ class Bm25Encoder:
 
 @lru_cache(_REMEMBERED_VALUES)
 def numbers_of(value: str) -> tuple[int, ...]:
-    """As Bm25Encoder.terms, whose numbers do not depend on the settings, of a value of an attribute."""
+    """As Bm25Encoder.terms, whose numbers do not depend on the settings."""
     return tuple(_numbering().embed_query(lexical_text(value)).indices)
 
 

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from services.common.noun_phrases import noun_phrase
 from services.common.product_type import PUBLISHED
-from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
-from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group
+from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
+from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group, with_all, with_any
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, ScoredKeys
 from services.retrieval.domain.lexical import is_unit
@@ -60,7 +60,7 @@ class TypedRows:
     name: str
     view: CatalogueView
     typed: BoolArray
-    contained: IntArray
+    contained: npt.NDArray[np.int8]
     others: int
     synonymous: BoolArray
     matched: frozenset[str]
@@ -94,7 +94,7 @@ class TypedRows:
             name, typed = matched[-1], of_head
         if not typed.any():
             name, typed = _line(view, words)
-            contained = np.zeros(len(view), np.int32)
+            contained = np.zeros(len(view), np.int8)
             return cls(name, view, typed, contained, 0, standing, frozenset()) if typed.any() else None
         typed = typed & view.alive
         mentioned = frozenset((*matched, *asked.matched_text.split()))
@@ -109,9 +109,10 @@ class TypedRows:
             made_for = view.named_by(own_word) & ~view.in_phrase(own_word) & ~typed
             if len(others) == 1 and not (others[0] & typed).any() and not _have_all(view, words).any():
                 others = []
-        contained = np.zeros(len(view), np.int32)
+        # There are at most MAX_MATCH_GROUPS.
+        contained = np.zeros(len(view), np.int8)
         for rows in others:
-            contained += rows
+            contained += rows.view(np.int8)
         return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for)
 
     def standing_for(self, word: str) -> BoolArray:
@@ -147,14 +148,14 @@ class TypedRows:
         return raised.take(np.argsort(-raised.scores, kind="stable"))
 
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
-        contained, most = self.contained[rows], int(self.contained[self.typed].max(initial=0))
+        contained, most = self.contained[rows], int((self.contained * self.typed.view(np.int8)).max(initial=0))
         if most == self.others:
             return np.where(contained == most, _WHOLE, _SOME)
         return np.where(contained == most, _MOST, _MOST / 2)
 
 
 def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
-    rows: BoolArray = view.alive & np.logical_and.reduce([word.rows for word in words])
+    rows: BoolArray = view.alive & with_all([word.rows for word in words])
     return rows
 
 
@@ -209,11 +210,11 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     nothing = "", np.zeros(len(view), np.bool_)
     if not words:
         return nothing
-    within = view.alive & np.logical_and.reduce([view.in_phrase(word.alternatives) for word in words])
+    within = view.alive & with_all([view.in_phrase(word.alternatives) for word in words])
     if not within.any():
         return nothing
-    naming = view.alive & np.logical_and.reduce([view.named_by(word.alternatives) for word in words])
-    leading = within & np.logical_or.reduce([view.led_by(word.alternatives) for word in words])
+    naming = view.alive & with_all([view.named_by(word.alternatives) for word in words])
+    leading = within & with_any([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within
     of_line, made_for = view.type_counts(line), view.type_counts(naming & ~within)
     if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum()):

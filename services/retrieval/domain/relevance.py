@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.retrieval.domain.candidates import Candidates
-from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
+from services.retrieval.domain.catalogue.growing import RowArray
+from services.retrieval.domain.catalogue.matching import with_all
 from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.domain.selection import Selection, Words
 
@@ -126,35 +127,27 @@ def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates
 
 def _word(selection: Selection, word: Words, rows: RowArray) -> _Word:
     view, alive = selection.view, selection.view.alive
-    typed, written = view.rows_named_by(word.as_typed), view.containing(word.as_typed)
+    typed, written = view.named_by(word.as_typed), view.containing(word.as_typed)
     named = typed
     if len(word.alternatives) > len(word.as_typed):
-        named = view.rows_named_by(word.alternatives)
+        named = view.named_by(word.alternatives)
+    with_typed = int(np.count_nonzero(typed))
+    with_named = with_typed if named is typed else int(np.count_nonzero(named))
     has_it = written[rows]
-    covering = np.maximum(_among(typed, rows), has_it * _IN_BODY)
+    covering = np.maximum(typed[rows], has_it * _IN_BODY)
     if named is not typed:
-        covering = np.maximum(covering, _among(named, rows) * _REPLACED)
+        covering = np.maximum(covering, named[rows] * _REPLACED)
     has_type = False
     if selection.typed is not None:
         by_type = selection.typed.standing_for(word.text)[rows]
         covering, has_type = np.maximum(covering, by_type), bool(by_type.any())
     # Few of the rows are dead: they do not matter in a logarithm.
     most = np.log1p(len(view))
-    weight, frequency = most - np.log1p(len(typed)) + _LEAST_WEIGHT * most, np.log1p(len(named)) / most
+    weight, frequency = most - np.log1p(with_typed) + _LEAST_WEIGHT * most, np.log1p(with_named) / most
     # A product that was written again meanwhile has no row.
     covering = covering * (rows >= 0)
     is_written = bool(has_it.any() or (written & alive).any())
-    return _Word(float(weight), float(frequency), covering, len(named) > 0 or has_type, has_type, is_written)
-
-
-def _among(found: IntArray, rows: RowArray) -> BoolArray:
-    """[rows]: whether each is one of `found`, which ascend."""
-    if not len(found):
-        return np.zeros(len(rows), np.bool_)
-    # Of another type, all of `found` would be copied.
-    wanted = rows.astype(found.dtype)
-    is_one: BoolArray = found[np.minimum(np.searchsorted(found, wanted), len(found) - 1)] == wanted
-    return is_one
+    return _Word(float(weight), float(frequency), covering, with_named > 0 or has_type, has_type, is_written)
 
 
 def _evidence(
@@ -171,7 +164,7 @@ def _evidence(
     lacking = 0.0
     if query.asked_type.names and selection.typed is None:
         named = [selection.view.named_by(word.alternatives) for word in selection.words]
-        count = np.count_nonzero(selection.view.alive & np.logical_and.reduce(named))
+        count = np.count_nonzero(selection.view.alive & with_all(named))
         lacking = 1 - min(1.0, count / (_NAMED_SHARE * products))
     dense = candidates.dense_scores.astype(np.float64)
     found = np.sort(dense[dense > 0])[::-1]

@@ -15,7 +15,15 @@ from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
 from services.retrieval.domain.catalogue.grouping import place_in_group
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
-from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group, Matches, MatchLevel
+from services.retrieval.domain.catalogue.matching import (
+    PAGE,
+    Alternative,
+    Group,
+    Matches,
+    MatchLevel,
+    with_all,
+    with_any,
+)
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
 from services.retrieval.domain.query import ProductName, RetrievalQuery
@@ -68,9 +76,9 @@ class WordConditions:
         if self.excluded:
             stating = [view.containing([(word,) for word in absent]) for _, absent in self.excluded]
             having = [view.named_by(words) for words, _ in self.excluded]
-            without = np.logical_or.reduce([has & ~states for has, states in zip(having, stating, strict=True)])
+            without = with_any([has & ~states for has, states in zip(having, stating, strict=True)])
         if self.phrases:
-            with_words = np.logical_and.reduce([view.containing([words]) for words in self.phrases])
+            with_words = with_all([view.containing([words]) for words in self.phrases])
         return without, with_words
 
 

@@ -60,6 +60,13 @@ def test_stop_words_are_added(tmp_path: Path) -> None:
     assert domain.stop_words > embedded_domain().stop_words
 
 
+def test_courtesy_words_are_added(tmp_path: Path) -> None:
+    """A domain's courtesy words are added to the general ones; a shop's own are not those of another catalogue."""
+    domain = load_domain(folder(tmp_path / "d", courtesy_words="[Sign up for, 报名]"))
+    assert {"sign up for", "报名", "please"} < domain.courtesy_words
+    assert "buy" in embedded_domain().courtesy_words - domain.courtesy_words
+
+
 def test_conditions_of_attributes(tmp_path: Path) -> None:
     """A word may stand for several values, the first of which the catalogue decides; an attribute may have no words."""
     text = "attributes:\n  level:\n    words: {Beginner: [Introduction, 入门], basic: [introduction]}\n  district:\n"

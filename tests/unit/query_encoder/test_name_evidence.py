@@ -6,6 +6,7 @@ import pytest
 
 from services.common.product import Product
 from services.query_encoder.adapters.domain_files import embedded_domain
+from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.constraints import ConstraintFinder
 from services.query_encoder.domain.lexicon import Lexicon
 
@@ -15,7 +16,7 @@ SHOP = (
     ("Apple juice", "Tropicana", ""), ("Black & Decker drill", "Black & Decker", ""),
     ("Gold Bond lotion", "Gold Bond", ""), ("Rose hair oil", "Garnier", ""),
     ("Silver Spring sauce", "Silver Spring", ""), ("Red dress", "Mango", "red"),
-    ("Orange dress", "Mango", "orange"), ("Black leather boots", "Clarks", "black"),
+    ("Orange dress", "Mango", "orange"), ("Green coat", "Mango", "green"), ("Black leather boots", "Clarks", "black"),
     ("Silver necklace", "Pandora", "silver"), ("Gold ring", "Pandora", "gold"),
     ("Pink rose bouquet", "Flora", "pink"), ("Rose blouse", "Mango", "rose"), ("Code Red DVD", "Columbia", ""),
     ("Wireless charging pad", "Wireless", ""), ("Wireless mouse", "Logitech", ""),
@@ -25,7 +26,7 @@ SHOP = (
     ("USB C hub", "Anker", ""), ("HP laptop", "HP", ""), ("HP printer", "HP", ""),
     ("Laptop sleeve", "Anker", ""), ("Phone", "Apple", ""), ("Tablet", "Apple", ""),
     ("Camera EOS", "Canon", ""), ("Dr. Martens boots", "Dr. Martens", ""), ("Sharp microwave", "Sharp®", ""),
-    ("Pencil", "Faber", ""),
+    ("Pencil", "Faber", ""), ("Remote URC", "Universal Remote Control", ""),
 )  # fmt: skip
 
 
@@ -76,6 +77,10 @@ FINDER = ConstraintFinder(DOMAIN.conditions, DOMAIN.graph, "USD")
         ("boots by sharp", ["Sharp®"]),
         ("dr. martens", ["Dr. Martens"]),
         ("mango red dress", ["Mango", "red"]),
+        ("dress of mango", []),
+        ("universal remote control", []),
+        ("green coach", []),
+        ("red medal", []),
     ],
 )
 def test_brands_and_colours(text: str, found: list[str]) -> None:
@@ -89,3 +94,13 @@ def test_without_statistics() -> None:
     assert [[one.value for one in FINDER.names(text, old)] for text in ("back pain", "hp", "hp ink")] == [
         ["Back"], ["HP"], [],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("佳能相机", ["Canon"]), ("佳能", []), ("苹果汁", []), ("大疆相机", [])],
+)
+def test_chinese_names_of_brands(text: str, found: list[str]) -> None:
+    """The Chinese name of a brand of the shop is a condition, if its products are what is asked for."""
+    mentions = ConceptFinder(DOMAIN.graph).read(text).mentions
+    assert [one.value for one in FINDER.with_concepts([], mentions, LEXICON)] == found

@@ -28,11 +28,11 @@ from services.retrieval.domain.catalogue.matching import (
     containing,
     everything,
     matches_of,
-    rows_containing,
 )
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import RowPage, page_of
+from services.retrieval.domain.catalogue.words import WordPostings
 from services.retrieval.domain.cursor import Position
 from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.query import ProductName
@@ -54,8 +54,10 @@ class CatalogueView:
 
     _table: Table
     _size: int
-    # A search asks for the same words several times.
-    _masks: dict[tuple[Alternative, ...], BoolArray] = field(default_factory=dict, repr=False, compare=False)
+    # A search asks for the same words several times. By the name of the postings and the words.
+    _masks: dict[tuple[str, tuple[Alternative, ...]], BoolArray] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, table: Table) -> CatalogueView:
@@ -143,23 +145,15 @@ class CatalogueView:
 
     def containing(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, that contain one of the alternatives. Shared: do not change it."""
-        alternatives = tuple(group)
-        if alternatives not in self._masks:
-            self._masks[alternatives] = containing(self._table.words, group, len(self._table))[: self._size]
-        return self._masks[alternatives]
+        return self._with_words("words", self._table.words, group)
 
     def named_by(self, group: Group) -> BoolArray:
-        """[rows]: the rows, living or not, whose title, brand and attributes contain one of the alternatives."""
-        return containing(self._table.naming, group, len(self._table))[: self._size]
-
-    def rows_named_by(self, group: Group) -> IntArray:
-        """As `named_by`: the rows, ascending."""
-        rows = rows_containing(self._table.naming, group)
-        return rows[: np.searchsorted(rows, self._size)]
+        """As `containing`: the rows whose title, brand and attributes contain one. Shared as well."""
+        return self._with_words("naming", self._table.naming, group)
 
     def in_phrase(self, group: Group) -> BoolArray:
-        """[rows]: the rows, living or not, of whose title the phrase that names the product has an alternative."""
-        return containing(self._table.phrases, group, len(self._table))[: self._size]
+        """As `containing`: the rows of whose title the phrase that names the product has one. Shared as well."""
+        return self._with_words("phrases", self._table.phrases, group)
 
     def led_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title begins with a word of the alternatives, behind the brand."""
@@ -286,6 +280,13 @@ class CatalogueView:
     def nbytes(self) -> int:
         """Memory of the arrays in bytes; texts of values and what is not sorted yet are left out."""
         return self._table.nbytes()
+
+    def _with_words(self, name: str, postings: WordPostings, group: Group) -> BoolArray:
+        asked = name, tuple(group)
+        mask = self._masks.get(asked)
+        if mask is None:
+            mask = self._masks[asked] = containing(postings, group, len(self._table))[: self._size]
+        return mask
 
     def _known(self, keys: KeyArray) -> RowArray:
         rows = self.rows_of(keys)

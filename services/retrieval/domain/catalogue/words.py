@@ -32,7 +32,7 @@ class _Segment:
     rows: IntArray
 
     def of(self, word: int) -> IntArray:
-        place = int(np.searchsorted(self.words, np.uint32(word)))
+        place = int(self.words.searchsorted(np.uint32(word)))
         if place == len(self.words) or int(self.words[place]) != word:
             return self.rows[:0]
         return self.rows[self.starts[place] : self.starts[place + 1]]
@@ -64,8 +64,10 @@ class WordPostings:
 
     def rows(self, word: int) -> IntArray:
         """The rows that contain the word, living or not, ascending."""
-        tail = self._rows.view.take(np.flatnonzero(self._words.view == np.uint32(word)))
-        return np.concatenate([*(segment.of(word) for segment in self._segments), tail])
+        parts = [segment.of(word) for segment in self._segments]
+        if len(self._rows):
+            parts.append(self._rows.view.take(np.flatnonzero(self._words.view == np.uint32(word))))
+        return parts[0] if len(parts) == 1 else np.concatenate([self._rows.view[:0], *parts])
 
     @property
     def is_due(self) -> bool:
