@@ -76,11 +76,13 @@ def in_process_suite(
     ranker: Mapping[str, Any] | None = None,
     clock: Callable[[], float] = time.time,
     random: Random | None = None,
+    gateway: Mapping[str, Any] | None = None,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
-    `fusion`, `encoder` and `ranker` (settings of these services) and `domain_dir` (the folder of the domain) replace
-    defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the exploration.
+    `fusion`, `encoder`, `ranker` and `gateway` (settings of these services) and `domain_dir` (the folder of the domain)
+    replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the
+    exploration.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -96,6 +98,7 @@ def in_process_suite(
                 ranker or {},
                 clock,
                 random,
+                gateway or {},
             ),
             loop,
         ).result()
@@ -129,6 +132,7 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
     ranker_settings: Mapping[str, Any], clock: Callable[[], float], random: Random | None,
+    gateway_settings: Mapping[str, Any],
 ) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
@@ -167,6 +171,7 @@ async def _start(
             domain_dir=domain_dir,
             budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
             stages=StagesSettings.at(target),
+            **gateway_settings,
         ),
         clock=clock,
     )

@@ -223,6 +223,22 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
     )
 
 
+def filter_to_proto(narrowing: ProductFilter) -> product_pb2.ProductFilter:
+    message = product_pb2.ProductFilter(
+        categories=narrowing.categories, brands=narrowing.brands, in_stock_only=narrowing.in_stock_only,
+        product_types=narrowing.product_types, compatible_with=narrowing.compatible_with,
+    )  # fmt: skip
+    for attribute in narrowing.attributes:
+        message.attributes.add(
+            name=attribute.name, values=attribute.values, minimum=attribute.minimum, maximum=attribute.maximum
+        )
+    if narrowing.price is not None:
+        for name, end in (("minimum", narrowing.price.minimum), ("maximum", narrowing.price.maximum)):
+            if end is not None:
+                getattr(message.price, name).CopyFrom(money_to_proto(end))
+    return message
+
+
 def _attribute_filter(message: product_pb2.AttributeFilter) -> AttributeFilter:
     return AttributeFilter(
         message.name,

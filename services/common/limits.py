@@ -19,6 +19,8 @@ MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT = 64, 64
 MAX_PAGE_TOKEN = 4_096
 MAX_MODEL_VERSION = 256
 MAX_LANGUAGE = 35
+# Queries of one PreviewRules.
+MAX_PREVIEWS = 1_000
 # Products whose neighbours one CheckEmbeddings looks up.
 MAX_SAMPLE = 200
 # Length of the item vectors of a shopper model.

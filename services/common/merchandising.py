@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from services.common.comparison import comparison_form
+from services.common.comparison import category_form_of, comparison_form
 from services.common.daily_window import DAYS, MINUTES_A_DAY, DailyWindow, is_in_windows, minutes_of, zone_of
 from services.common.errors import FieldViolation
-from services.common.filters import MAX_CATEGORIES, ProductFilter, filter_violations
+from services.common.filters import MAX_CATEGORIES, ProductFilter, filter_violations, matches
 from services.common.limits import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT, MAX_QUERY, id_problem, text_problem
-from services.common.product import MAX_CATEGORY_PATH
+from services.common.product import MAX_CATEGORY_PATH, Product
 from services.common.query_words import query_words
 
 MAX_RULES = 5_000
 MAX_RULES_BYTES = 8 << 20
+# Rules that name the same text, category or placement, and rules that name none: all of these are compared with a
+# request.
+MAX_SHARING = 200
 MAX_DESCRIPTION = 512
 MAX_ACTIONS = 32
 MAX_QUERIES = 32
@@ -85,6 +89,10 @@ class RuleProducts:
     ids: tuple[str, ...] = ()
     filter: ProductFilter | None = None
 
+    def cover(self, product: Product) -> bool:
+        """Whether the product is one of them."""
+        return product.id in self.ids or (self.filter is not None and matches(product, self.filter))
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -121,6 +129,8 @@ class Synonyms:
     terms: tuple[str, ...]
     alternatives: tuple[str, ...] = ()
     is_two_way: bool = False
+    # "en" or "zh": only for queries in this language. Empty: for any.
+    language: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,6 +206,10 @@ def rule_set_violations(rules: Sequence[Rule], field: str = "rules") -> Iterator
                 yield FieldViolation(at, problem)
                 break
         same.append(index)
+    for key, count in Counter(key for rule in rules for key in _keys(rule)).items():
+        if count > MAX_SHARING:
+            problem = f"has {count} rules with {key}; at most {MAX_SHARING}; join rules, or name more in their triggers"
+            yield FieldViolation(field, problem)
 
 
 def rule_violations(rule: Rule, field: str) -> Iterator[FieldViolation]:
@@ -212,6 +226,24 @@ def rule_violations(rule: Rule, field: str) -> Iterator[FieldViolation]:
         yield from _action_violations(action, at)
         if rule.trigger.placements and isinstance(action, Redirect | Synonyms | IgnoreWords | ReplaceQuery):
             yield FieldViolation(at, "has no effect with placements, which have no query; remove one of the two")
+
+
+def _keys(rule: Rule) -> set[str]:
+    """What of its trigger says whether the rule is compared with a request, in words."""
+    trigger = rule.trigger
+    if trigger.placements:
+        return {f"the placement {placement!r}" for placement in trigger.placements}
+    if trigger.queries or synonym_terms(rule):
+        texts = (*(condition.text for condition in trigger.queries), *synonym_terms(rule))
+        return {f"the text {' '.join(query_words(text))!r}" for text in texts}
+    categories = {f"the category {' > '.join(category_form_of(category))!r}" for category in trigger.categories}
+    return categories or {"no query, category or placement"}
+
+
+def synonym_terms(rule: Rule) -> tuple[str, ...]:
+    """The terms of a rule that has nothing but synonyms: without one of them in the query it has no effect."""
+    synonyms = [action for action in rule.actions if isinstance(action, Synonyms)]
+    return tuple(term for action in synonyms for term in action.terms) if len(synonyms) == len(rule.actions) else ()
 
 
 def _trigger_violations(trigger: Trigger, field: str) -> Iterator[FieldViolation]:

@@ -27,6 +27,15 @@ def query_words(text: str) -> tuple[str, ...]:
     return tuple(map(_stem, _WORD.findall(plain)))
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text in lower case are in it: row i for `query_words(text)[i]`.
+
+    Empty if the two do not agree, which takes signs that no query of the encoder has.
+    """
+    spans = [match.span() for match in _WORD.finditer(text.replace("’", "'"))]
+    return spans if len(spans) == len(query_words(text)) else []
+
+
 @lru_cache(_REMEMBERED_WORDS)
 def _stem(word: str) -> str:
     stem: str = _STEMMER.stemWord(word) if word.isascii() and not word.isdigit() else word

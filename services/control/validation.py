@@ -59,7 +59,8 @@ def _rules(view: TenantView, contents: Contents) -> Iterator[Problem]:
     rules = [rule_from_proto(_rule(key, contents[key]), "") for key in keys]
     for violation in rule_set_violations(rules, ""):
         place, _, field = violation.field.removeprefix("[").partition("]")
-        yield keys[int(place)], f"{field.removeprefix('.')} {violation.description}".strip()
+        # Some are about all rules together.
+        yield keys[int(place) if place else -1], f"{field.removeprefix('.')} {violation.description}".strip()
 
 
 def _synonyms(view: TenantView, contents: Contents) -> Iterator[Problem]:

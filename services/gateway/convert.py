@@ -14,10 +14,11 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
 from kairos.common.v1 import offer_pb2, product_pb2
-from kairos.control.v1 import control_pb2
+from kairos.control.v1 import control_pb2, merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import filter_from_proto
+from services.common.convert_merchandising import checked_rules
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, filter_violations
@@ -35,6 +36,7 @@ from services.common.limits import (
     language_problem,
     text_problem,
 )
+from services.common.merchandising import Rule, RuleSet, Synonyms
 from services.common.money import currency_problem
 from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
 from services.gateway.domain.tokens import PageToken, fingerprint
@@ -61,6 +63,7 @@ _ENUMS: dict[str, Any] = {
     "collapse": product_pb2.CollapseMode,
     "fulfilment": offer_pb2.Fulfilment,
     "log": ranker_pb2.LogKind,
+    "rules": gateway_pb2.RulesMode,
 }
 
 
@@ -247,6 +250,23 @@ def _fingerprint(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendReque
         else:
             setattr(same, field.name, value)
     return fingerprint(type(message).__name__, same.SerializeToString(deterministic=True), image)
+
+
+def published_rules(snapshot: control_pb2.Snapshot) -> RuleSet:
+    """The merchandising rules of a snapshot, and its sets of synonyms as rules. Raises InvalidArgument."""
+    messages, synonyms = [], list[Rule]()
+    for resource in snapshot.resources:
+        if resource.HasField("merchandising_rule"):
+            message = merchandising_pb2.MerchandisingRule()
+            message.CopyFrom(resource.merchandising_rule)
+            message.id = resource.id
+            messages.append(message)
+        elif resource.HasField("synonym_set"):
+            words, source = tuple(resource.synonym_set.words), resource.synonym_set.one_way_from
+            language = resource.synonym_set.locale.partition("-")[0].lower()
+            action = Synonyms((source,), words, language=language) if source else Synonyms(words, (), True, language)
+            synonyms.append(Rule(f"synonyms:{resource.id}", (action,)))
+    return RuleSet(f"control-{snapshot.version}", (*checked_rules(messages), *synonyms))
 
 
 def published_configurations(snapshot: control_pb2.Snapshot) -> list[ServingConfiguration]:

@@ -16,18 +16,21 @@
 | ranker is full, explanations | none | no explanations |
 | retrieval, products of the history | none | explanations that do not name them |
 | any, a source of a placement | none | the other sources, then the placement's fallback |
+| ranker, declared attributes for rules | none | rules without those for an audience |
+| retrieval, products that rules name | none | rules without pins and additions of products that were not found |
 
 Each constant is the text of `Degradation.fallback`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Iterable
 
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.product import Product
 from services.common.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.candidates import one_of_each_group
@@ -51,6 +54,9 @@ NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"
 WITHOUT_PAGE_PRODUCTS = "without the products of the page"
 
+WITHOUT_AUDIENCE = "rules without those for an audience"
+WITHOUT_NAMED_PRODUCTS = "without products that only rules name"
+
 
 def without_source(source: Source) -> str:
     """A source of a placement gives nothing."""
@@ -62,9 +68,11 @@ def encoder_late(message: gateway_pb2.SearchRequest) -> str:
     return message.query.strip()
 
 
-def retrieval_late(parts: Parts, tenant: str, viewer: Viewer, excluded_ids: Collection[str] = ()) -> Ranking:
+def retrieval_late(
+    parts: Parts, tenant: str, viewer: Viewer, is_excluded: Callable[[Product], bool] = lambda _: False
+) -> Ranking:
     """The cached popular items that match the request's filter, most popular first."""
-    products = parts.popular_items.matching(tenant, viewer.filter, excluded_ids)
+    products = parts.popular_items.matching(tenant, viewer.filter, is_excluded)
     ids = list(products)
     return Ranking(
         new_ranking_id(), ids, [1 / (place + 1) for place in range(len(ids))], "popular-memory",

@@ -11,6 +11,7 @@ from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.import_products import Import
+from services.gateway.flows.preview_rules import preview_rules
 from services.gateway.flows.prices import quote_prices
 from services.gateway.flows.recommend import recommend
 from services.gateway.flows.record_events import record_events
@@ -184,6 +185,10 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def DropItemVectors(self, message: gateway_pb2.DropItemVectorsRequest) -> gateway_pb2.DropItemVectorsResponse:
         await training.drop_item_vectors(self._write_calls(), self._parts, message)
         return gateway_pb2.DropItemVectorsResponse()
+
+    @rpc_method(gateway_pb2.PreviewRulesResponse)
+    async def PreviewRules(self, message: gateway_pb2.PreviewRulesRequest) -> gateway_pb2.PreviewRulesResponse:
+        return await preview_rules(current_request.get(), self._parts, message)
 
     def _token_keys(self) -> tuple[str, ...]:
         return self._parts.token_keys.of(current_request.get().tenant)

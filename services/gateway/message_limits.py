@@ -75,6 +75,8 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     # 500 vectors of 1,024 dimensions.
     "StoreItemVectors": MessageLimit(3 * _MB, 1_200, 500),
     "DropItemVectors": _SMALL,
+    # 1,000 queries and 10 rules at their longest.
+    "PreviewRules": _SEARCH._replace(fields=40_000, entries=1_000),
 }
 
 

@@ -28,6 +28,7 @@ BACKGROUND_TASKS = (
     "replicas",
     "connections",
     "serving_configuration",
+    "merchandising_rules",
     "control",
     "metrics",
 )
@@ -146,6 +147,10 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.merchandising_rules_valid = Gauge(
+            named("merchandising_rules_valid"), "0 while a file is invalid and the rules before it are in use.",
+            multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
         self.serving_configuration_valid = Gauge(
             named("serving_configuration_valid"), "0 while the file is invalid and the one before it is in use.",
             multiprocess_mode="livemin", registry=registry,

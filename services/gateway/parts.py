@@ -13,7 +13,7 @@ from services.gateway.background.serving import Serving
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.domain.texts import DomainTexts
 from services.gateway.metrics import Metrics
-from services.gateway.ports import StageStubs
+from services.gateway.ports import PublishedRules, StageStubs
 from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
 
@@ -33,6 +33,7 @@ class Parts:
     token_keys: TokenKeys
     texts: DomainTexts
     serving: Serving
+    rules: PublishedRules
     # The version of the published snapshot in use, by tenant.
     snapshot_versions: Mapping[str, int]
     clock: Callable[[], float]

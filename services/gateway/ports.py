@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.gateway.domain.rule_index import RuleIndex
 
 
 @dataclass(frozen=True)
@@ -16,3 +18,9 @@ class StageStubs:
     retrieval: retrieval_pb2_grpc.RetrievalServiceAsyncStub
     ranker: ranker_pb2_grpc.RankerServiceAsyncStub
     pricing: pricing_pb2_grpc.PricingServiceAsyncStub
+
+
+class PublishedRules(Protocol):
+    """The merchandising rules in use. They may change between two calls."""
+
+    def of(self, tenant: str) -> RuleIndex: ...

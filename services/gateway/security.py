@@ -38,6 +38,7 @@ _WRITES = frozenset(
         "DeleteUser",
         "ExportUser",
         "ExplainItem",
+        "PreviewRules",
     }
 )
 

@@ -69,6 +69,8 @@ class BudgetSettings(_Group):
     reserve_ms: float = Field(default=4, ge=0)
     # Most of the budget that reading a session or a stored ranking may take: the rest suffices to answer without it.
     stored_read: float = Field(default=0.15, gt=0, le=1)
+    # For PreviewRules.
+    preview_ms: float = Field(default=30_000, gt=0)
     # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
     write_ms: float = Field(default=10_000, gt=0)
 
@@ -206,6 +208,9 @@ class GatewaySettings(ServiceSettings):
     # YAML file with the placements of Recommend: docs/how-to/placements.md. It replaces embedded placements of the same
     # name, and is read again when it changes. Unset: the embedded ones.
     serving_configuration: Path | None = None
+    # YAML file with the merchandising rules of the tenant "default", or a folder with a file TENANT.yaml for each
+    # tenant: docs/how-to/merchandising-rules.md. Files are read again when they change. Unset: no rules.
+    merchandising_rules: Path | None = None
     # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
     # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
     # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.

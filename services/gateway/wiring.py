@@ -21,6 +21,7 @@ from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
+from services.gateway.background.rules import Rules
 from services.gateway.background.serving import Serving
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
@@ -31,7 +32,11 @@ from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
 
 # What the gateway uses of what control publishes.
-_WATCHED = (control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,)
+_WATCHED = (
+    control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,
+    control_pb2.RESOURCE_KIND_MERCHANDISING_RULE,
+    control_pb2.RESOURCE_KIND_SYNONYM_SET,
+)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,9 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
     stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
+    rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
-    published = PublishedSnapshots(settings.control, _WATCHED, [serving.prepare], metrics.published)
+    published = PublishedSnapshots(settings.control, _WATCHED, [serving.prepare, rules.prepare], metrics.published)
     parts = Parts(
         settings, metrics, stubs, access,
         PopularItems(stubs, access, settings.search, supervisor),
@@ -75,10 +81,12 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
         load_texts(settings.domain_dir),
         serving,
+        rules,
         published.versions,
         clock,
     )  # fmt: skip
     serving.start(supervisor)
+    rules.start(supervisor)
     if settings.control.target:
         published.load()
         supervisor.keep("control", published.follow)

@@ -40,7 +40,7 @@ _SOURCES = {
     for name, number in ranker_pb2.CandidateSource.items()
 }
 # Ids that any request may have, and its query: they bound what is stored.
-_IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
+_IDS = ("user_id", "visitor_id", "session_id", "ranking_id", "reordered_ranking_id")
 
 
 def check_candidates(candidates: retrieval_pb2.Candidates) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
-from services.common.errors import NotFound
+from services.common.errors import InvalidArgument, NotFound
 from services.common.group_commit import GroupCommit
 from services.common.models.follower import Follower
 from services.common.rpc import rpc
@@ -39,6 +39,7 @@ from services.ranker.convert_rankings import (
 )
 from services.ranker.convert_user import page_from_token, page_size
 from services.ranker.domain.event import Batch
+from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.impression_log import ImpressionLog
 from services.ranker.item_counter import ItemCounter
 from services.ranker.item_lists import ItemLists
@@ -129,7 +130,15 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         tenant = context_from_proto(request.context).tenant
         check_texts(request)
         ranking = ranking_from_proto(request, self._clock())
-        self._writer.put(PendingRanking(tenant, ranking.ranking_id, ranking.person, lambda: ranking))
+        reordered_id = request.reordered_ranking_id
+        if reordered_id == ranking.ranking_id:
+            raise InvalidArgument.of("reordered_ranking_id", "is ranking_id; give the new order an id of its own")
+
+        def make() -> StoredRanking:
+            made = self._writer.ranking(tenant, reordered_id) if reordered_id else None
+            return ranking if made is None else made.reordered_as(ranking)
+
+        self._writer.put(PendingRanking(tenant, ranking.ranking_id, ranking.person, make))
         return ranker_pb2.StoreRankingResponse()
 
     @rpc(ranker_pb2.GetRankingResponse)

@@ -49,6 +49,9 @@ class UserData:
     def interests(self, tenant: str, message: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         """The request may name nobody."""
         person, session_id = person_of(message), message.session_id
+        if message.attributes_only:
+            declared = self.features(tenant, person) if person else []
+            return ranker_pb2.GetInterestsResponse(attributes=attributes_to_proto(declared))
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         now_s = self._clock()
         rebuys = self._rebuys(tenant, user_history)

@@ -13,6 +13,7 @@ import pytest_asyncio
 from google.protobuf.descriptor import FieldDescriptor
 
 from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
+from kairos.control.v1 import merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
@@ -25,10 +26,12 @@ METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods
 FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
 GATEWAY = "kairos.gateway.v1."
 ATTRIBUTE = "kairos.ranker.v1.UserAttribute"
+CONTROL = "kairos.control.v1."
 
 # Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
 # texts the first value is a list that is too long, the second one has an entry that is too long.
 ID = ["x" * 129, "a\nb", "\0", "a\u2028b", "\x7f"]
+PHRASE = ["x" * 129, "?", "x " * 17]
 TAG = ["x" * 36, "en_US", "x", "é", "en-"]
 BEYOND: dict[str, list[Any]] = {
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "item_id", "event_id", "similar_to_id", "id"), ID),
@@ -84,6 +87,25 @@ BEYOND: dict[str, list[Any]] = {
     f"{ATTRIBUTE}.name": ["x" * 65, ""],
     f"{ATTRIBUTE}.texts": [["x"] * 17, ["x" * 65]],
     f"{ATTRIBUTE}.number": [math.inf, math.nan],
+    "rules": [99],
+    "queries": [["x"] * 1_001, ["x" * 513]],
+    "query_count": [-1, 1_001],
+    "description": ["x" * 513],
+    f"{CONTROL}RuleTrigger.categories": [["x"] * 65, ["x" * 1_046]],
+    **dict.fromkeys(("equals", "starts_with", "contains"), PHRASE),
+    "attribute": ["x" * 65, ""],
+    f"{CONTROL}AudienceCondition.values": [["x"] * 65, ["x" * 65]],
+    "position": [0, 101],
+    f"{CONTROL}RuleProducts.ids": [["x"] * 101, *([id] for id in ID)],
+    "multiplier": [0.1, 1, 6, math.nan],
+    "url": ["/" + "x" * 2_048, "javascript:x", "//x", "/a b"],
+    **{name: [["x"] * 17, *([text] for text in PHRASE)] for name in ("terms", "alternatives", "words")},
+    "text": ["x" * 513, "?"],
+    "payload": ["x" * 8_193, ""],
+    "time_zone": ["x" * 1_000, "../etc/passwd"],
+    "starts_at": ["24:00", "x"],
+    "ends_at": ["24:01", "x"],
+    "days": [["monday"] * 2, ["x"]],
 }  # fmt: skip
 # Lists of messages: one entry more than is allowed.
 MANY = {
@@ -92,6 +114,11 @@ MANY = {
     f"{GATEWAY}ImportProductsRequest.products": 501,
     f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
+    f"{GATEWAY}PreviewRulesRequest.rules": 11,
+    f"{CONTROL}RuleTrigger.queries": 33,
+    f"{CONTROL}RuleTrigger.audience": 9,
+    f"{CONTROL}MerchandisingRule.actions": 33,
+    f"{CONTROL}RuleValidity.daily_windows": 17,
 }
 # Maps: more entries than are allowed, then a wrong key, then a wrong value.
 LANGUAGES = [f"x{a}{b}" for a in "abcd" for b in "abcde"]
@@ -103,8 +130,11 @@ MAPS: dict[str, list[dict[str, Any]]] = {
 # Lists of bytes that belong to the products of a message.
 IMAGES = f"{GATEWAY}ImportProductsRequest.images"
 STREAMS = ("ImportProducts", "UpdateOffers")
-# ExplainItem does not read these of the request that it explains.
-IGNORED = ("search.page_token", "search.facets", "search.best_facet_count", "recommend.page_token")
+# ExplainItem and PreviewRules do not read these of the request that they are about. Previews are of searches.
+IGNORED = (
+    "search.page_token", "search.facets", "search.best_facet_count", "recommend.page_token",
+    "rules[0].trigger.placements",
+)  # fmt: skip
 
 Change = Callable[[Any], Any]
 
@@ -123,6 +153,31 @@ def whole(method: str) -> list[Any]:
     offer.price.currency_code = offer.base_price.currency_code = "USD"
     search = gateway_pb2.SearchRequest(filter=narrowing)
     recommend = gateway_pb2.RecommendRequest(filter=narrowing)
+    products = merchandising_pb2.RuleProducts(ids=["p1"], filter=narrowing)
+    actions: list[dict[str, Any]] = [
+        {"pin": merchandising_pb2.Pin(product_id="p1", position=1)},
+        {"boost": merchandising_pb2.Boost(products=products, multiplier=2)},
+        {"include": merchandising_pb2.Include(product_ids=["p1"])},
+        {"exclude": merchandising_pb2.Exclude(products=products)},
+        {"redirect": merchandising_pb2.Redirect(url="/a")},
+        {"synonyms": merchandising_pb2.Synonyms(terms=["a"], alternatives=["b"])},
+        {"ignore_words": merchandising_pb2.IgnoreWords(words=["a"])},
+        {"replace_query": merchandising_pb2.ReplaceQuery(text="a")},
+        {"banner": merchandising_pb2.Banner(payload="a")},
+    ]
+    rules = [
+        merchandising_pb2.MerchandisingRule(
+            id="r", actions=[merchandising_pb2.RuleAction(**action)],
+            trigger=merchandising_pb2.RuleTrigger(
+                queries=[merchandising_pb2.QueryCondition(equals="a")],
+                audience=[merchandising_pb2.AudienceCondition(attribute="a", values=["b"])],
+            ),
+            validity=merchandising_pb2.RuleValidity(
+                daily_windows=[merchandising_pb2.DailyWindow(starts_at="09:00", ends_at="10:00")], time_zone="UTC"
+            ),
+        )
+        for action in actions
+    ]  # fmt: skip
     vectors = vectors_to_proto(np.ones((1, 2), np.float32), "m@1")
     fields: dict[str, list[dict[str, Any]]] = {
         "Search": [{"filter": narrowing}],
@@ -140,6 +195,7 @@ def whole(method: str) -> list[Any]:
         "StoreItemVectors": [{"model_version": "m@1", "ids": ["p1"], "vectors": vectors}],
         "DropItemVectors": [{"model_version": "m@1"}],
         "SetUserAttributes": [{"user_id": "u", "attributes": [profile_pb2.UserAttribute(name="size", texts=["M"])]}],
+        "PreviewRules": [{"rules": [rule], "search": search} for rule in rules],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
         **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
         **{

@@ -173,6 +173,22 @@ async def recommended(gateway: Running, placement: str = "") -> gateway_pb2.Reco
     return await gateway.stub.Recommend(request, timeout=BUDGET_S)
 
 
+async def test_published_rules_and_synonyms(
+    control: ControlServer, client: Client, stages: FakeStages, tmp_path: Path
+) -> None:
+    """A gateway applies them within a second, and names their version."""
+    pin = {"trigger": {"queries": [{"equals": "coat"}]}, "actions": [{"pin": {"product_id": "p3", "position": 1}}]}
+    async with running_gateway(stages, control=access(control.port, tmp_path / "published")) as gateway:
+        await client.publish(await client.create("merchandising_rule", "first", pin))
+        words = {"words": ["coat", "parka"], "locale": "en"}
+        await client.publish(await client.create("synonym_set", "coats", words))
+        await soon(lambda: gateway.metric("snapshot_version", tenant="default") == 2)
+        answer = await gateway.within_budget(gateway_pb2.SearchRequest(query="coats"))
+        assert answer.results[0].product.id == "p3"
+        assert [one.id for one in answer.merchandising.applied_rules] == ["first", "synonyms:coats"]
+        assert answer.merchandising.rules_version == "control-2"
+
+
 async def test_answers_name_their_snapshot(
     control: ControlServer, client: Client, stages: FakeStages, tmp_path: Path
 ) -> None:

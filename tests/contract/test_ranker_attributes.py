@@ -142,8 +142,9 @@ async def test_fairness_attributes_change_no_ranking_and_no_log(stub: Stub, tmp_
     assert await ranked("r2") == before
     log = await stub.ReadLog(ranker_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_IMPRESSIONS))
     assert b"x-secret-value" not in log.SerializeToString()
-    interests = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
-    assert b"x-secret-value" not in interests.SerializeToString()
+    for attributes_only in (False, True):
+        ask = ranker_pb2.GetInterestsRequest(user_id="u", attributes_only=attributes_only)
+        assert b"x-secret-value" not in (await stub.GetInterests(ask)).SerializeToString()
 
 
 async def test_the_log_has_the_share_of_equal_attributes(stub: Stub) -> None:

@@ -122,6 +122,42 @@ async def test_a_ranking_of_another_stage(stub: Stub) -> None:
     assert (list(shown.item_ids), list(shown.feature_names)) == (["b", "a"], [])
 
 
+async def test_another_order_of_a_ranking(stub: Stub) -> None:
+    """A ranking that a caller reordered has the caller's order, and what the ranker knew of the items."""
+    answer = await stub.RankItems(asked(user_id="u", query=(1, 0)))
+    first, second, *others = answer.item_ids
+    order = [second, first, *others]
+    request = ranker_pb2.StoreRankingRequest(
+        ranking_id="r2", user_id="u", item_ids=order, scores=answer.scores, model_version=answer.model_version,
+        total_size=9, reordered_ranking_id="r",
+    )  # fmt: skip
+    await stub.StoreRanking(request)
+    stored = await page(stub, ranking_id="r2")
+    assert list(stored.item_ids) == order
+    await stub.RecordImpressions(impressions_of("r2", 1))
+    (shown,) = (await exported(stub, user_id="u")).impressions
+    assert list(shown.item_ids) == [second]
+    assert tuple(shown.feature_names) == CANDIDATE_NUMBERS
+
+
+async def test_another_order_of_what_is_not_known(stub: Stub) -> None:
+    """Without the first ranking, and of another person or with another item, the new order is stored by itself."""
+    answer = await stub.RankItems(asked(user_id="u", query=(1, 0)))
+    requests = [
+        ranker_pb2.StoreRankingRequest(user_id="u", item_ids=answer.item_ids, reordered_ranking_id="unknown"),
+        ranker_pb2.StoreRankingRequest(user_id="u2", item_ids=answer.item_ids, reordered_ranking_id="r"),
+        ranker_pb2.StoreRankingRequest(user_id="u", item_ids=["new", *answer.item_ids[1:]], reordered_ranking_id="r"),
+    ]
+    for number, request in enumerate(requests):
+        request.ranking_id = f"other{number}"
+        request.scores.extend(answer.scores)
+        await stub.StoreRanking(request)
+        assert list((await page(stub, ranking_id=request.ranking_id)).item_ids) == list(request.item_ids)
+        await stub.RecordImpressions(impressions_of(request.ranking_id, 1))
+    shown = (await exported(stub, user_id="u")).impressions
+    assert [len(one.feature_names) for one in shown] == [0, 0]
+
+
 async def test_shown_rows_are_logged_with_their_features(stub: Stub) -> None:
     """The log has the shown rows as ranked: positions, propensities, query, leg scores and all features."""
     request = asked(user_id="u", visitor_id="v", session_id="s", query=(1, 0))

@@ -15,8 +15,9 @@ from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
-from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import Conflict, InvalidArgument, NotFound
+from services.common.filters import matches
 from services.common.rpc import rpc
 
 # Longer than any budget in the tests.
@@ -141,6 +142,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self.stored = {f"p{n}": (product(n), b"") for n in range(1, 26)}
         # Effective prices in USD that differ from the list price, by product.
         self.offers: dict[str, float] = {}
+        # Pieces on hand, by product; of others stock is not tracked.
+        self.stocks: dict[str, int] = {}
         # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
         self.applies_soft_filters = False
@@ -160,6 +163,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         ids = [
             id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
         ]
+        without = [filter_from_proto(each, "excluded_filters") for each in request.excluded_filters]
+        products = {id: product_from_proto(self.stored[id][0], id) for id in ids} if without else {}
+        ids = [id for id in ids if not any(matches(products[id], each) for each in without)]
         by_vector = request.HasField("query_vectors") or request.HasField("image_vector")
         by_vector |= request.HasField("shopper_vector") or bool(request.shopper_like_ids)
         has_query = by_vector or request.text or request.similar_to_id
@@ -229,7 +235,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             lexical_scores=[2.0] * count, currencies=["USD"] * count,
             prices=[self.offers.get(id, self.stored[id][0].price.units) for id in ids],
             list_prices=[self.stored[id][0].price.units for id in ids],
-            categories=["Shoes"] * count, brands=["B"] * count, stocks=[-1] * count,
+            categories=["Shoes"] * count, brands=["B"] * count, stocks=[self.stocks.get(id, -1) for id in ids],
             created_at_seconds=[0] * count, products=[self.stored[id][0].SerializeToString() for id in ids],
             vectors=vectors_to_proto(np.ones((count, 2), np.float16), MODEL),
             product_types=[self.types.get(id, "") for id in ids],
@@ -281,6 +287,10 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.logged = 3
         # The version of the shopper model; empty: there is none.
         self.shopper_version = ""
+        # Of the pages in the log.
+        self.queries: list[str] = []
+        # Declared attributes, by user.
+        self.declared: dict[str, list[profile_pb2.UserAttribute]] = {}
         # What every user and visitor has bought, however long ago.
         self.purchased: list[str] = []
         # Records of each log.
@@ -369,6 +379,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         """Every user and visitor has one interest, and has bought p1."""
         await self.take(request)
+        if request.attributes_only:
+            return ranker_pb2.GetInterestsResponse(attributes=self.declared.get(request.user_id, []))
         answer = ranker_pb2.GetInterestsResponse(
             session=self.sessions.get(request.session_id), shopper_version=self.shopper_version
         )
@@ -429,8 +441,14 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
 
     @rpc(ranker_pb2.ReadLogResponse)
     async def ReadLog(self, request: ranker_pb2.ReadLogRequest) -> ranker_pb2.ReadLogResponse:
-        """`logged` events or as many impressions, by pages; the token is the number of the next one."""
+        """`logged` events or as many impressions, by pages; the token is the number of the next one.
+
+        With `queries` it has one impression of each.
+        """
         await self.take(request)
+        if self.queries:
+            shown = [event_pb2.Impressions(query=query, positions=[1]) for query in self.queries]
+            return ranker_pb2.ReadLogResponse(impressions=shown, is_last_page=True)
         if not request.page_token.isdigit() and request.page_token:
             raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
         first = int(request.page_token or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import structlog
@@ -53,12 +53,14 @@ class PopularItems:
         """From now on the tenant's popular items are cached."""
         self._products.setdefault(tenant, [])
 
-    def matching(self, tenant: str, narrowing: ProductFilter, excluded_ids: Collection[str] = ()) -> dict[str, bytes]:
+    def matching(
+        self, tenant: str, narrowing: ProductFilter, is_excluded: Callable[[Product], bool] = lambda _: False
+    ) -> dict[str, bytes]:
         """Serialized products by id that match, the most popular first."""
         return {
             cached.product.id: cached.serialized
             for cached in self._products.get(tenant, ())
-            if cached.product.id not in excluded_ids and matches(cached.product, narrowing)
+            if matches(cached.product, narrowing) and not is_excluded(cached.product)
         }
 
     def offers(self, tenant: str) -> dict[str, EffectiveOffer]:

@@ -85,7 +85,8 @@ def because(texts: Texts, title: str, is_together: bool) -> str:
 
 
 def absent(texts: Texts, why: str, subject: str = "", count: int = 0) -> str:
-    """For an item outside the results. `why`: "filter", "constraint", "recently_purchased" or "not_retrieved".
+    """For an item outside the results. `why`: "filter", "constraint", "recently_purchased", "excluded_by_rule" or
+    "not_retrieved".
 
     `subject`: the words of the constraint. `count`: number of ranked products.
     """

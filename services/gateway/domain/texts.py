@@ -43,6 +43,7 @@ SENTENCES: Mapping[str, Mapping[str, Any]] = {
     "filter": {},
     "constraint": {"subject": "a"},
     "recently_purchased": {},
+    "excluded_by_rule": {},
     "not_retrieved": {"count": 1},
     # Of a search without a good match, in this order.
     "no_good_match": {"query": "a"},

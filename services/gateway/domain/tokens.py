@@ -25,8 +25,8 @@ _MAX_NUMBER = 2**31 - 1
 class PageToken:
     """Where the next page of a request begins.
 
-    Either `ranking_id` names the stored ranking, or `cursor` is retrieval's, when browsing. With neither the page is
-    computed from the first product on.
+    Either `ranking_id` names the stored ranking, or `cursor` is retrieval's, when browsing. With both, the page is in
+    the ranking, and the cursor leads on behind it. With neither the page is computed from the first product on.
     """
 
     # Of the request, without the fields that may differ from page to page.
@@ -43,6 +43,8 @@ class PageToken:
     accuracy: int = 0
     # The conditions that were read from the query: a serialised ProductFilter in base64.
     soft_filter: str = ""
+    # Keys of products that rules put before their turn when browsing, with blanks between them.
+    moved: str = ""
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
@@ -57,7 +59,7 @@ class PageToken:
         try:
             page = cls(**_decode(token, keys))  # type: ignore[arg-type]
             _check_id(page.ranking_id)
-            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter)
+            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved)
             if not all(isinstance(text, str) for text in texts):
                 raise ValueError("not a token of the gateway")
             base64.b64decode(page.soft_filter, validate=True)

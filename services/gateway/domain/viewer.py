@@ -35,6 +35,8 @@ class Viewer:
     # Whether one variant of each item group is shown.
     is_collapsed: bool = True
     offers: OfferTerms = field(default_factory=OfferTerms)
+    # Whether the answer is for nobody: the ranker stores no ranking, and the session does not move.
+    is_preview: bool = False
 
     @property
     def explained(self) -> Explained | None:

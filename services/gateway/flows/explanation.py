@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kairos.common.v1 import product_pb2
@@ -13,6 +13,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import filter_from_proto, product_from_proto
 from services.common.filters import AttributeFilter, ProductFilter, matches
+from services.common.merchandising import RuleProducts
 from services.common.product import Product
 from services.gateway.domain import sentence
 from services.gateway.domain.concept_edges import edges
@@ -33,6 +34,9 @@ class Conditions:
     narrowing: ProductFilter = field(default_factory=ProductFilter)
     interpretation: gateway_pb2.QueryInterpretation = field(default_factory=gateway_pb2.QueryInterpretation)
     recently_purchased: frozenset[str] = frozenset()
+    # What merchandising rules did with each product, by id, and (rule id, what it excludes).
+    fired: Mapping[str, Sequence[gateway_pb2.FiredRule]] = field(default_factory=dict)
+    excluded: Sequence[tuple[str, RuleProducts]] = ()
 
 
 def retrieval_scores(candidates: retrieval_pb2.Candidates) -> dict[str, gateway_pb2.StageScores]:
@@ -78,6 +82,7 @@ def explain_result(
     concepts = [(c.matched_text, c.id, c.expansions) for c in conditions.interpretation.concepts]
     explanation.concept_edges.extend(gateway_pb2.ConceptEdge(**edge._asdict()) for edge in edges(concepts, text))
     explanation.rules.extend(_conditions_met(product_from_proto(result.product, "product"), conditions))
+    explanation.rules.extend(conditions.fired.get(result.product.id, ()))
     if reasons is None:
         explanation.rules.extend(_price_rules(result.price))
         explanation.text = sentence.unexplained(texts, order, result.position, count, result.score)
@@ -129,6 +134,12 @@ def explain_absence(
         explanation.rules.add(type=gateway_pb2.RULE_TYPE_FILTER)
         explanation.text = sentence.absent(texts, "filter")
         return gateway_pb2.ABSENCE_FILTERED
+    if by := [rule_id for rule_id, products in conditions.excluded if products.cover(product)]:
+        explanation.rules.extend(
+            gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_EXCLUDE, subject=rule_id) for rule_id in by
+        )
+        explanation.text = sentence.absent(texts, "excluded_by_rule")
+        return gateway_pb2.ABSENCE_EXCLUDED_BY_RULE
     if unmet := _unmet(product, _chips(conditions, _FILTER)):
         explanation.rules.extend(
             gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_CONSTRAINT_FILTER, subject=chip.matched_text)

@@ -55,7 +55,13 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
     if last < len(ranking.item_ids):
         next_page = PageToken(
             viewer.page.fingerprint, last, ranking.id, locale=locale, accuracy=ranking.total_accuracy,
-            soft_filter=_soft_filter_text(ranking.soft_filter),
+            soft_filter=_soft_filter_text(ranking.soft_filter), cursor=ranking.cursor,
+            total_size=ranking.total_size if ranking.cursor else 0, moved=" ".join(ranking.moved),
+        )  # fmt: skip
+    elif ranking.cursor:
+        next_page = PageToken(
+            viewer.page.fingerprint, first + len(ids), cursor=ranking.cursor, total_size=ranking.total_size,
+            locale=locale, accuracy=ranking.total_accuracy, moved=" ".join(ranking.moved),
         )  # fmt: skip
     return Page(
         ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, ranking.total_accuracy,
@@ -77,6 +83,8 @@ async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page |
     next_page = None
     if first + len(rows.item_ids) < rows.ranked_count:
         next_page = replace(viewer.page, offset=first + len(rows.item_ids))
+    elif viewer.page.cursor:
+        next_page = replace(viewer.page, offset=first + len(rows.item_ids), ranking_id="")
     found = await _lookup(calls, parts, viewer, rows.item_ids)
     if found is None:
         popular = cut(fallbacks.retrieval_late(parts, calls.info.tenant, viewer), viewer, calls.locale)

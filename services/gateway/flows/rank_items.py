@@ -28,16 +28,17 @@ async def rank_items(
     as_slate: bool = False,
     options: ranker_pb2.RankingOptions | None = None,
 ) -> Ranking:
-    """The ranker stores its order under the ranking's id, unless a single product is explained."""
+    """The ranker stores its order under the ranking's id, unless a single product is explained or it is a preview."""
     if not candidates.ids:
         return Ranking.in_retrieval_order(candidates, source, total_size, explained is not None)
     is_for_one_item = explained is not None and bool(explained.item_id)
+    leaves_no_trace = is_for_one_item or viewer.is_preview
     if explained and not is_for_one_item and not calls.has_room_for(Stage.RANKER, fallbacks.NO_EXPLANATIONS):
         explained = None
     message = ranker_pb2.RankItemsRequest(
         user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id, query=viewer.query,
         query_vector=query_vector, candidate_source=source, total_size=total_size,
-        ranking_id="" if is_for_one_item else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
+        ranking_id="" if leaves_no_trace else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
         collapse=collapse_mode(viewer),
         options=options,
     )  # fmt: skip
@@ -56,7 +57,7 @@ async def rank_items(
     ranking = Ranking(
         message.ranking_id, answer.item_ids, answer.scores, answer.model_version, source,
         dict(zip(candidates.ids, candidates.products, strict=True)), total_size, offers=offers_of(candidates),
-        is_stored=not is_for_one_item,
+        is_stored=not leaves_no_trace,
     )  # fmt: skip
     if explained is not None:
         # One message for each candidate: only for requests that ask for explanations.

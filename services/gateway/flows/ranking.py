@@ -49,6 +49,12 @@ class Ranking:
     meets_conditions: Mapping[str, bool] = field(default_factory=dict)
     # By id, how well each product answers the query; empty unless retrieval assessed it.
     relevances: Mapping[str, float] = field(default_factory=dict)
+    # When browsing: where retrieval's walk continues behind the ranking, and what of the walk is in the ranking before
+    # its turn, by item group if one variant of each is shown.
+    cursor: str = ""
+    moved: Sequence[str] = ()
+    # The ranking of the ranker that rules made this order of; empty: none.
+    reordered_id: str = ""
     # The next three are filled only for requests that ask for explanations.
     stage_scores: Mapping[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: Mapping[str, ranker_pb2.ItemReasons] = field(default_factory=dict)
@@ -77,5 +83,5 @@ class Ranking:
         return ranker_pb2.StoreRankingRequest(
             ranking_id=self.id, user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id,
             query=viewer.query, item_ids=self.item_ids, scores=self.scores, model_version=self.model_version,
-            total_size=self.total_size, candidate_source=self.source,
+            total_size=self.total_size, candidate_source=self.source, reordered_ranking_id=self.reordered_id,
         )  # fmt: skip

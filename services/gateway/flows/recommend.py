@@ -7,7 +7,7 @@ it; a source that is late or down is skipped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from kairos.common.v1 import product_pb2
@@ -23,8 +23,9 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
-from services.gateway.flows.candidates import joined, one_of_each_group, taken
+from services.gateway.flows.candidates import joined, matching, one_of_each_group, taken
 from services.gateway.flows.explanation import Conditions
+from services.gateway.flows.merchandising import AppliedRules, audience_of, rules_of_placement
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.rank_items import rank_items
 from services.gateway.flows.ranking import Ranking
@@ -48,22 +49,27 @@ async def recommend(
     configuration = parts.serving.of(calls.info.tenant)
     snapshot_version = parts.snapshot_versions.get(calls.info.tenant, 0)
     name, placement = configuration.placement(message.placement)
-    page = await stored_page(calls, parts, viewer)
+    page, response = await stored_page(calls, parts, viewer), gateway_pb2.RecommendResponse()
     if page is None:
-        ranking = await _ranking_of(calls, parts, message, viewer, viewer.explained, placement)
+        ranking = await _ranking_of(calls, parts, message, viewer, viewer.explained, name, placement, response)
         page = cut(ranking, viewer, calls.locale)
     results = await results_of(calls, parts, page, viewer)
-    return gateway_pb2.RecommendResponse(
-        results=results,
-        next_page_token=page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0]) if page.next_page else "",
-        attribution_token=attribution_of(calls, page, parts),
-        degradations=calls.degradations,
-        request_id=calls.info.request_id,
-        timings=calls.timings if message.explain else [],
-        placement=name,
-        serving_configuration_version=configuration.full_version,
-        snapshot_version=snapshot_version,
+    if message.page_token:
+        response.ClearField("merchandising")
+    response.MergeFrom(
+        gateway_pb2.RecommendResponse(
+            results=results,
+            next_page_token=page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0]) if page.next_page else "",
+            attribution_token=attribution_of(calls, page, parts),
+            degradations=calls.degradations,
+            request_id=calls.info.request_id,
+            timings=calls.timings if message.explain else [],
+            placement=name,
+            serving_configuration_version=configuration.full_version,
+            snapshot_version=snapshot_version,
+        )
     )
+    return response
 
 
 async def new_ranking(
@@ -73,8 +79,9 @@ async def new_ranking(
     viewer: Viewer,
     explained: Explained | None,
 ) -> Ranking:
-    _, placement = parts.serving.of(calls.info.tenant).placement(message.placement)
-    return await _ranking_of(calls, parts, message, viewer, explained, placement)
+    name, placement = parts.serving.of(calls.info.tenant).placement(message.placement)
+    answer = gateway_pb2.RecommendResponse()
+    return await _ranking_of(calls, parts, message, viewer, explained, name, placement, answer)
 
 
 @dataclass(frozen=True)
@@ -91,15 +98,21 @@ async def _ranking_of(
     message: gateway_pb2.RecommendRequest,
     viewer: Viewer,
     explained: Explained | None,
+    name: str,
     placement: Placement,
+    response: gateway_pb2.RecommendResponse,
 ) -> Ranking:
+    """Fills `merchandising` of `response`."""
     if placement.needs_products and not (message.item_ids or message.cart_item_ids):
         raise InvalidArgument.of("item_ids", "is empty; this placement needs the products of the page or of the cart")
-    known, products = await asyncio.gather(
-        _interests(calls, parts, message, viewer, placement), _products(calls, parts, message, viewer, placement)
+    known, products, audience = await asyncio.gather(
+        _interests(calls, parts, message, viewer, placement),
+        _products(calls, parts, message, viewer, placement),
+        audience_of(calls, parts, message, _AFTER_RANKER),
     )
+    rules = rules_of_placement(calls, parts, message, name, audience)
     purchased = frozenset(known.recently_purchased_item_ids)
-    excluded = frozenset([*message.item_ids, *message.cart_item_ids])
+    excluded = frozenset([*message.item_ids, *message.cart_item_ids]) | rules.excluded_ids
     # The variants of a product that is shown or bought are the same thing.
     groups = frozenset(products.item_group_ids) if viewer.is_collapsed else frozenset[str]()
     if placement.filters.exclude_purchased:
@@ -109,19 +122,42 @@ async def _ranking_of(
     sources = CandidateSources(
         calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, groups, known, products
     )
-    found = await _find(sources, placement, parts.settings.search.candidates)
+    found, named = await asyncio.gather(
+        _find(sources, placement, parts.settings.search.candidates),
+        rules.named_products(calls, parts, viewer, _AFTER_LOOKUP),
+    )
+    found = _with_rules(found, rules, matching(named, narrowing), excluded)
     if found.merged:
         ranking = await _rank(calls, parts, viewer, explained, placement, found)
+        ranking = rules.arranged(ranking, found.candidates)
         ranking.sources = {entry.item_id: [_number(source) for source in entry.sources] for entry in found.merged}
         ranking.related_title = _title(products, message)
     elif placement.minimum_results:
         parts.metrics.recommendations.labels("memory").inc()
-        ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, excluded)
+        ranking = fallbacks.retrieval_late(
+            parts, calls.info.tenant, viewer, lambda product: product.id in excluded or rules.is_excluded(product)
+        )
         ranking.sources = {id: [_number(Source.POPULAR)] for id in ranking.item_ids}
     else:
         ranking = Ranking.in_retrieval_order(retrieval_pb2.Candidates(), _UNKNOWN, 0, with_scores=False)
     ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)
+    rules.report_in(response, ranking)
     return ranking
+
+
+def _with_rules(
+    found: _Found, rules: AppliedRules, named: retrieval_pb2.Candidates, excluded: Collection[str]
+) -> _Found:
+    """Without what rules exclude, and with the products that they name behind the others."""
+    if not found.merged:
+        return found
+    allowed = rules.allowed(found.candidates)
+    fitting = taken(named, [row for row, id in enumerate(named.ids) if id not in excluded])
+    candidates = rules.with_named(allowed, fitting)
+    least, kept = found.merged[-1].score, set(allowed.ids)
+    entries = [entry for entry in found.merged if entry.item_id in kept]
+    entries.extend(Merged(id, least / 2, ()) for id in candidates.ids[len(allowed.ids) :])
+    return _Found(candidates, entries) if entries and entries[0].sources else _Found(retrieval_pb2.Candidates(), ())
 
 
 async def _rank(

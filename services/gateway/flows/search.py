@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +22,6 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.abstention import clear_relevance, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
-from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import (
     add_operators,
     asked_type,
@@ -35,6 +35,7 @@ from services.gateway.flows.interpretation import (
     text_to_look_up,
     with_own_conditions,
 )
+from services.gateway.flows.merchandising import AppliedRules, audience_of, rules_of_search
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.flows.rank_items import rank_items
@@ -70,6 +71,7 @@ async def search(
     if message.page_token:
         response.ClearField("interpretation")
         response.ClearField("match_level")
+        response.ClearField("merchandising")
         clear_relevance(response)
     response.total_size, response.total_accuracy = page.total_size, page.total_accuracy
     response.attribution_token = attribution_of(calls, page, parts)
@@ -98,7 +100,16 @@ async def new_ranking(
         ranking = await first_products(calls, parts, message, viewer, response)
     else:
         ranking = await _find_and_rank(calls, parts, message, viewer, response, explained)
-    ranking.conditions = Conditions(viewer.filter, response.interpretation)
+    ranking.conditions = replace(ranking.conditions, narrowing=viewer.filter, interpretation=response.interpretation)
+    return ranking
+
+
+def _without_retrieval(
+    parts: Parts, tenant: str, viewer: Viewer, rules: AppliedRules, response: gateway_pb2.SearchResponse
+) -> Ranking:
+    """The popular items that no rule excludes."""
+    ranking = fallbacks.retrieval_late(parts, tenant, viewer, rules.is_excluded)
+    rules.report_in(response, ranking)
     return ranking
 
 
@@ -110,21 +121,29 @@ async def _find_and_rank(
     response: gateway_pb2.SearchResponse,
     explained: Explained | None,
 ) -> Ranking:
-    understood, session, picture = await asyncio.gather(
-        _understand(calls, parts, message), _session(calls, parts, message), _encode_picture(calls, parts, message)
+    understood, session, picture, audience = await asyncio.gather(
+        _understand(calls, parts, message, message.query),
+        _session(calls, parts, message),
+        _encode_picture(calls, parts, message),
+        audience_of(calls, parts, message, _AFTER_ENCODER),
     )
+    rules = rules_of_search(calls, parts, message, understood, audience)
+    typed = message.query.strip()
+    if changed := rules.changed_text(understood, typed):
+        typed, understood = changed, await _understand(calls, parts, message, changed)
     tenant, wanted, groups, asked = calls.info.tenant, None, list[retrieval_pb2.MatchGroup](), None
     spellings = list[retrieval_pb2.SpellingAlternative]()
     if understood is None:
-        text = fallbacks.encoder_late(message)
+        text = typed
     else:
+        rules.add_synonyms(understood)
         interpret(response.interpretation, message, understood)
         calls.locale = calls.locale or understood.language
         wanted = soft_filter(message, understood)
         text, groups = text_to_look_up(message, understood), match_groups(message, understood)
         asked, spellings = asked_type(message, understood), spelling_alternatives(message, understood)
     if message.image and picture is None and not message.query.strip():
-        return fallbacks.retrieval_late(parts, tenant, viewer)
+        return _without_retrieval(parts, tenant, viewer, rules, response)
     if (message.facets or message.best_facet_count) and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
         message.ClearField("facets")
         message.ClearField("best_facet_count")
@@ -147,15 +166,19 @@ async def _find_and_rank(
         asked_type=asked,
         spelling_alternatives=spellings,
         best_facet_count=message.best_facet_count,
-        identifier_text=message.query.strip(),
+        identifier_text=typed,
     )
     if understood is not None:
         add_operators(query, message, understood)
-    found = await calls.call_or_degrade(
-        Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
+    rules.exclude(query)
+    found, named = await asyncio.gather(
+        calls.call_or_degrade(
+            Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
+        ),
+        rules.named_products(calls, parts, viewer, _AFTER_RETRIEVAL),
     )
     if found is None:
-        return fallbacks.retrieval_late(parts, tenant, viewer)
+        return _without_retrieval(parts, tenant, viewer, rules, response)
     calls.degradations.extend(found.degradations)
     response.facets.extend(found.facets)
     response.match_level = found.match_level
@@ -165,10 +188,12 @@ async def _find_and_rank(
     report_relevance(response, message, found, parts.texts.of(calls.locale))
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
-        vector = _of_model(vectors, found.model_version)
-        ranking = await rank_items(calls, parts, found.candidates, viewer, vector, _QUERY, found.total_size, explained)
+        vector, candidates = _of_model(vectors, found.model_version), rules.with_named(found.candidates, named)
+        ranking = await rank_items(calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained)
+        ranking = rules.arranged(ranking, candidates)
     else:
         ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
+    rules.report_in(response, ranking)
     ranking.total_accuracy = found.total_accuracy
     if wanted is not None:
         ranking.soft_filter = wanted
@@ -193,17 +218,17 @@ async def _encode_picture(
 
 
 async def _understand(
-    calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest
+    calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest, text: str
 ) -> encoder_pb2.EncodeQueryResponse | None:
-    """None for an empty query, and if the encoder does not answer."""
-    if not message.query.strip():
+    """None for an empty text, and if the encoder does not answer."""
+    if not text.strip():
         return None
     context = encoder_pb2.QueryContext(
         category=message.filter.categories[0] if message.filter.categories else "",
         session_follows=bool(message.session_id),
     )
     shopper = shopper_of(message.user_id, message.visitor_id)
-    query = encoder_pb2.EncodeQueryRequest(text=message.query, query_context=context, shopper=shopper)
+    query = encoder_pb2.EncodeQueryRequest(text=text, query_context=context, shopper=shopper)
     answer = await calls.call_or_degrade(
         Stage.QUERY_ENCODER, parts.stubs.encoder.EncodeQuery, query, _AFTER_ENCODER, fallbacks.LEXICAL_RETRIEVAL
     )

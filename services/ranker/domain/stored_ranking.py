@@ -121,3 +121,13 @@ class StoredRanking:
             logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
             items=ItemColumns(),
         )  # fmt: skip
+
+    def reordered_as(self, other: StoredRanking) -> StoredRanking:
+        """`other` with what is known here of its items; unchanged if it is of another person or has another item."""
+        rows = {item_id: row for row, item_id in enumerate(self.item_ids)}
+        if other.person != self.person or not set(other.item_ids) <= rows.keys():
+            return other
+        known = self.take([rows[item_id] for item_id in other.item_ids])
+        return replace(
+            known, ranking_id=other.ranking_id, scores=other.scores, ranked_s=other.ranked_s, items=self.items
+        )

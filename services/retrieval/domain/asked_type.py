@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from services.retrieval.domain.query import AskedType
 # has, the others gain the third. Chosen on half of a list of head queries over an electronics shop and on 2,500 queries
 # of a home improvement shop, whose NDCG@10 rose by .003 (docs/lab/search-quality.md).
 _WHOLE, _MOST, _SOME = 1.01, 0.3, 0.1
+# What products lose that have a word of the type's name elsewhere, while others have it in the phrase that names them:
+# "Door with Woodgrain Interior" for "interior door".
+_ELSEWHERE = 0.2
 # A word of the query is the type if it has this share of the products that the best one has: the head comes last.
 _ENOUGH = 0.05
 # A query names a line of products if other titles say that so many products are for it, and if these are as many as the
@@ -38,6 +42,8 @@ _SHORT = 2
 _MADE_FOR_ONE = 0.3
 # So many products of the type are added if the legs found less than a page of them.
 _ADDED = 2 * PAGE
+# Texts of queries whose noun phrase is kept; most are one word.
+_REMEMBERED = 4_096
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class TypedRows:
     """`name` of the type; [rows]: its products, and how many of the `others`, content words, each row contains.
 
     `synonymous`: those of its products that have another name of what the words `matched` ask for. `made_for` [rows],
-    of a short query: the products that are for one of the type, or come with one.
+    of a short query: the products that are for one of the type, or come with one. `elsewhere` [rows]: those that have a
+    word beside the type elsewhere than in the phrase that names them; None if no product has all of them there.
     """
 
     name: str
@@ -65,6 +72,7 @@ class TypedRows:
     synonymous: BoolArray
     matched: frozenset[str]
     made_for: BoolArray | None = None
+    elsewhere: BoolArray | None = None
 
     @classmethod
     def of(
@@ -78,8 +86,8 @@ class TypedRows:
         if asked.is_empty:
             return None
         words = [word for word, before in zip(words, [None, *words], strict=False) if not _is_measure(before, word)]
-        parts = [frozenset(noun_phrase(word.text)) | {word.text} for word in words]
-        matched = noun_phrase(asked.matched_text)
+        parts = [frozenset(_phrase(word.text)) | {word.text} for word in words]
+        matched = _phrase(asked.matched_text)
         name, typed = _named(view, asked.words, words, parts)
         head, standing = "", np.zeros(len(view), np.bool_)
         if matched and (not name or name in matched):
@@ -103,6 +111,14 @@ class TypedRows:
             for word, own in zip(words, parts, strict=True)
             if name not in own
         ]
+        apart = [
+            word.rows & ~view.in_phrase(word.alternatives)
+            for word, own in zip(words, parts, strict=True)
+            if name not in own and own.intersection(asked.words)
+        ]
+        elsewhere = with_any(apart) if apart else None
+        if elsewhere is not None and not (typed & with_all(others) & ~elsewhere).any():
+            elsewhere = None
         made_for = None
         if len(words) <= _SHORT:
             own_word = next((word.alternatives for word, own in zip(words, parts, strict=True) if name in own), ())
@@ -113,11 +129,11 @@ class TypedRows:
         contained = np.zeros(len(view), np.int8)
         for rows in others:
             contained += rows.view(np.int8)
-        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for)
+        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for, elsewhere)
 
     def standing_for(self, word: str) -> BoolArray:
         """[rows]: the products whose type stands for this content word of the query."""
-        own = {*noun_phrase(word), *word.split()}
+        own = {*_phrase(word), *word.split()}
         standing = self.typed if self.name in own else np.zeros(len(self.view), np.bool_)
         return standing | self.synonymous if own & self.matched else standing
 
@@ -150,8 +166,14 @@ class TypedRows:
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
         contained, most = self.contained[rows], int((self.contained * self.typed.view(np.int8)).max(initial=0))
         if most == self.others:
-            return np.where(contained == most, _WHOLE, _SOME)
+            whole = _WHOLE if self.elsewhere is None else _WHOLE - _ELSEWHERE * self.elsewhere[rows]
+            return np.where(contained == most, whole, _SOME)
         return np.where(contained == most, _MOST, _MOST / 2)
+
+
+@lru_cache(_REMEMBERED)
+def _phrase(text: str) -> tuple[str, ...]:
+    return tuple(noun_phrase(text))
 
 
 def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
@@ -168,17 +190,18 @@ def _named(
     view: CatalogueView, asked: Sequence[str], words: Sequence[ContentWord], parts: Sequence[frozenset[str]]
 ) -> tuple[str, BoolArray]:
     """(the word of `asked` that is the type, [rows]: its products); an empty word without one."""
-    types = [(word, rows) for word in asked if (rows := view.of_type(word)) is not None]
-    counts = []
-    for word, rows in types:
-        support = rows & view.alive
-        for content, own in zip(words, parts, strict=True):
-            if word not in own:
-                support = support & content.rows
-        counts.append(int(np.count_nonzero(support)))
-    enough = max(1.0, _ENOUGH * max(counts, default=0))
-    found = (one for one, count in zip(reversed(types), reversed(counts), strict=True) if count >= enough)
-    return next(found, ("", np.zeros(len(view), np.bool_)))
+    types = [(word, rows & view.alive) for word in asked if (rows := view.of_type(word)) is not None]
+    # The phrase that names a lamp "with shade" has no shade; only if no phrase has all words, other places count.
+    for places in ([view.in_phrase(word.alternatives) for word in words], [word.rows for word in words]):
+        counts = []
+        for word, rows in types:
+            others = [place for place, own in zip(places, parts, strict=True) if word not in own]
+            counts.append(int(np.count_nonzero(with_all([rows, *others]))))
+        enough = max(1.0, _ENOUGH * max(counts, default=0))
+        for (word, rows), count in zip(reversed(types), reversed(counts), strict=True):
+            if count >= enough:
+                return word, rows
+    return "", np.zeros(len(view), np.bool_)
 
 
 def _standing(
@@ -189,14 +212,19 @@ def _standing(
     """
     first, standing = "", np.zeros(len(view), np.bool_)
     whole = {known, *(name for name in names if " " not in name)}
+    own = view.of_type(known) if known else None
+    has_page = own is not None and np.count_nonzero(own & view.alive) >= PAGE
     for name in dict.fromkeys(names):
         head = name.rpartition(" ")[2]
+        if has_page and head != name and known in name.split():
+            # A "toilet bowl" is a part of what a shop with toilets calls a toilet.
+            continue
         if head != name and (joined := view.of_type(name.replace(" ", "-"))) is not None:
             first, standing = first or head, standing | joined
         if head == known or (head != name and head in whole):
             continue
         if (of_head := view.of_type(head)) is not None:
-            found = of_head if head == name else of_head & view.named_by([numbers_of(name)])
+            found = of_head if head == name else of_head & view.in_phrase([numbers_of(name)])
             first = first or (head if found.any() else "")
             standing |= found
     return first, standing
@@ -210,9 +238,11 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     nothing = "", np.zeros(len(view), np.bool_)
     if not words:
         return nothing
-    within = view.alive & with_all([view.in_phrase(word.alternatives) for word in words])
-    if not within.any():
-        return nothing
+    within = view.alive
+    for word in words:
+        within = within & view.in_phrase(word.alternatives)
+        if not within.any():
+            return nothing
     naming = view.alive & with_all([view.named_by(word.alternatives) for word in words])
     leading = within & with_any([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within

@@ -122,10 +122,11 @@ def _scores_of(source: Source, hits: Sequence[LegHits], rows: Sequence[npt.NDArr
 def _scaled(hits: LegHits) -> FloatArray:
     """A leg that was cut scales from its last score, one that found all its matches from 0.
 
-    A leg without a spread does not order anything and adds nothing.
+    A leg without a spread does not order anything and adds nothing. Of one that was cut no hit may meet the filter.
     """
-    floor = float(hits.scores[-1]) if hits.is_cut else 0.0
-    top = float(hits.scores[0]) if len(hits.scores) else 0.0
+    if not len(hits.scores):
+        return hits.scores
+    floor, top = float(hits.scores[-1]) if hits.is_cut else 0.0, float(hits.scores[0])
     return min_max(hits.scores, floor, top) if top > floor else np.zeros(len(hits.scores), np.float32)
 
 

@@ -67,8 +67,7 @@ def no_good_match(
     good = assessment.relevances >= GOOD
     if good.any() and (good & _meeting(selection, candidates)).any():
         return None
-    answers = _answers(selection)
-    without = tuple(_without_conditions(query, selection, candidates, answers))
+    without = tuple(_without_conditions(query, selection, candidates))
     if without or good.any():
         return NoGoodMatch(Reason.CONDITIONS, without)
     helps = (*_other_spellings(query, selection, assessment), *_nearest(selection, candidates))
@@ -110,12 +109,13 @@ def _answers(selection: Selection) -> BoolArray:
     return np.zeros(len(view), np.bool_) if typed is None else typed.typed & view.alive
 
 
-def _without_conditions(
-    query: RetrievalQuery, selection: Selection, candidates: Candidates, answers: BoolArray
-) -> Iterator[Help]:
+def _without_conditions(query: RetrievalQuery, selection: Selection, candidates: Candidates) -> Iterator[Help]:
     """The answers that there are without one condition, where there are none with all of them."""
     conditions = dict(_conditions(query, selection, candidates))
-    if not conditions or _all_of(conditions.values(), answers).any():
+    if not conditions:
+        return
+    answers = _answers(selection)
+    if _all_of(conditions.values(), answers).any():
         return
     for kind, value in conditions:
         others = (rows for other, rows in conditions.items() if other != (kind, value))

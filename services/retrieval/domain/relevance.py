@@ -120,7 +120,8 @@ def assessed(query: RetrievalQuery, selection: Selection, candidates: Candidates
         return Assessment(np.empty(0, np.float32), 0.0, nothing, _missing(selection, words))
     evidence = _evidence(query, selection, candidates, rows, words)
     relevances = np.broadcast_to(evidence.relevance(), len(candidates)).astype(np.float32)
-    relevances[np.isin(rows, selection.identified)] = 1.0
+    if len(selection.identified):
+        relevances[np.isin(rows, selection.identified)] = 1.0
     best = int(np.argmax(relevances))
     return Assessment(relevances, float(relevances[best]), evidence.of(best), _missing(selection, words))
 

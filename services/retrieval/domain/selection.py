@@ -249,8 +249,8 @@ class Selection:
         raised = self.typed.first(scored, allowed if also is None else allowed & also)
         if raised.type_gains is None:
             return raised
-        others = self.view.names_only_others(self._rows_of(raised.keys), [word.text for word in self.words])
-        if not others.any():
+        others = self.view.names_only_others(raised.keys, [word.text for word in self.words])
+        if others is None or not others.any():
             return raised
         gains = np.where(others, np.minimum(raised.type_gains, 0), raised.type_gains)
         fitting = replace(raised, scores=raised.scores - raised.type_gains + gains, type_gains=gains)
@@ -305,7 +305,8 @@ class Selection:
         if self.without is not None:
             tiers += EXCLUDED_TIER * (self.without[at] & is_known)
         # The query names them.
-        tiers[np.isin(at, self.identified)] = 0
+        if len(self.identified):
+            tiers[np.isin(at, self.identified)] = 0
         return tiers
 
     def in_tiers_with_phrases(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from google.protobuf.json_format import ParseDict
 from kairos.control.v1 import merchandising_pb2
 from services.common.convert_merchandising import checked_rule, rule_from_proto
 from services.common.errors import InvalidArgument
-from services.common.merchandising import MAX_RULES, Rule, rule_set_violations
+from services.common.merchandising import MAX_RULES, MAX_SHARING, Pin, Rule, rule_set_violations
 
 PIN = {"pin": {"product_id": "p1", "position": 1}}
 
@@ -122,6 +123,23 @@ def test_identical_rules_that_overlap() -> None:
     assert (wrong.field, "'r1'" in wrong.description) == ("rules[1]", True)
     later = message(id="r2", **validity(valid_from="2026-03-01T00:00:00Z"))
     assert not list(rule_set_violations(rules(first, later)))
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (trigger(queries=[{"contains": "Red Shoes"}]), "the text 'red shoe'"),
+        (trigger(categories=["Shoes>Boots"]), "the category 'shoes > boots'"),
+        (trigger(placements=["home"]), "the placement 'home'"),
+        ({}, "no query, category or placement"),
+    ],
+)
+def test_too_many_rules_share_a_trigger(fields: dict[str, Any], named: str) -> None:
+    """A request is compared with all of them: their number is bounded."""
+    (rule,) = rules(message(**fields))
+    many = [replace(rule, id=f"r{n}", actions=(Pin(f"p{n}", 1),)) for n in range(MAX_SHARING + 1)]
+    (wrong,) = rule_set_violations(many)
+    assert (wrong.field, named in wrong.description) == ("rules", True)
 
 
 def test_too_many_rules() -> None:

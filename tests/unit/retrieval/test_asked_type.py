@@ -31,7 +31,10 @@ SMALL_LINE = (*LINE[:3], *["Cable for Orbit 360"] * 4)
 # Two products that a name of two words names, and enough others for a page of them.
 PLAYERS = ("Disc Player", *["Turntable"] * 10, "Record Disc Player")
 TVS = ("32 TV", "50 TV", "Mount for 32 inch TV")
-ALL = (TITLES, LINE, PLAYERS, TVS)
+# The same words in the phrase that names a product and behind it.
+LAMPS = (*["Table Lamp with Shade"] * 30, "Lamp Shade", "Door with Birch Shade", "Shade Door")
+OVENS = (*["Microwave"] * 10, "Wall Oven with Microwave", "Microwave Oven")
+ALL = (TITLES, LINE, PLAYERS, TVS, LAMPS, OVENS)
 VOCABULARY = sorted({singular(word) for titles in ALL for title in titles for word in title.lower().split()})
 
 
@@ -148,3 +151,19 @@ def test_a_word_that_no_product_of_the_type_has() -> None:
 def test_what_is_for_a_product_of_the_type() -> None:
     """It falls in a short query, behind what is neither."""
     assert order(typed(["slate"]), [1, 5, 0], [0.9, 0.8, 0.1]) == [0, 5, 1]
+
+
+def test_words_behind_the_name_of_a_product() -> None:
+    """A lamp "with shade" is no lamp shade, however many there are; a "shade door" comes before a door with one."""
+    rows = typed(["lamp", "shade"], titles=LAMPS)
+    assert rows is not None
+    assert rows.name == "shade"
+    assert order(typed(["shade", "door"], titles=LAMPS), [31, 32, 30], [0.9, 0.85, 0.1]) == [32, 31, 30]
+
+
+def test_a_name_that_adds_a_head() -> None:
+    """A "microwave oven" counts as a microwave while the shop has few of that type; an oven with one never does."""
+    for titles, count in ((OVENS, 10), (OVENS[9:], 2)):
+        rows = typed(["microwave"], ["microwave oven"], "microwave", titles)
+        assert rows is not None
+        assert np.count_nonzero(rows.typed) == count

@@ -52,6 +52,13 @@ def test_the_scale_of_a_leg_that_was_cut() -> None:
     assert fusion().fuse([even, lexical], None, 10).scores.tolist() == pytest.approx([0.75, 0, 0])
 
 
+def test_a_leg_of_which_nothing_meets_the_filter() -> None:
+    """linear: it adds nothing, also if it was cut."""
+    nothing = hits(Source.DENSE, {}, is_cut=True)
+    found = fusion().fuse([nothing, hits(Source.LEXICAL, {1: 3.0})], None, 10)
+    assert found.keys.tolist() == [1]
+
+
 def test_reciprocal_ranks() -> None:
     """rrf: 1 / (rank / weight + k - 1) for each leg, as Qdrant computes it."""
     dense, lexical = hits(Source.DENSE, {1: 0.8, 2: 0.4}), hits(Source.LEXICAL, {2: 10.0})

@@ -84,6 +84,11 @@ class Compatibility:
     words: frozenset[str]
     _names: dict[str, bool] = field(default_factory=dict)
 
+    @property
+    def has_brand(self) -> bool:
+        """Whether one of the words is a brand of the shop."""
+        return any(map(self.brands.spellings.has_form, self.words))
+
     def accessories(self, size: int) -> npt.NDArray[np.float64]:
         """[size]: how well what each product is for agrees with this one; 0 if it is for another one, or for nothing.
 
@@ -114,10 +119,8 @@ class Compatibility:
     def names_only_others(self, rows: RowArray) -> BoolArray:
         """[rows]: whether all phrases of a product name a brand or model and have none of the words.
 
-        For words of a query, which may lack the brand of the model that they name. Without a brand among them: none.
+        For words of a query, which may lack the brand of the model that they name.
         """
-        if not any(map(self.brands.spellings.has_form, self.words)):
-            return np.zeros(len(rows), np.bool_)
         is_other = self.phrases.naming(self.brands.spellings).copy()
         for word in self.words:
             is_other[list(self.phrases.codes_of(word))] = False

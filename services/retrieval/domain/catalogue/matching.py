@@ -124,17 +124,43 @@ def _levels(
     yield MatchLevel.CANDIDATES, _with(_with(np.zeros(size, np.bool_), identified), candidates)
 
 
-def containing(postings: WordPostings, group: Group, size: int) -> BoolArray:
-    """[size]: the rows, living or not, that contain one of the alternatives of the group."""
-    mask = np.zeros(size, np.bool_)
-    for alternative in group:
-        if not alternative:
-            continue
-        rows, *others = sorted((postings.rows(word) for word in alternative), key=len)
+class WordMasks:
+    """The rows that contain words, of the first `size` rows of one kind of postings; of one search.
+
+    A search asks for the same words several times: what was found is kept, one byte a row for each group.
+    """
+
+    def __init__(self, postings: WordPostings, size: int) -> None:
+        self._postings, self._size = postings, size
+        self._rows: dict[int, IntArray] = {}
+        self._masks: dict[tuple[Alternative, ...], BoolArray] = {}
+
+    def of(self, group: Group) -> BoolArray:
+        """[size]: the rows, living or not, that contain one of the alternatives. Shared: do not change it."""
+        alternatives = tuple(group)
+        mask = self._masks.get(alternatives)
+        if mask is None:
+            mask = self._masks[alternatives] = np.zeros(self._size, np.bool_)
+            for alternative in filter(None, alternatives):
+                mask[self._with_all(alternative)] = True
+        return mask
+
+    def _with_all(self, words: Alternative) -> IntArray:
+        if len(words) == 1:
+            return self._with(words[0])
+        rows, *others = sorted(map(self._with, words), key=len)
         for other in others:
             rows = rows[among(rows, other)]
-        mask[rows] = True
-    return mask
+        return rows
+
+    def _with(self, word: int) -> IntArray:
+        rows = self._rows.get(word)
+        if rows is None:
+            rows = self._postings.rows(word)
+            if len(rows) and rows[-1] >= self._size:
+                rows = rows[: rows.searchsorted(np.int32(self._size))]
+            self._rows[word] = rows
+        return rows
 
 
 def among(rows: IntArray, others: IntArray) -> BoolArray:

@@ -22,17 +22,15 @@ from services.retrieval.domain.catalogue.grouping import place_in_group, represe
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
 from services.retrieval.domain.catalogue.matching import (
-    Alternative,
     Group,
     Matches,
-    containing,
+    WordMasks,
     everything,
     matches_of,
 )
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import RowPage, page_of
-from services.retrieval.domain.catalogue.words import WordPostings
 from services.retrieval.domain.cursor import Position
 from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.query import ProductName
@@ -54,10 +52,8 @@ class CatalogueView:
 
     _table: Table
     _size: int
-    # A search asks for the same words several times. By the name of the postings and the words.
-    _masks: dict[tuple[str, tuple[Alternative, ...]], BoolArray] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    # By the name of the postings.
+    _masks: dict[str, WordMasks] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, table: Table) -> CatalogueView:
@@ -145,20 +141,19 @@ class CatalogueView:
 
     def containing(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, that contain one of the alternatives. Shared: do not change it."""
-        return self._with_words("words", self._table.words, group)
+        return self._words_in("words").of(group)
 
     def named_by(self, group: Group) -> BoolArray:
         """As `containing`: the rows whose title, brand and attributes contain one. Shared as well."""
-        return self._with_words("naming", self._table.naming, group)
+        return self._words_in("naming").of(group)
 
     def in_phrase(self, group: Group) -> BoolArray:
         """As `containing`: the rows of whose title the phrase that names the product has one. Shared as well."""
-        return self._with_words("phrases", self._table.phrases, group)
+        return self._words_in("phrases").of(group)
 
     def led_by(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, whose title begins with a word of the alternatives, behind the brand."""
-        leading = [(word,) for words in group for word in words]
-        return containing(self._table.leads, leading, len(self._table))[: self._size]
+        return self._words_in("leads").of([(word,) for words in group for word in words])
 
     def type_counts(self, rows: BoolArray) -> IntArray:
         """[codes of types]: how many of `rows` have each type."""
@@ -181,12 +176,9 @@ class CatalogueView:
     def types_of(self, rows: RowArray) -> list[str]:
         """Of each row the product's type; empty for one without a type, and for the row -1."""
         types = self._table.types
-        codes = types.codes.view.take(rows)
         texts = types.spellings.texts
-        return [
-            texts[code] if row >= 0 and code != MISSING else ""
-            for row, code in zip(rows.tolist(), codes.tolist(), strict=True)
-        ]
+        codes = np.where(rows >= 0, types.codes.view.take(rows), MISSING)
+        return [texts[code] if code >= 0 else "" for code in codes.tolist()]
 
     def accessories(self, named: Sequence[ProductName], allowed: BoolArray, limit: int) -> RowArray:
         """The first `limit` of the `allowed` rows [rows] whose products are for one of the `named`, best first.
@@ -203,12 +195,13 @@ class CatalogueView:
         """[rows]: whether the product is only for brands or models other than those of the `named`."""
         return self._compatibility(named).names_another(rows)
 
-    def names_only_others(self, rows: RowArray, texts: Sequence[str]) -> BoolArray:
-        """[rows]: whether the product is only for brands or models other than what the `texts`, words of a query, name.
+    def names_only_others(self, keys: KeyArray, texts: Sequence[str]) -> BoolArray | None:
+        """[keys]: whether the product is only for brands or models other than what the `texts`, words of a query, name.
 
-        None is if they name no brand.
+        None if they name no brand.
         """
-        return self._compatible_with(frozenset(chain.from_iterable(map(words_of, texts)))).names_only_others(rows)
+        named = self._compatible_with(frozenset(chain.from_iterable(map(words_of, texts))))
+        return named.names_only_others(self.rows_of(keys)) if named.has_brand else None
 
     def _compatibility(self, named: Sequence[ProductName]) -> Compatibility:
         return self._compatible_with(frozenset[str]().union(*(name_words(each.title, each.brand) for each in named)))
@@ -281,12 +274,10 @@ class CatalogueView:
         """Memory of the arrays in bytes; texts of values and what is not sorted yet are left out."""
         return self._table.nbytes()
 
-    def _with_words(self, name: str, postings: WordPostings, group: Group) -> BoolArray:
-        asked = name, tuple(group)
-        mask = self._masks.get(asked)
-        if mask is None:
-            mask = self._masks[asked] = containing(postings, group, len(self._table))[: self._size]
-        return mask
+    def _words_in(self, name: str) -> WordMasks:
+        if name not in self._masks:
+            self._masks[name] = WordMasks(getattr(self._table, name), self._size)
+        return self._masks[name]
 
     def _known(self, keys: KeyArray) -> RowArray:
         rows = self.rows_of(keys)
