@@ -1,4 +1,4 @@
-"""Grafana dashboards: one for the shop, one for the gateway, one for each stage, one for the learner."""
+"""Grafana dashboards: one for the shop, and one each for the gateway, each stage, the learner and control."""
 
 from __future__ import annotations
 
@@ -289,9 +289,39 @@ LEARNER = (
 )  # fmt: skip
 
 
+CONTROL = (
+    Panel("Calls", {"{{method}} {{code}}": _rate("kairos_control_requests_total", "method, code")}, "reqps"),
+    Panel(
+        "Time of calls, 99 %", {"{{method}}": _quantile(0.99, "kairos_control_request_seconds", "method")}, "s",
+        "A publish checks everything that would be effective: with thousands of rules it takes a second.",
+    ),
+    Panel(
+        "Snapshots", {
+            "{{tenant}}, published": "max by (tenant) (kairos_control_snapshot_version)",
+            "{{tenant}}, oldest of a gateway": "min by (tenant) (kairos_gateway_snapshot_version)",
+        },
+        description="The lines of a tenant differ for less than a second.",
+    ),
+    Panel(
+        "Watching", {
+            "streams": "sum (kairos_control_watchers)",
+            "gateways connected": "sum (kairos_gateway_control_connected)",
+            "snapshots refused": _rate("kairos_gateway_refused_snapshots_total"),
+        },
+    ),
+    Panel("Database", {"up": "min (kairos_control_database_up)"}),
+)  # fmt: skip
+
+
 def dashboards() -> dict[str, dict[str, Any]]:
     """By the name of their files."""
-    panels = {"shop": SHOP, "gateway": GATEWAY, **{stage: _stage(stage) for stage in STAGES}, "learner": LEARNER}
+    panels = {
+        "shop": SHOP,
+        "gateway": GATEWAY,
+        **{stage: _stage(stage) for stage in STAGES},
+        "learner": LEARNER,
+        "control": CONTROL,
+    }
     return {name: _dashboard(name, each) for name, each in panels.items()}
 
 

@@ -25,6 +25,7 @@ from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.common.models.rollout import StepKind
+from services.control.metrics import ControlMetrics
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
 from services.gateway.settings import GatewaySettings
@@ -74,9 +75,10 @@ def expressions() -> dict[str, str]:
 
 @cache
 def exported() -> dict[str, frozenset[str]]:
-    """Labels of each series: of gateway, learner and publisher, of Ray's own source, of our recording rules."""
+    """Labels of each series: of our own processes, of Ray's own source, of our recording rules."""
     series: dict[str, frozenset[str]] = {}
-    own = (Metrics(), LearnerMetrics(), PublisherMetrics())
+    gateway = Metrics()
+    own = (gateway, gateway.published, LearnerMetrics(), PublisherMetrics(), ControlMetrics())
     for metric in (metric for metrics in own for metric in vars(metrics).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
@@ -165,9 +167,9 @@ def values(metric: str, label: str) -> set[str]:
         "version": {"shopper/.*"},
         CLAIM: {".*kairos-.*"},
         # Parts of patterns: test_alerts_name_objects_of_the_manifests compares them with the names.
-        "job_name": {"kairos-(backup", "qdrant-snapshots", "train)-.*"},
-        "cronjob": {"kairos-(backup", "qdrant-snapshots)"},
-        "statefulset": {"kairos-(redis", "gcs-redis", "qdrant)"},
+        "job_name": {"kairos-(backup", "postgres-backup", "qdrant-snapshots", "train)-.*"},
+        "cronjob": {"kairos-(backup", "postgres-backup", "qdrant-snapshots)"},
+        "statefulset": {"kairos-(redis", "gcs-redis", "qdrant", "postgres)"},
         "condition": {"true"},
         "window": {"now", "before"},
         "kind": {"published", "withdrawn"},
@@ -228,7 +230,7 @@ def test_prometheus_scrapes_where_metrics_are() -> None:
 
 def test_every_service_has_a_dashboard() -> None:
     """One each, one for the shop, one for the learner; kustomize takes them all along."""
-    assert dashboards().keys() == {"shop", "gateway", "learner", *STAGES}
+    assert dashboards().keys() == {"shop", "gateway", "learner", "control", *STAGES}
     assert {stage.value for stage in Stage} == set(STAGES)
     text = (ROOT / "deploy/monitoring/kustomization.yaml").read_text()
     assert set(re.findall(r"dashboards/(\w+)\.json", text)) == dashboards().keys()
@@ -250,14 +252,14 @@ def test_every_alert_has_its_page() -> None:
 @pytest.mark.parametrize(
     ("label", "kind", "covered"),
     [
-        ("cronjob", "CronJob", {"kairos-backup", "kairos-qdrant-snapshots"}),
-        ("statefulset", "StatefulSet", {"kairos-redis", "kairos-gcs-redis", "kairos-qdrant"}),
+        ("cronjob", "CronJob", {"kairos-backup", "kairos-postgres-backup", "kairos-qdrant-snapshots"}),
+        ("statefulset", "StatefulSet", {"kairos-redis", "kairos-gcs-redis", "kairos-qdrant", "kairos-postgres"}),
     ],
 )
 def test_alerts_name_objects_of_the_manifests(label: str, kind: str, covered: set[str]) -> None:
-    """The names that an alert selects are those of the overlay `production`."""
+    """The names that an alert selects are those of the overlay `production` with its options."""
     needs("kubectl")
-    names = {item["metadata"]["name"] for item in built("production") if item["kind"] == kind}
+    names = {item["metadata"]["name"] for item in built("production-with-options") if item["kind"] == kind}
     patterns = {found for alert in ALERTS for found in re.findall(rf'{label}=~"(.*?)"', alert["expr"])}
     assert patterns
     for pattern in patterns:
