@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from services.common.noun_phrases import noun_phrase
+from services.common.noun_phrases import FORMS, noun_phrase
 from services.common.product_type import PUBLISHED
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, RowArray
 from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group
@@ -24,14 +24,17 @@ from services.retrieval.domain.query import AskedType
 
 # What a product of the type gains, in spreads of the scores. With all content words it comes before every other one.
 # If no product of the type has all of them, those with most gain the second number, and the others half of it; if one
-# has, the others gain the third. Chosen on half of a list of head queries over an electronics shop and on 2,500 queries
-# of a home improvement shop, whose NDCG@10 rose by .003 (docs/lab/search-quality.md).
-_WHOLE, _MOST, _SOME = 1.01, 0.3, 0.1
+# has, the others gain the third, or the fourth if the query says what the product is for ("headphones for tv").
+# Chosen on half of a list of head queries over an electronics shop and on queries of a home improvement shop
+# (docs/lab/search-quality.md).
+_WHOLE, _MOST, _SOME, _DESCRIBED = 1.01, 0.3, 0.1, 0.7
 # A word of the query is the type if it has this share of the products that the best one has: the head comes last.
 _ENOUGH = 0.05
-# A query names a line of products if other titles say that so many products are for it, and if these are as many as the
-# products that it names.
-_MADE_FOR = 5
+# A query names a line of products if other titles say that so many products are for it, and if these are half as many
+# as the products that it names.
+_MADE_FOR = 3
+# Of the types of a line those count of whose products this share is of the line, relative to the highest such share.
+_OWN = 0.1
 # In a query of at most so many content words, one that no product of the type has does not count, if no product has
 # all of them; and what is for a product of the type loses so many spreads.
 _SHORT = 2
@@ -65,6 +68,8 @@ class TypedRows:
     synonymous: BoolArray
     matched: frozenset[str]
     made_for: BoolArray | None = None
+    # Whether the query says what a product of the type is for, or comes with.
+    is_described: bool = False
 
     @classmethod
     def of(
@@ -79,7 +84,7 @@ class TypedRows:
             return None
         words = [word for word, before in zip(words, [None, *words], strict=False) if not _is_measure(before, word)]
         parts = [frozenset(noun_phrase(word.text)) | {word.text} for word in words]
-        matched = noun_phrase(asked.matched_text)
+        matched = noun_phrase(asked.matched_text) or asked.matched_text.split()
         name, typed = _named(view, asked.words, words, parts)
         head, standing = "", np.zeros(len(view), np.bool_)
         if matched and (not name or name in matched):
@@ -90,12 +95,19 @@ class TypedRows:
             is_enough = len(matched) > 1 and np.count_nonzero(standing & view.alive) >= PAGE
             typed = standing if is_enough else typed | standing
             name = name or head
-        if not typed.any() and matched and (of_head := view.of_type(matched[-1])) is not None:
-            name, typed = matched[-1], of_head
         if not typed.any():
-            name, typed = _line(view, words)
-            contained = np.zeros(len(view), np.int32)
-            return cls(name, view, typed, contained, 0, standing, frozenset()) if typed.any() else None
+            # An "8gb ipod touch" is one of the line, with a size.
+            sizes = [word for word in words if _is_size(word)]
+            line, of_line = _line(view, [word for word in words if word not in sizes])
+            if of_line.any():
+                contained = np.zeros(len(view), np.int32)
+                for word in sizes:
+                    contained += word.rows
+                return cls(line, view, of_line, contained, len(sizes), standing, frozenset(), is_described=True)
+            of_head = view.of_type(matched[-1]) if matched else None
+            if of_head is None:
+                return None
+            name, typed = matched[-1], of_head
         typed = typed & view.alive
         mentioned = frozenset((*matched, *asked.matched_text.split()))
         others = [
@@ -112,7 +124,11 @@ class TypedRows:
         contained = np.zeros(len(view), np.int32)
         for rows in others:
             contained += rows
-        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for)
+        is_described = any(
+            word.text.isalpha() and word.text not in FORMS and own.isdisjoint(asked.words)
+            for word, own in zip(words, parts, strict=True)
+        )
+        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for, is_described)
 
     def standing_for(self, word: str) -> BoolArray:
         """[rows]: the products whose type stands for this content word of the query."""
@@ -149,8 +165,10 @@ class TypedRows:
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
         contained, most = self.contained[rows], int(self.contained[self.typed].max(initial=0))
         if most == self.others:
-            return np.where(contained == most, _WHOLE, _SOME)
-        return np.where(contained == most, _MOST, _MOST / 2)
+            some = _DESCRIBED if self.is_described else _SOME
+            return np.where(contained == most, _WHOLE + some, some)
+        gain = _DESCRIBED if self.is_described else _MOST
+        return np.where(contained == most, gain, gain / 2)
 
 
 def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
@@ -161,6 +179,12 @@ def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
 def _is_measure(before: ContentWord | None, word: ContentWord) -> bool:
     """Of "32 inch tv" the number counts; shops write the unit in many ways."""
     return before is not None and before.text[-1:].isdigit() and is_unit(word.text)
+
+
+def _is_size(word: ContentWord) -> bool:
+    """Whether it is a number with its unit: "8gb"."""
+    unit = word.text.lstrip("0123456789.")
+    return unit != word.text and is_unit(unit)
 
 
 def _named(
@@ -175,6 +199,9 @@ def _named(
             if word not in own:
                 support = support & content.rows
         counts.append(int(np.count_nonzero(support)))
+    if len(asked) == 1 < len(words) and not any(counts):
+        # Behind a preposition there are words that no product of the type has: "mount for 50 inch tv".
+        counts = [1] * len(types)
     enough = max(1.0, _ENOUGH * max(counts, default=0))
     found = (one for one, count in zip(reversed(types), reversed(counts), strict=True) if count >= enough)
     return next(found, ("", np.zeros(len(view), np.bool_)))
@@ -207,6 +234,7 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     not count ("cable for Xbox 360"), and without any product for it there is no line.
     """
     nothing = "", np.zeros(len(view), np.bool_)
+    words = [word for word in words if word.text not in FORMS]
     if not words:
         return nothing
     within = view.alive & np.logical_and.reduce([view.in_phrase(word.alternatives) for word in words])
@@ -216,9 +244,12 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     leading = within & np.logical_or.reduce([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within
     of_line, made_for = view.type_counts(line), view.type_counts(naming & ~within)
-    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum()):
+    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum() / 2):
         return nothing
     of_line[made_for > of_line] = 0
+    # Of what has the name of a line, cards and drives are mostly not of it.
+    shares = of_line / np.maximum(view.type_counts(view.alive), 1)
+    of_line[shares < _OWN * shares.max()] = 0
     typed = line & view.has_type(of_line > 0)
     name = view.type_name(int(of_line.argmax()))
     return (name, typed) if typed.any() and name not in PUBLISHED else nothing
