@@ -48,7 +48,7 @@ _ADDED = 2 * PAGE
 _REMEMBERED = 4_096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContentWord:
     """A content word of the query, its text, the rows that contain it or one of the `alternatives`."""
 
@@ -105,7 +105,7 @@ class TypedRows:
         if not typed.any():
             # An "8gb ipod touch" is one of the line, with a size.
             sizes = [word for word in words if _is_size(word)]
-            line, of_line = _line(view, [word for word in words if word not in sizes])
+            line, of_line = _line(view, [word for word in words if not _is_size(word)])
             if of_line.any():
                 contained = np.zeros(len(view), np.int8)
                 for word in sizes:

@@ -185,3 +185,8 @@ def test_what_a_product_is_for() -> None:
     words = [ContentWord(word, catalogue.containing([numbers_of(word)])) for word in ("case", "fabrikam", "battery")]
     rows = TypedRows.of(catalogue, AskedType(("case",)), words, numbers_of)
     assert order(rows, [4, 3, 6], [0.9, 0.8, 0.1])[0] == 3
+
+
+def test_several_sizes() -> None:
+    """A query of sizes alone beside a word that is no product has no type."""
+    assert typed(["2gb", "4gb", "handset"], titles=LINE_WITH_CARDS) is None
