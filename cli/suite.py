@@ -31,9 +31,11 @@ def up(
     except SuiteError as error:
         _console.print(f"[red]{error}")
         raise typer.Exit(1) from None
-    _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}")
+    control = f", control {state.control}" if state.control else ""
+    _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}{control}")
     if as_json:
-        print(json.dumps({"gateway": state.gateway, "metrics": state.metrics}), flush=True)
+        addresses = {"gateway": state.gateway, "metrics": state.metrics, "control": state.control or None}
+        print(json.dumps(addresses), flush=True)
     if not detach:
         _console.print("Press Ctrl-C to stop it.")
         wait(supervisor)
@@ -54,11 +56,12 @@ def status(
     """Print whether the suite runs, and the memory of each process. Exit code 1 if the gateway does not serve."""
     folder = _settings(data_dir).data_dir.resolve()
     state, processes = read_state(folder), suite_processes(folder)
-    answers = health(state.gateway) if state else {}
+    answers = health(state.gateway, state.control) if state else {}
     if as_json:
         document = {
             "running": state is not None,
             "gateway": state.gateway if state else None,
+            "control": state.control or None if state else None,
             "health": answers,
             "processes": [vars(process) for process in processes],
             "resident_bytes": sum(process.resident_bytes for process in processes),
@@ -76,6 +79,8 @@ def _settings(data_dir: Path | None) -> SuiteSettings:
 def _print_status(state: SuiteState | None, answers: dict[str, str], processes: list[SuiteProcess]) -> None:
     console = Console()
     console.print(f"gateway {state.gateway}" if state else "[yellow]the suite is not running")
+    if state and state.control:
+        console.print(f"control {state.control}")
     for name, answer in answers.items():
         console.print(f"  {name:<10} [{'green' if answer == 'SERVING' else 'red'}]{answer}")
     table = Table("process", "pid", "resident MB", "CPU s", title="Processes of the suite")

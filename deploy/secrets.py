@@ -3,9 +3,10 @@
 Without names it fills in all secrets, with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new
 certificates.
 
-The command makes random passwords, two API keys with the role `write`, for you and for the price publisher, and
-certificates of a new authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The command
-prints to standard error what is to be filled in, and your API key: the file has only its digest.
+The command makes random passwords, API keys with the role `write` for you, the price publisher and the learner (yours
+is also one of control, with the role admin), a key of control for the gateway, and certificates of a new authority,
+whose key is not stored. The bucket of the snapshots stays a placeholder. The command prints to standard error what is to
+be filled in, and your API key: the file has only its digest.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-
 
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
-    authority, publisher_key, learner_key = Authority(now), secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    authority = Authority(now)
+    publisher_key, learner_key, watching_key = (secrets.token_urlsafe(32) for _ in range(3))
     values = {
         "kairos-gateway": {
             "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key),
@@ -45,6 +47,13 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-price-publisher-tls": authority.certificate("kairos-price-publisher"),
         "kairos-learner": {"api-key": learner_key},
         "kairos-learner-tls": authority.certificate("kairos-learner"),
+        "kairos-control": {
+            "control.yaml": _control_settings(root=(api_key, "admin"), gateway=(watching_key, "viewer")),
+            "gateway-key": watching_key,
+        },
+        "kairos-control-tls": authority.certificate("kairos-control"),
+        "kairos-postgres": {"password": secrets.token_urlsafe(32)},
+        "kairos-postgres-tls": authority.certificate("kairos-postgres"),
         "kairos-stages": {"secret": secrets.token_urlsafe(32)},
         "kairos-stages-tls": authority.certificate(*_STAGES),
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
@@ -92,6 +101,15 @@ def _gateway_settings(*api_keys: str) -> str:
     return yaml.safe_dump({"security": {"api_keys": keys}})
 
 
+def _control_settings(**keys: tuple[str, str]) -> str:
+    """By name: the key and its role, for all tenants."""
+    entries = [
+        {"sha256": hashlib.sha256(key.encode()).hexdigest(), "name": name, "tenant": "*", "role": role}
+        for name, (key, role) in keys.items()
+    ]
+    return yaml.safe_dump({"security": {"api_keys": entries}})
+
+
 def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
@@ -111,4 +129,4 @@ if __name__ == "__main__":
     for problem in unfilled_problems(made):
         print(problem, file=sys.stderr)
     if any(item["metadata"]["name"] == "kairos-gateway" for item in wanted):
-        print(f"API key (role write): {key}", file=sys.stderr)
+        print(f"API key (role write; admin of control): {key}", file=sys.stderr)

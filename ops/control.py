@@ -97,7 +97,7 @@ def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) ->
     while time.monotonic() < deadline:
         if supervisor.poll() is not None:
             raise SuiteError(f"the supervisor ended; the reason is in {settings.data_dir}/logs/supervisor.log")
-        answers = health(state.gateway)
+        answers = health(state.gateway, state.control)
         if answers and all(answer == "SERVING" for answer in answers.values()):
             return state
         time.sleep(0.3)
@@ -105,9 +105,12 @@ def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) ->
     raise SuiteError(f"not ready after {READY_TIMEOUT_S:.0f} s: {late}; the logs are in {settings.data_dir}/logs")
 
 
-def health(target: str) -> dict[str, str]:
-    """See `health_of`."""
-    return health_of(grpc.insecure_channel(target))
+def health(target: str, control: str = "") -> dict[str, str]:
+    """See `health_of`. With the health of control, if its address is given."""
+    answers = health_of(grpc.insecure_channel(target))
+    if control:
+        answers["control"] = _health_of_control(control)
+    return answers
 
 
 def health_of(channel: grpc.Channel) -> dict[str, str]:
@@ -127,3 +130,13 @@ def health_of(channel: grpc.Channel) -> dict[str, str]:
                     return {"gateway": "UNREACHABLE"}
                 answers[name] = error.code().name
         return answers
+
+
+def _health_of_control(target: str) -> str:
+    with grpc.insecure_channel(target) as channel:
+        try:
+            # The types of grpc_health declare no methods.
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)  # type: ignore[attr-defined]
+        except grpc.RpcError as error:
+            return "UNREACHABLE" if error.code() == grpc.StatusCode.UNAVAILABLE else str(error.code().name)
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

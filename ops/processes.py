@@ -22,6 +22,7 @@ _KINDS = (
     ("ops.supervisor", "supervisor"),
     ("ops.host", "serve host"),
     ("services.gateway", "gateway"),
+    ("services.control", "control"),
     ("services.pricing", "price publisher"),
     ("services.learner", "learner"),
     ("gcs_server", "ray gcs"),

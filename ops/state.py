@@ -21,6 +21,8 @@ class SuiteState(BaseModel):
     gateway: str
     metrics: str
     ingress: str
+    # Empty: control does not run.
+    control: str = ""
 
     @classmethod
     def of(cls, settings: SuiteSettings, supervisor_pid: int) -> SuiteState:
@@ -29,6 +31,7 @@ class SuiteState(BaseModel):
             gateway=f"{LOOPBACK}:{settings.gateway_port}",
             metrics=f"http://{LOOPBACK}:{settings.metrics_port}/metrics",
             ingress=f"{LOOPBACK}:{settings.ingress_grpc_port}",
+            control=f"{LOOPBACK}:{settings.control_port}" if settings.control else "",
         )
 
     def is_alive(self) -> bool:

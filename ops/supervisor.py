@@ -1,5 +1,5 @@
-"""The supervisor: starts the host process of Serve, the gateway, the price publisher and the learner, and restarts each
-of them when it ends.
+"""The supervisor: starts the host process of Serve, the gateway, the price publisher, and if they are enabled the
+learner and control, and restarts each of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
@@ -128,8 +128,10 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     publisher = Child("price publisher", [sys.executable, "-m", "services.pricing"], logs / "price_publisher.log")
     learner = Child("learner", [sys.executable, "-m", "services.learner"], logs / "learner.log")
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
+    control = Child("control", [sys.executable, "-m", "services.control"], logs / "control.log")
     # In the order in which they start; they stop in the opposite order.
-    children = [host, gateway, publisher, *([learner] if settings.learner else [])]
+    enabled = [*([learner] if settings.learner else []), *([control] if settings.control else [])]
+    children = [host, gateway, publisher, *enabled]
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
@@ -169,6 +171,11 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_LEARNER_DATA_DIR": str(settings.data_dir / "learner"),
         "KAIROS_LEARNER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_LEARNER_METRICS__PORT": str(settings.learner_metrics_port),
+        "KAIROS_CONTROL_DATA_DIR": str(settings.data_dir / "control"),
+        "KAIROS_CONTROL_SERVER__PORT": str(settings.control_port),
+        "KAIROS_CONTROL_METRICS__PORT": str(settings.control_metrics_port),
+        "KAIROS_GATEWAY_CONTROL__FOLDER": str(settings.data_dir / "published"),
+        **({"KAIROS_GATEWAY_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}"} if settings.control else {}),
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }

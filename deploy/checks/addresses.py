@@ -10,11 +10,12 @@ from deploy.checks.build import Overlay, Pod, Problem, name_of
 
 # The names of the ports that a URL's scheme may lead to; without a scheme it is gRPC, or Ray's Redis.
 _PROTOCOLS = {
-    "http": {"http"}, "https": {"http"}, "redis": {"redis"}, "rediss": {"redis"},
+    "http": {"http"}, "https": {"http"}, "redis": {"redis"}, "rediss": {"redis"}, "postgresql": {"postgres"},
+    "postgresql+psycopg": {"postgres"},
     "": {"grpc", "serve-grpc", "otlp-grpc", "redis"},
 }  # fmt: skip
-_ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
-_IS_ADDRESS = re.compile(r"^((KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)|REDIS_ADDR)$")
+_ADDRESS = re.compile(r"^(?:([A-Za-z+]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
+_IS_ADDRESS = re.compile(r"^((KAIROS|QDRANT|POSTGRES)_.*(URL|TARGET|ENDPOINT|ADDRESS)|REDIS_ADDR)$")
 
 # An object store is outside of the cluster.
 _OUTSIDE = {f"KAIROS_{stage}_REGISTRY_URL" for stage in ("RANKER", "QUERY_ENCODER", "RETRIEVAL")}

@@ -14,6 +14,7 @@ from deploy.checks.ray_clusters import replicas_of
 from deploy.checks.serve_config import given
 from deploy.checks.variables import SETTINGS_OF, Stateful, on_disk, settings_from, writable
 from ops.hosting import SERVICER_FUNCTIONS
+from services.control.settings import ControlSettings
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
@@ -38,7 +39,12 @@ def application_problems(overlay: Overlay) -> Iterator[Problem]:
                 yield Problem(pod.owner, f"no Dockerfile of deploy/docker makes {name}", own=True)
         image, programs = (
             image_of(pod.containers[0]["image"]),
-            {"services.gateway": _gateway, "services.learner": _learner, "services.pricing": _price_publisher},
+            {
+                "services.gateway": _gateway,
+                "services.learner": _learner,
+                "services.pricing": _price_publisher,
+                "services.control": _control,
+            },
         )
         rule = _stage if pod.node_type else programs.get((image and image.module) or "")
         yield from (Problem(pod.owner, what) for what in rule(pod, overlay)) if rule else ()
@@ -137,6 +143,25 @@ def _gateway(pod: Pod, overlay: Overlay) -> Iterator[str]:
     grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
     if not sleep_s or sleep_s + 2 * settings.server.drain_s >= grace_s:
         yield f"preStop ({sleep_s} s) and twice drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
+
+
+def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    """Several pods have one database, a stop is over in time, and the gateways call as it asks to be called."""
+    container = pod.containers[0]
+    if (settings := settings_from(ControlSettings, overlay.environment(container))) is None:
+        return
+    yield from _listening(pod, "grpc", settings.server.port, settings.server.host)
+    yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
+    if not settings.database_url.get_secret_value():
+        yield "its database is a file of one pod; set KAIROS_CONTROL_DATABASE_URL"
+    for source in (source for source, _, target, _ in connections_of(overlay) if target == pod):
+        caller = settings_from(GatewaySettings, overlay.environment(source.containers[0]))
+        if caller and (caller.control.ca is None) != (settings.security.certificate is None):
+            yield f"{source.name} and it must both use TLS, or none"
+    sleep_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
+    if not sleep_s or sleep_s + settings.server.drain_s >= grace_s:
+        yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
 def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:

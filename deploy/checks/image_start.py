@@ -81,6 +81,20 @@ def start_price_publisher(folder: Path) -> None:
     program.publish(settings, PricingSettings(data_dir=folder), stop)
 
 
+def start_control(folder: Path) -> None:
+    from services.control.server import start_control as start
+    from services.control.settings import ControlSettings
+
+    async def start_and_stop() -> None:
+        settings = {"data_dir": folder, "server": {"port": 0, "drain_s": 0}, "metrics": {"port": 0}}
+        control = await start(ControlSettings.model_validate(settings))
+        await control.stop()
+
+    asyncio.run(start_and_stop())
+    for module in ("uvloop", "psycopg", "services.control.__main__"):
+        importlib.import_module(module)
+
+
 def start_cli(folder: Path) -> None:
     from cli.main import app
 
@@ -126,6 +140,7 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "ranker": start_ranker,
     "pricing": start_pricing,
     "price_publisher": start_price_publisher,
+    "control": start_control,
     "cli": start_cli,
     "learner": start_learner,
     "suite": start_suite,

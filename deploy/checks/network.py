@@ -16,6 +16,8 @@ from deploy.checks.build import Object, Overlay, Pod, Problem, selects
 _RAY_CHOSEN_PORT = 10_002
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 _COLLECTOR = "kairos-otel-collector"
+# What sends to an object store, or to a store of traces.
+_WITH_BUCKET = ("kairos-qdrant", "kairos-backup", "kairos-restore", "kairos-postgres-backup", _COLLECTOR)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
         # Snapshots and backups go to a bucket, models to an object store, traces to a store of the operator's choice.
         variables = {name for one in pod.all_containers for name in overlay.environment(one)}
         has_models = any(name.endswith("_REGISTRY_URL") for name in variables)
-        if has_models or pod.name in ("kairos-qdrant", "kairos-backup", "kairos-restore", _COLLECTOR):
+        if has_models or pod.name in _WITH_BUCKET:
             yield Connection(pod, _OUTSIDE, 443)
         if pod.name == _COLLECTOR:
             yield Connection(pod, _OUTSIDE, 4317)

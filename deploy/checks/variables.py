@@ -14,6 +14,7 @@ from ops.settings import SuiteSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.common.stage_access import StageAccessSettings
+from services.control.settings import ControlSettings
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
 from services.pricing.publisher.settings import PricePublisherSettings
@@ -39,12 +40,13 @@ SETTINGS_OF: dict[str, type[Stateful]] = {
 # publisher from pricing's its rules.
 _SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
     "services.gateway": (GatewaySettings, StageAccessSettings), "services.learner": (LearnerSettings, RankerSettings),
-    "services.pricing": (PricePublisherSettings, PricingSettings),
+    "services.pricing": (PricePublisherSettings, PricingSettings), "services.control": (ControlSettings,),
     # `kairos backup` reads where each service keeps its state.
     "cli.main": (SuiteSettings, *SETTINGS_OF.values()),
 }  # fmt: skip
 _ALL: tuple[type[ServiceSettings], ...] = (
-    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, PricePublisherSettings, SuiteSettings, StageAccessSettings,
+    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, PricePublisherSettings, ControlSettings, SuiteSettings,
+    StageAccessSettings,
 )  # fmt: skip
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"

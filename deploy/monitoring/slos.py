@@ -82,9 +82,9 @@ SHOPPER_MODEL_OLD_S = 14 * 86_400
 FILLING, FULL = 0.8, 0.95
 # A backup a night, and half a day for one that failed and was repeated by hand.
 BACKUP_OLD_S = 36 * 3_600
-_BACKUPS = 'cronjob=~"kairos-(backup|qdrant-snapshots)"'
-_JOBS = 'job_name=~"kairos-(backup|qdrant-snapshots|train)-.*"'
-_ENGINES = 'statefulset=~"kairos-(redis|gcs-redis|qdrant)"'
+_BACKUPS = 'cronjob=~"kairos-(backup|postgres-backup|qdrant-snapshots)"'
+_JOBS = 'job_name=~"kairos-(backup|postgres-backup|qdrant-snapshots|train)-.*"'
+_ENGINES = 'statefulset=~"kairos-(redis|gcs-redis|qdrant|postgres)"'
 _DISK = (
     'max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{persistentvolumeclaim=~".*kairos-.*"}'
     ' / kubelet_volume_stats_capacity_bytes{persistentvolumeclaim=~".*kairos-.*"})'
@@ -199,6 +199,18 @@ CONDITIONS = (
         f"max by (statefulset) (kube_statefulset_replicas{{{_ENGINES}}}"
         f" - on (namespace, statefulset) kube_statefulset_status_replicas_ready{{{_ENGINES}}}) > 0",
         "{{ $labels.statefulset }} lacks a ready pod.",
+    ),
+    (
+        "KairosControlDown", "ticket", "5m",
+        "min(kairos_control_database_up) == 0",
+        "Control cannot use its database: nothing can be changed. What is published stays effective.",
+    ),
+    (
+        # Both have the tenant as a label. A gateway that has never had a snapshot of the tenant is not among them.
+        "KairosSnapshotBehind", "ticket", "5m",
+        "max by (tenant) (kairos_control_snapshot_version)"
+        " - on (tenant) min by (tenant) (kairos_gateway_snapshot_version) > 0",
+        "A gateway does not follow what control publishes for the tenant {{ $labels.tenant }}.",
     ),
     (
         # Exported by redis_exporter.

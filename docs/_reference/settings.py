@@ -17,6 +17,7 @@ from docs._reference.markdown import definition, escaped
 from ops.settings import SuiteSettings
 from services.common.settings import ServiceSettings
 from services.common.stage_access import StageAccessSettings
+from services.control.settings import ControlSettings
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
 from services.pricing.publisher.settings import PricePublisherSettings
@@ -33,6 +34,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "pricing": PricingSettings,
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
+    "control": ControlSettings,
     "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,15 +31,7 @@ class YamlFile:
     @classmethod
     def parse(cls, text: str, name: str) -> YamlFile:
         """Raises InvalidArgument."""
-        if len(text) > MAX_BYTES:
-            raise InvalidArgument.of(name, f"has {len(text)} characters; at most {MAX_BYTES}")
-        try:
-            return cls(name, text, yaml.load(text, _StrictLoader))
-        except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else 1
-            raise InvalidArgument.of(f"{name}:{line}", f"is not valid YAML: {error.problem}") from None
-        except yaml.YAMLError as error:
-            raise InvalidArgument.of(name, f"is not valid YAML: {error}") from None
+        return cls(name, text, _loaded(text, name, lambda: yaml.load(text, _StrictLoader)))
 
     def read_as(self, kind: type[Model]) -> Model:
         """The content, checked. An empty file has no keys. Raises InvalidArgument that names each wrong line."""
@@ -85,6 +77,24 @@ class YamlFile:
             else:
                 break
         return int(line)
+
+
+def yaml_documents(text: str, name: str) -> list[Any]:
+    """The documents of a file that may hold several, without empty ones. Raises InvalidArgument."""
+    documents = _loaded(text, name, lambda: list(yaml.load_all(text, _StrictLoader)))
+    return [document for document in documents if document is not None]
+
+
+def _loaded(text: str, name: str, load: Callable[[], Any]) -> Any:
+    if len(text) > MAX_BYTES:
+        raise InvalidArgument.of(name, f"has {len(text)} characters; at most {MAX_BYTES}")
+    try:
+        return load()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise InvalidArgument.of(f"{name}:{line}", f"is not valid YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise InvalidArgument.of(name, f"is not valid YAML: {error}") from None
 
 
 def _remedy(kind: str, message: str) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray, unit_rows
+from services.common.serving_configuration import Source
 from services.gateway.domain.merging import SourceList, merged
-from services.gateway.domain.serving_configuration import Source
 from services.ranker.domain.attention import history_match
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.event import EventType

@@ -115,6 +115,7 @@ def test_variables_that_a_page_names(page: Path) -> None:
     files = {f"{model.model_config.get('env_prefix', '')}CONFIG" for model in MODELS.values()}
     # Of the command, and an example of what Kubernetes sets.
     others = {"KAIROS_TARGET", "KAIROS_API_KEY", "KAIROS_RANKER_SERVICE_HOST"}
+    others |= {"KAIROS_CONTROL_TARGET", "KAIROS_CONTROL_API_KEY"}
     assert set(_VARIABLE.findall(page.read_text())) <= settings | files | others
 
 

@@ -121,6 +121,19 @@ CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
         {'kube_statefulset_replicas{namespace="kairos",statefulset="kairos-qdrant"}': "3x80",
          'kube_statefulset_status_replicas_ready{namespace="kairos",statefulset="kairos-qdrant"}': "3x80"},
     ),
+    "KairosControlDown": (
+        {'kairos_control_database_up{pod="a"}': "1x80", 'kairos_control_database_up{pod="b"}': "0x80"},
+        {},
+        {'kairos_control_database_up{pod="a"}': "1x80", 'kairos_control_database_up{pod="b"}': "1x80"},
+    ),
+    "KairosSnapshotBehind": (
+        {'kairos_control_snapshot_version{tenant="default"}': "7x80",
+         'kairos_gateway_snapshot_version{tenant="default",pod="a"}': "7x80",
+         'kairos_gateway_snapshot_version{tenant="default",pod="b"}': "6x80"},
+        {"tenant": "default"},
+        {'kairos_control_snapshot_version{tenant="default"}': "7x80",
+         'kairos_gateway_snapshot_version{tenant="default",pod="a"}': "7x80"},
+    ),
     "KairosRedisNotSaved": (
         {"redis_aof_last_write_status": "0x80", "redis_aof_last_bgrewrite_status": "1x80"},
         {},
