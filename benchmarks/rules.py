@@ -46,7 +46,7 @@ def rules_of(products: Sequence[DemoProduct], count: int, random: Random) -> lis
         title = product.title_zh if number % 4 == 0 else product.title
         words = title.split()
         start = random.randrange(max(1, len(words) - 2))
-        text = " ".join(words[start : start + random.randint(1, 3)])
+        text = " ".join(words[start : start + random.randint(2, 3)])
         if not 1 <= len(query_words(text)) <= MAX_PHRASE_WORDS:
             text = product.brand
         kind = random.choice(("equals", "starts_with", "contains", "contains"))
@@ -92,33 +92,40 @@ def look_up(index: RuleIndex, queries: Sequence[str], rounds: int) -> dict[str, 
     return _quantiles(taken)
 
 
-def compared(search: Callable[[str, bool], bool], queries: Sequence[str], rounds: int) -> dict[str, Any]:
+def compared(search: Callable[[str, bool], int], queries: Sequence[str], rounds: int) -> dict[str, Any]:
     """Milliseconds of a search with and without rules, one right after the other, and what rules add."""
-    with_rules, without, added, matched = list[float](), list[float](), list[float](), 0
+    with_rules, without, counts = list[float](), list[float](), list[int]()
     for query in queries[:_WARM_UP]:
         search(query, True)
         search(query, False)
     for round_ in range(rounds):
         for number, query in enumerate(queries):
-            taken = {}
+            taken, applied = {}, 0
             # In turn, so that neither is always the one that finds warm caches.
             for is_on in (True, False) if (round_ + number) % 2 else (False, True):
                 began = time.perf_counter()
-                has_rules = search(query, is_on)
+                applied += search(query, is_on)
                 taken[is_on] = (time.perf_counter() - began) * 1e3
-                matched += has_rules
             with_rules.append(taken[True])
             without.append(taken[False])
-            added.append(taken[True] - taken[False])
-    medians = statistics.median(with_rules), statistics.median(without)
+            counts.append(applied)
     return {
-        "searches": len(added),
-        "with_rules_applied": matched,
-        "with_rules_ms": _quantiles(with_rules),
-        "without_ms": _quantiles(without),
-        "added_ms_p50": statistics.median(added),
-        "ratio_p50": medians[0] / medians[1],
-    }
+        name: _compared([(on, off) for on, off, count in zip(with_rules, without, counts, strict=True) if fits(count)])
+        for name, fits in (
+            ("all", lambda _: True),
+            ("no_rule_applies", lambda n: n == 0),
+            ("rules_apply", lambda n: n > 0),
+        )
+    } | {"mean_rules_applied": statistics.mean(counts)}
+
+
+def _compared(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    on, off = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    added = [with_rules - without for with_rules, without in pairs]
+    return {
+        "searches": len(pairs), "with_rules_ms": _quantiles(on), "without_ms": _quantiles(off),
+        "added_ms_p50": statistics.median(added), "ratio_p50": statistics.median(on) / statistics.median(off),
+    }  # fmt: skip
 
 
 def _quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -146,10 +153,10 @@ def measure(rule_count: int, size: int, query_count: int, rounds: int, previews:
             load_products(connection, folder, products)
             with connection.stub() as stub:
 
-                def search(query: str, is_on: bool) -> bool:
+                def search(query: str, is_on: bool) -> int:
                     mode = gateway_pb2.RULES_MODE_ON if is_on else gateway_pb2.RULES_MODE_OFF
                     answer = stub.Search(gateway_pb2.SearchRequest(query=query, rules=mode), timeout=_TIMEOUT_S)
-                    return len(answer.merchandising.applied_rules) > 0
+                    return len(answer.merchandising.applied_rules)
 
                 report["search"] = compared(search, queries, rounds)
                 report["preview"] = _preview(stub, products, queries_of(products, previews, random))
@@ -188,9 +195,11 @@ def main() -> None:
     search, preview = report["search"], report["preview"]
     table.add_row("rules, read in", f"{report['rules']:,}, {report['read_s']:.2f} s")
     table.add_row("look-up, CPU p50 / p99", f"{report['look_up_us']['p50']:.0f} / {report['look_up_us']['p99']:.0f} µs")
-    medians = f"{search['with_rules_ms']['p50']:.2f} / {search['without_ms']['p50']:.2f} ms"
-    table.add_row("search with rules / without, p50", medians)
-    table.add_row("added, p50", f"{search['added_ms_p50']:.2f} ms, ratio {search['ratio_p50']:.3f}")
+    for name in ("no_rule_applies", "rules_apply", "all"):
+        part = search[name]
+        medians = f"{part['with_rules_ms']['p50']:.2f} / {part['without_ms']['p50']:.2f} ms"
+        table.add_row(f"{name} ({part['searches']}): with rules / without, p50", medians)
+        table.add_row("  added, p50", f"{part['added_ms_p50']:.2f} ms, ratio {part['ratio_p50']:.3f}")
     table.add_row("preview", f"{preview['previews']:,} of {preview['queries']:,} queries in {preview['seconds']:.1f} s")
     Console().print(table)
     if options.out:

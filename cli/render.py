@@ -178,6 +178,16 @@ def print_match(console: Console, answer: gateway_pb2.SearchResponse) -> None:
         console.print(f"[dim]no product has: {escape(', '.join(answer.missing_words))}")
 
 
+def print_merchandising(console: Console, said: gateway_pb2.Merchandising) -> None:
+    """The rules that had an effect, and where they send the shopper."""
+    if said.searched_text:
+        console.print(f"[dim]rules search for: {escape(said.searched_text)}")
+    if said.redirect_url:
+        console.print(f"[dim]rules redirect to: {escape(said.redirect_url)}")
+    if said.applied_rules:
+        console.print(f"[dim]rules: {escape(', '.join(rule.id for rule in said.applied_rules))}")
+
+
 def understanding_text(read: encoder_pb2.Understanding) -> str:
     """For example "about: find (0.98) · category Shoes > Boots (rule)". A number is the probability of the network."""
 

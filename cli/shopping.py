@@ -34,6 +34,7 @@ from cli.render import (
     facet_parts,
     print_interpretation,
     print_match,
+    print_merchandising,
     print_quotes,
     print_results,
     print_suggestions,
@@ -87,6 +88,7 @@ def search(
     locale: Locale = "",
     literal: Literal = False,
     any_type: Annotated[bool, typer.Option(help="Do not put products of the type that the query names first.")] = False,
+    no_rules: Annotated[bool, typer.Option(help="Without merchandising rules.")] = False,
     image: Annotated[Path | None, typer.Option(help="Image to search for: JPEG, PNG or WebP.")] = None,
     similar_to: Annotated[str, typer.Option(help="Id of a product: find products that are visually similar.")] = "",
     as_json: Json = False,
@@ -117,6 +119,7 @@ def search(
         literal_query=literal, image=image.read_bytes() if image else b"", similar_to_id=similar_to,
         price_list_id=price_list, place_id=place, currency_code=currency, best_facet_count=best_facets,
         collapse=collapse_mode(all_variants), ignore_product_type=any_type,
+        rules=gateway_pb2.RULES_MODE_OFF if no_rules else gateway_pb2.RULES_MODE_UNSPECIFIED,
     )  # fmt: skip
     answer = call(context, "Search", message)
     if as_json:
@@ -183,6 +186,7 @@ def price(
 def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:
     print_interpretation(out, answer.interpretation)
     print_match(out, answer)
+    print_merchandising(out, answer.merchandising)
     print_results(out, answer.results, answer.degradations, explain)
     at_least = "at least " * (answer.total_accuracy == product_pb2.COUNT_ACCURACY_LOWER_BOUND)
     out.print(f"[dim]{at_least}{answer.total_size} matches")

@@ -20,7 +20,7 @@ _QUANTITY = re.compile(r"^\s*(?:an? )?(?:set|pair|pack|box|case|lot|bundle|packa
 # "22-mile, 7-channel radio" is a radio.
 _AFTER_NUMBER = re.compile(r"(?<=\d),\s|(?<=\d)(?P<unit>-[a-z]+),\s")
 # Words that say how a product is sold or built, and not what it is: a speaker system is a speaker.
-_FORMS = frozenset((
+FORMS = frozenset((
     "system", "set", "pack", "pair", "combo", "package", "bundle", "series", "unit", "device", "machine", "edition",
     "class", "value", "collection", "assortment", "piece", "count", "disc", "only",
 ))  # fmt: skip
@@ -56,7 +56,7 @@ def noun_phrase(text: str) -> list[str]:
         if end is None:
             break
         start = end.end()
-    while len(words) > 1 and words[-1] in _FORMS and not any(character.isdigit() for character in words[-2]):
+    while len(words) > 1 and words[-1] in FORMS and not any(character.isdigit() for character in words[-2]):
         words.pop()
     return words
 

@@ -33,12 +33,13 @@ MEDIA = frozenset((
 ))  # fmt: skip
 _LAST = MEDIA | {"hdtv", "tv", "television"}
 # Types of works, whose titles name all kinds of things.
-PUBLISHED = MEDIA | {"game"}
+PUBLISHED = MEDIA | {"game", "software"}
 # Characters of a type; a longer word names none.
 MAX_TYPE = 64
 _LETTER = re.compile(r"[^\W\d_]")
 # Of a last part that is a platform the product is a game for it, or what a bracket says: "(Game Guide)".
 _PLATFORM = re.compile(r"(?:nintendo|playstation|xbox|psp|ps ?[1-9v]|wii|gamecube|game ?boy|sega)\b[^,/]*")
+_SYSTEM = re.compile(r"windows|mac(?: os(?: x)?)?|linux|pc")
 _WORDS = re.compile(r"[^\W_]+(?:['’.+-][^\W_]+)*")
 _LIST = re.compile(r"\s*[,/]\s*")
 
@@ -82,6 +83,8 @@ def _read(title: str, brand: str) -> TitleReading:
         brackets = _BRACKETS.findall(text)
         stated = noun_phrase(brackets[-1].strip("()[]")) if brackets else []
         return TitleReading(stated[-1] if len(stated) > 1 else "game", text)
+    if len(parts) > 1 and all(map(_SYSTEM.fullmatch, _LIST.split(parts[-1].strip()))):
+        return TitleReading("software", text)
     # Of "46-inch class / 1080p / LCD HDTV" the class is no product.
     found = next((phrase for part in parts if (phrase := noun_phrase(part))[-1:] != ["class"]), [])
     naming = f"{brand} {_naming(_PARTS.split(own)[has_maker:], found[-1]) if found else own}"

@@ -38,6 +38,7 @@ from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
 from services.retrieval.domain.legs import Leg, LegHits, ScoredKeys, Source, attempts, cheapest, legs_of, merged
+from services.retrieval.domain.lexical import also_written
 from services.retrieval.domain.no_good_match import no_good_match
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
@@ -384,13 +385,14 @@ def lookup(
 
 def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
     """The content words as numbers. A stop word is none, whatever may stand in its place."""
-    texts = [group.typed for group in query.content_groups]
-    typed = {*texts, *map("".join, itertools.permutations(texts, 2))}
+    own = [group.typed for group in query.content_groups]
+    typed = {*own, *map("".join, itertools.permutations(own, 2))}
     words = []
-    for group in query.content_groups:
-        alternatives = [index.words(text) for text in group.alternatives]
+    for group, behind in itertools.zip_longest(query.content_groups, query.content_groups[1:]):
+        texts = (*group.alternatives, *also_written(group.typed, behind.typed if behind else ""))
+        alternatives = [index.words(text) for text in texts]
         if alternatives[0]:
-            written = [its for text, its in zip(group.alternatives, alternatives, strict=True) if its and text in typed]
+            written = [its for text, its in zip(texts, alternatives, strict=True) if its and text in typed]
             words.append(Words(list(filter(None, alternatives)), group.is_condition, group.typed, written))
     return words
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from typer.testing import CliRunner
 
+from cli.main import app
 from kairos.common.v1 import product_pb2
 from kairos.control.v1 import merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -442,6 +446,27 @@ async def test_a_preview(running: Running) -> None:
     assert list(answer.previews[0].item_ids_after)[:3] == ["p7", "p6", "p4"]
     assert not answer.previews[0].unmet_rules
     assert (running.stages.ranker.rankings, running.stages.ranker.shown) == ({}, [])
+
+
+async def test_the_command_of_a_preview(running: Running, tmp_path: Path) -> None:
+    """`kairos rules preview` prints the orders, the rules, what is not met and products that are missing."""
+    (tmp_path / "rules.yaml").write_text(RULE % 1 + "  - pin: {product_id: gone, position: 2}\n")
+    (tmp_path / "queries.txt").write_text("shoes\nhats\n")
+    files = [str(tmp_path / "rules.yaml"), "--queries", str(tmp_path / "queries.txt")]
+    arguments = ["--target", f"127.0.0.1:{running.gateway.port}", "rules", "preview", *files]
+    runner = CliRunner(env={"COLUMNS": "200"})
+    result = await asyncio.to_thread(runner.invoke, app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "p25 p24 p23 p22 p21" in result.output
+    assert "p1 p25 p24 p23 p22" in result.output
+    assert "2 of 2 queries have one of the rules." in result.output
+    assert "The catalogue does not have: gone" in result.output
+    late = [*arguments, "--at", "2020-01-01", "--json"]
+    (tmp_path / "rules.yaml").write_text(RULE % 1 + "  validity: {valid_from: 2026-01-01}\n")
+    result = await asyncio.to_thread(runner.invoke, app, late)
+    assert [one["unmet_rules"] for one in json.loads(result.stdout)["previews"]] == [
+        [{"rule_id": "r", "conditions": ["time"]}]
+    ] * 2
 
 
 async def test_a_preview_of_the_log(running: Running) -> None:

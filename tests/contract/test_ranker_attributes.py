@@ -80,6 +80,18 @@ async def test_attributes_are_set_replaced_and_removed(stub: Stub) -> None:
     assert await exported(stub, user_id="u") == {"birth_year": 1970, "size": ["L"]}
 
 
+async def test_attributes_alone(stub: Stub) -> None:
+    """GetInterests returns them without anything else: those that ranking may use. Of nobody there are none."""
+    await stub.SetUserAttributes(declaring(size="M", birth_year=1970))
+    await stub.RecordEvents(recording(event("e1", "boot1")))
+    ask = ranker_pb2.GetInterestsRequest(user_id="u", attributes_only=True)
+    answer = await stub.GetInterests(ask)
+    assert plain(answer.attributes) == {"size": ["M"]}
+    assert not answer.HasField("interests")
+    ask.ClearField("user_id")
+    assert await stub.GetInterests(ask) == ranker_pb2.GetInterestsResponse()
+
+
 async def test_what_the_schema_does_not_allow_is_refused(stub: Stub) -> None:
     """Each wrong entry is named, and none is stored. A tenant without a schema has no attributes."""
     wrong = declaring(size="XXL", colour="red", birth_year="old", region="EU")

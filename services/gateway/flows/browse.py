@@ -5,7 +5,6 @@ Every page asks retrieval for its own rows; the page token holds retrieval's cur
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -101,15 +100,12 @@ async def _arranged(
     rules: AppliedRules,
 ) -> Ranking:
     """As many products as a query has candidates, in the order of the rules; retrieval's cursor leads on."""
-    found, named = await asyncio.gather(
-        _retrieve(calls, parts, message, viewer, parts.settings.search.candidates, "", rules),
-        rules.named_products(calls, parts, viewer, _AFTER_RETRIEVAL),
-    )
+    found = await _retrieve(calls, parts, message, viewer, parts.settings.search.candidates, "", rules)
     if found is None:
         ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, rules.is_excluded)
     else:
         response.facets.extend(found.facets)
-        candidates = rules.with_named(found.candidates, named)
+        candidates = await rules.with_named(calls, parts, viewer, found.candidates, _AFTER_RETRIEVAL)
         moved = _keys(candidates, viewer)[len(found.candidates.ids) :]
         whole = replace(
             _as_ranking(found, viewer, 0, with_scores=True), item_ids=candidates.ids, scores=candidates.scores,

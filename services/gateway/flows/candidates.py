@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -18,6 +19,8 @@ from services.gateway.flows.effective_offers import offers_of
 # What a row has in a column that its part does not have.
 _EMPTY: dict[int, str | bytes] = {FieldDescriptor.TYPE_STRING: "", FieldDescriptor.TYPE_BYTES: b""}
 
+# The candidates of searches repeat: reading a product takes longer than what is asked of it.
+_REMEMBERED_PRODUCTS = 2_048
 # Of a product that several parts found, the highest score of each leg counts: features are made of them.
 _LEGS = ("dense_scores", "lexical_scores", "image_scores")
 
@@ -39,10 +42,15 @@ def offered(candidates: retrieval_pb2.Candidates) -> Iterator[Product]:
     """The products with price and stock of their effective offers, as filters see them."""
     offers = offers_of(candidates)
     for data, stock in zip(candidates.products, candidates.stocks, strict=True):
-        product = product_from_proto(product_pb2.Product.FromString(data), "product")
+        product = _product(data)
         offer = offers.get(product.id)
         price = None if offer is None else offer.price
         yield replace(product, price=price, stock=None if stock < 0 else stock)
+
+
+@lru_cache(_REMEMBERED_PRODUCTS)
+def _product(data: bytes) -> Product:
+    return product_from_proto(product_pb2.Product.FromString(data), "product")
 
 
 def taken(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> retrieval_pb2.Candidates:
@@ -83,6 +91,23 @@ def joined(parts: Sequence[retrieval_pb2.Candidates]) -> retrieval_pb2.Candidate
             best = dict(sorted(found, key=lambda pair: pair[1]))
             column[:] = [best.get(item_id, 0.0) for item_id in whole.ids]
     _join_vectors(whole, filled, rows_of)
+    return whole
+
+
+def appended(first: retrieval_pb2.Candidates, added: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+    """`first` with a few rows behind it, which it does not have. Its columns stay; what `added` lacks of them is filled
+    with zeros or empty texts.
+    """
+    if not first.ids:
+        return added
+    rows, whole = retrieval_pb2.Candidates(), retrieval_pb2.Candidates()
+    for field in retrieval_pb2.Candidates.DESCRIPTOR.fields:
+        if field.name != "vectors" and getattr(first, field.name):
+            column = getattr(added, field.name) or [_EMPTY.get(field.type, 0)] * len(added.ids)
+            getattr(rows, field.name).extend(column)
+    whole.CopyFrom(first)
+    whole.MergeFrom(rows)
+    _join_vectors(whole, [first, added], [range(len(first.ids)), range(len(added.ids))])
     return whole
 
 

@@ -6,7 +6,7 @@ Boosts and pins come after the ranker and before the page is cut, so that later 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.comparison import category_form_of, comparison_form
 from services.common.convert import filter_to_proto
+from services.common.filters import ProductFilter, matches
 from services.common.limits import MAX_QUERY
 from services.common.merchandising import (
     MAX_MULTIPLIER,
@@ -40,7 +41,7 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.rule_index import Match, RuleContext, RuleIndex, places_of
 from services.gateway.domain.rule_order import PinnedProduct, boosted, pinned
 from services.gateway.domain.viewer import Viewer
-from services.gateway.flows.candidates import joined, matching, offered, taken
+from services.gateway.flows.candidates import appended, matching, offered, taken
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -242,39 +243,39 @@ class AppliedRules:
         excluded = self.excluded_ids
         return [id for id in ids if id not in excluded][:_MAX_NAMED]
 
-    async def named_products(
-        self, calls: StageCalls, parts: Parts, viewer: Viewer, later: Sequence[Stage]
+    async def with_named(
+        self,
+        calls: StageCalls,
+        parts: Parts,
+        viewer: Viewer,
+        candidates: retrieval_pb2.Candidates,
+        later: Sequence[Stage],
+        narrowing: ProductFilter | None = None,
+        excluded_ids: Collection[str] = (),
     ) -> retrieval_pb2.Candidates:
-        """Those that rules pin or add, exist, match the request's filter and are not excluded."""
-        if not (ids := self._named_ids()):
-            return retrieval_pb2.Candidates()
+        """The candidates, and behind them the products that rules pin or add and that are not among them.
+
+        Only those that exist, match the request's filter and `narrowing`, and are not excluded; a pinned one must be in
+        stock.
+        """
+        known = {*candidates.ids, *excluded_ids}
+        if not (ids := [id for id in self._named_ids() if id not in known]):
+            return candidates
         lookup = retrieval_pb2.LookupProductsRequest(
-            ids=ids, with_products=True, with_vectors=True, offer_context=offer_context(viewer)
+            ids=ids,
+            with_products=True,
+            with_vectors=candidates.HasField("vectors"),
+            offer_context=offer_context(viewer),
         )
         found = await calls.call_or_degrade(
             Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, later, fallbacks.WITHOUT_NAMED_PRODUCTS
         )
-        return retrieval_pb2.Candidates() if found is None else self.allowed(matching(found.candidates, viewer.filter))
-
-    def allowed(self, candidates: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
-        """Without excluded products."""
-        if not self.excluded:
+        if found is None:
             return candidates
-        for match, _ in self._of(Exclude):
-            self._did(match, gateway_pb2.RULE_EFFECT_EXCLUDE)
-        rows = [row for row, product in enumerate(offered(candidates)) if not self.is_excluded(product)]
-        return taken(candidates, rows)
-
-    def with_named(
-        self, candidates: retrieval_pb2.Candidates, named: retrieval_pb2.Candidates
-    ) -> retrieval_pb2.Candidates:
-        """The candidates, and behind them the named products that are not among them and are in stock if pinned."""
-        known = set(candidates.ids)
+        named = self.allowed(matching(matching(found.candidates, viewer.filter), narrowing or ProductFilter()))
         included = {id: match for match, action in self._of(Include) for id in action.product_ids}
-        rows = [
-            row for row, (id, stock) in enumerate(zip(named.ids, named.stocks, strict=True))
-            if id not in known and (stock != 0 or id in included)
-        ]  # fmt: skip
+        columns = enumerate(zip(named.ids, named.stocks, strict=True))
+        rows = [row for row, (id, stock) in columns if stock != 0 or id in included]
         if not rows:
             return candidates
         added = retrieval_pb2.Candidates()
@@ -286,12 +287,19 @@ class AppliedRules:
                     gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_INCLUDE, subject=rule_id)
                 )
                 self._did(included[id], gateway_pb2.RULE_EFFECT_INCLUDE)
-        if not candidates.ids:
-            return added
         if candidates.tiers:
             # Behind what the query found.
             added.tiers[:] = [max(candidates.tiers)] * len(rows)
-        return joined([candidates, added])
+        return appended(candidates, added)
+
+    def allowed(self, candidates: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+        """Without excluded products."""
+        if not self.excluded:
+            return candidates
+        for match, _ in self._of(Exclude):
+            self._did(match, gateway_pb2.RULE_EFFECT_EXCLUDE)
+        rows = [row for row, product in enumerate(offered(candidates)) if not self.is_excluded(product)]
+        return taken(candidates, rows)
 
     def arranged(self, ranking: Ranking, candidates: retrieval_pb2.Candidates) -> Ranking:
         """The order after boosts and pins. `candidates`: those that were ranked, in any order."""
@@ -340,11 +348,10 @@ class AppliedRules:
             return list(ids)
         multipliers: dict[str, float] = {}
         rules: dict[str, list[Match]] = {}
-        products = dict(zip(candidates.ids, _seen_by(boosts, candidates), strict=True))
-        for id in ids:
-            is_sold_out = candidates.stocks[rows[id]] == 0
-            for match, boost in boosts:
-                if (boost.multiplier < 1 or not is_sold_out) and boost.products.cover(products[id]):
+        stocks, covered = list(candidates.stocks), _Covered(candidates)
+        for match, boost in boosts:
+            for id in ids:
+                if (boost.multiplier < 1 or stocks[rows[id]] != 0) and covered.by(boost.products, rows[id]):
                     multipliers[id] = multipliers.get(id, 1.0) * boost.multiplier
                     rules.setdefault(id, []).append(match)
         multipliers = {id: min(max(one, MIN_MULTIPLIER), MAX_MULTIPLIER) for id, one in multipliers.items()}
@@ -408,18 +415,30 @@ class AppliedRules:
         self.effects.setdefault(match.rule.id, set()).add(effect)
 
 
-def _seen_by(boosts: Iterable[tuple[Match, Boost]], candidates: retrieval_pb2.Candidates) -> Iterable[Product]:
-    """The products with all that the filters of the boosts read: whole ones cost milliseconds."""
-    filters = [boost.products.filter for _, boost in boosts if boost.products.filter is not None]
-    if any(one.attributes or one.product_types or one.compatible_with or one.price for one in filters):
-        return offered(candidates)
-    return (
-        Product(id, "", brand=brand, category_path=tuple(category.split(CATEGORY_SEPARATOR)) if category else (),
-                stock=None if stock < 0 else stock)
-        for id, brand, category, stock in zip(
-            candidates.ids, candidates.brands, candidates.categories, candidates.stocks, strict=True
-        )
-    )  # fmt: skip
+class _Covered:
+    """Which candidates an action is about. Whole products are read only for filters that the columns do not answer."""
+
+    def __init__(self, candidates: retrieval_pb2.Candidates) -> None:
+        self._candidates = candidates
+        self._ids, self._brands = list(candidates.ids), list(candidates.brands)
+        self._categories, self._stocks = list(candidates.categories), list(candidates.stocks)
+        self._whole: list[Product] = []
+        # Candidates of a search share few brands and categories.
+        self._known: dict[tuple[int, str, str, bool], bool] = {}
+
+    def by(self, products: RuleProducts, row: int) -> bool:
+        narrowing = products.filter
+        if narrowing is None or self._ids[row] in products.ids:
+            return self._ids[row] in products.ids
+        if narrowing.attributes or narrowing.product_types or narrowing.compatible_with or narrowing.price:
+            self._whole = self._whole or list(offered(self._candidates))
+            return matches(self._whole[row], narrowing)
+        key = (id(products), self._brands[row], self._categories[row], self._stocks[row] == 0)
+        if key not in self._known:
+            category = tuple(self._categories[row].split(CATEGORY_SEPARATOR)) if self._categories[row] else ()
+            product = Product("", "", brand=self._brands[row], category_path=category, stock=0 if key[3] else None)
+            self._known[key] = matches(product, narrowing)
+        return self._known[key]
 
 
 def _without(text: str, ignored: tuple[str, ...]) -> str:

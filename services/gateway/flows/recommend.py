@@ -7,7 +7,7 @@ it; a source that is late or down is skipped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kairos.common.v1 import product_pb2
@@ -23,9 +23,9 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
-from services.gateway.flows.candidates import joined, matching, one_of_each_group, taken
+from services.gateway.flows.candidates import joined, one_of_each_group, taken
 from services.gateway.flows.explanation import Conditions
-from services.gateway.flows.merchandising import AppliedRules, audience_of, rules_of_placement
+from services.gateway.flows.merchandising import audience_of, rules_of_placement
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.rank_items import rank_items
 from services.gateway.flows.ranking import Ranking
@@ -122,11 +122,11 @@ async def _ranking_of(
     sources = CandidateSources(
         calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, groups, known, products
     )
-    found, named = await asyncio.gather(
-        _find(sources, placement, parts.settings.search.candidates),
-        rules.named_products(calls, parts, viewer, _AFTER_LOOKUP),
-    )
-    found = _with_rules(found, rules, matching(named, narrowing), excluded)
+    found = await _find(sources, placement, parts.settings.search.candidates)
+    if found.merged:
+        allowed = rules.allowed(found.candidates)
+        candidates = await rules.with_named(calls, parts, viewer, allowed, _AFTER_RANKER, narrowing, excluded)
+        found = _with_rules(found, candidates, len(allowed.ids))
     if found.merged:
         ranking = await _rank(calls, parts, viewer, explained, placement, found)
         ranking = rules.arranged(ranking, found.candidates)
@@ -145,19 +145,13 @@ async def _ranking_of(
     return ranking
 
 
-def _with_rules(
-    found: _Found, rules: AppliedRules, named: retrieval_pb2.Candidates, excluded: Collection[str]
-) -> _Found:
-    """Without what rules exclude, and with the products that they name behind the others."""
-    if not found.merged:
-        return found
-    allowed = rules.allowed(found.candidates)
-    fitting = taken(named, [row for row, id in enumerate(named.ids) if id not in excluded])
-    candidates = rules.with_named(allowed, fitting)
-    least, kept = found.merged[-1].score, set(allowed.ids)
+def _with_rules(found: _Found, candidates: retrieval_pb2.Candidates, kept_count: int) -> _Found:
+    """What rules left of the candidates, and behind these `kept_count` what they added. Empty if only that remains."""
+    kept, least = set(candidates.ids[:kept_count]), found.merged[-1].score
     entries = [entry for entry in found.merged if entry.item_id in kept]
-    entries.extend(Merged(id, least / 2, ()) for id in candidates.ids[len(allowed.ids) :])
-    return _Found(candidates, entries) if entries and entries[0].sources else _Found(retrieval_pb2.Candidates(), ())
+    if not entries:
+        return _Found(retrieval_pb2.Candidates(), ())
+    return _Found(candidates, [*entries, *(Merged(id, least / 2, ()) for id in candidates.ids[kept_count:])])
 
 
 async def _rank(

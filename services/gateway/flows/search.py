@@ -171,11 +171,8 @@ async def _find_and_rank(
     if understood is not None:
         add_operators(query, message, understood)
     rules.exclude(query)
-    found, named = await asyncio.gather(
-        calls.call_or_degrade(
-            Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
-        ),
-        rules.named_products(calls, parts, viewer, _AFTER_RETRIEVAL),
+    found = await calls.call_or_degrade(
+        Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
     )
     if found is None:
         return _without_retrieval(parts, tenant, viewer, rules, response)
@@ -188,7 +185,8 @@ async def _find_and_rank(
     report_relevance(response, message, found, parts.texts.of(calls.locale))
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
     if by_relevance:
-        vector, candidates = _of_model(vectors, found.model_version), rules.with_named(found.candidates, named)
+        vector = _of_model(vectors, found.model_version)
+        candidates = await rules.with_named(calls, parts, viewer, found.candidates, _AFTER_RETRIEVAL)
         ranking = await rank_items(calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained)
         ranking = rules.arranged(ranking, candidates)
     else:

@@ -35,7 +35,8 @@ def asked_type(text: str, mentions: Sequence[Mention]) -> AskedType:
 
     In English a product before a preposition is asked for, in Chinese the last one: 苹果手机壳 is a case.
     """
-    words = [word for word in noun_phrase(text) if len(word) <= MAX_WORD and not has_han(word)]
+    # A name with a digit may be all that is asked for: "3ds".
+    words = [word for word in noun_phrase(text) or text.split()[:1] if len(word) <= MAX_WORD and not has_han(word)]
     asked = [mention for mention in mentions if _is_asked(mention, words)]
     if not asked:
         return AskedType(tuple(words[-MAX_WORDS:]))
@@ -48,4 +49,4 @@ def asked_type(text: str, mentions: Sequence[Mention]) -> AskedType:
 def _is_asked(mention: Mention, words: Sequence[str]) -> bool:
     if not any(concept.kind is ConceptKind.PRODUCT for concept in mention.concepts):
         return False
-    return mention.is_chinese or noun_phrase(mention.text)[-1:] == words[-1:]
+    return mention.is_chinese or (noun_phrase(mention.text) or mention.text.split())[-1:] == words[-1:]

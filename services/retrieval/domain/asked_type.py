@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from services.common.noun_phrases import noun_phrase
+from services.common.noun_phrases import FORMS, noun_phrase
 from services.common.product_type import PUBLISHED
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import PAGE, Alternative, Group, with_all, with_any
@@ -25,17 +24,20 @@ from services.retrieval.domain.query import AskedType
 
 # What a product of the type gains, in spreads of the scores. With all content words it comes before every other one.
 # If no product of the type has all of them, those with most gain the second number, and the others half of it; if one
-# has, the others gain the third. Chosen on half of a list of head queries over an electronics shop and on 2,500 queries
-# of a home improvement shop, whose NDCG@10 rose by .003 (docs/lab/search-quality.md).
-_WHOLE, _MOST, _SOME = 1.01, 0.3, 0.1
+# has, the others gain the third, or the fourth if the query says what the product is for ("headphones for tv").
+# Chosen on half of a list of head queries over an electronics shop and on queries of a home improvement shop
+# (docs/lab/search-quality.md).
+_WHOLE, _MOST, _SOME, _DESCRIBED = 1.01, 0.3, 0.1, 0.7
 # What products lose that have a word of the type's name elsewhere, while others have it in the phrase that names them:
 # "Door with Woodgrain Interior" for "interior door".
 _ELSEWHERE = 0.2
 # A word of the query is the type if it has this share of the products that the best one has: the head comes last.
 _ENOUGH = 0.05
-# A query names a line of products if other titles say that so many products are for it, and if these are as many as the
-# products that it names.
-_MADE_FOR = 5
+# A query names a line of products if other titles say that so many products are for it, and if these are half as many
+# as the products that it names.
+_MADE_FOR = 3
+# Of the types of a line those count of whose products this share is of the line, relative to the highest such share.
+_OWN = 0.1
 # In a query of at most so many content words, one that no product of the type has does not count, if no product has
 # all of them; and what is for a product of the type loses so many spreads.
 _SHORT = 2
@@ -46,7 +48,7 @@ _ADDED = 2 * PAGE
 _REMEMBERED = 4_096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContentWord:
     """A content word of the query, its text, the rows that contain it or one of the `alternatives`."""
 
@@ -73,6 +75,8 @@ class TypedRows:
     matched: frozenset[str]
     made_for: BoolArray | None = None
     elsewhere: BoolArray | None = None
+    # Whether the query says what a product of the type is for.
+    is_described: bool = False
 
     @classmethod
     def of(
@@ -81,13 +85,16 @@ class TypedRows:
         asked: AskedType,
         words: Sequence[ContentWord],
         numbers_of: Callable[[str], Alternative],
+        says_for: bool = False,
     ) -> TypedRows | None:
-        """None if no product is of such a type. `numbers_of` gives the numbers of the words of a text."""
+        """None if no product is of such a type. `numbers_of` gives the numbers of the words of a text. `says_for`: the
+        query says what a product is for.
+        """
         if asked.is_empty:
             return None
         words = [word for word, before in zip(words, [None, *words], strict=False) if not _is_measure(before, word)]
         parts = [frozenset(_phrase(word.text)) | {word.text} for word in words]
-        matched = _phrase(asked.matched_text)
+        matched = _phrase(asked.matched_text) or tuple(asked.matched_text.split())
         name, typed = _named(view, asked.words, words, parts)
         head, standing = "", np.zeros(len(view), np.bool_)
         if matched and (not name or name in matched):
@@ -98,12 +105,19 @@ class TypedRows:
             is_enough = len(matched) > 1 and np.count_nonzero(standing & view.alive) >= PAGE
             typed = standing if is_enough else typed | standing
             name = name or head
-        if not typed.any() and matched and (of_head := view.of_type(matched[-1])) is not None:
-            name, typed = matched[-1], of_head
         if not typed.any():
-            name, typed = _line(view, words)
-            contained = np.zeros(len(view), np.int8)
-            return cls(name, view, typed, contained, 0, standing, frozenset()) if typed.any() else None
+            # An "8gb ipod touch" is one of the line, with a size.
+            sizes = [word for word in words if _is_size(word)]
+            line, of_line = _line(view, [word for word in words if not _is_size(word)])
+            if of_line.any():
+                contained = np.zeros(len(view), np.int8)
+                for word in sizes:
+                    contained += word.rows.view(np.int8)
+                return cls(line, view, of_line, contained, len(sizes), standing, frozenset(), is_described=True)
+            of_head = view.of_type(matched[-1]) if matched else None
+            if of_head is None:
+                return None
+            name, typed = matched[-1], of_head
         typed = typed & view.alive
         mentioned = frozenset((*matched, *asked.matched_text.split()))
         others = [
@@ -129,7 +143,14 @@ class TypedRows:
         contained = np.zeros(len(view), np.int8)
         for rows in others:
             contained += rows.view(np.int8)
-        return cls(name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for, elsewhere)
+        is_described = says_for and any(
+            word.text.isalpha() and word.text not in FORMS and own.isdisjoint(asked.words)
+            for word, own in zip(words, parts, strict=True)
+        )
+        return cls(
+            name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for, elsewhere,
+            is_described,
+        )  # fmt: skip
 
     def standing_for(self, word: str) -> BoolArray:
         """[rows]: the products whose type stands for this content word of the query."""
@@ -166,12 +187,13 @@ class TypedRows:
     def _gains(self, rows: RowArray) -> npt.NDArray[np.float64]:
         contained, most = self.contained[rows], int((self.contained * self.typed.view(np.int8)).max(initial=0))
         if most == self.others:
-            whole = _WHOLE if self.elsewhere is None else _WHOLE - _ELSEWHERE * self.elsewhere[rows]
-            return np.where(contained == most, whole, _SOME)
-        return np.where(contained == most, _MOST, _MOST / 2)
+            some = _DESCRIBED if self.is_described else _SOME
+            lost = 0 if self.elsewhere is None else _ELSEWHERE * self.elsewhere[rows]
+            return np.where(contained == most, _WHOLE + some - lost, some)
+        gain = _DESCRIBED if self.is_described else _MOST
+        return np.where(contained == most, gain, gain / 2)
 
 
-@lru_cache(_REMEMBERED)
 def _phrase(text: str) -> tuple[str, ...]:
     return tuple(noun_phrase(text))
 
@@ -184,6 +206,12 @@ def _have_all(view: CatalogueView, words: Sequence[ContentWord]) -> BoolArray:
 def _is_measure(before: ContentWord | None, word: ContentWord) -> bool:
     """Of "32 inch tv" the number counts; shops write the unit in many ways."""
     return before is not None and before.text[-1:].isdigit() and is_unit(word.text)
+
+
+def _is_size(word: ContentWord) -> bool:
+    """Whether it is a number with its unit: "8gb"."""
+    unit = word.text.lstrip("0123456789.")
+    return unit != word.text and is_unit(unit)
 
 
 def _named(
@@ -201,6 +229,9 @@ def _named(
         for (word, rows), count in zip(reversed(types), reversed(counts), strict=True):
             if count >= enough:
                 return word, rows
+    if types and len(asked) == 1 < len(words):
+        # Behind a preposition there are words that no product of the type has: "mount for 50 inch tv".
+        return types[0]
     return "", np.zeros(len(view), np.bool_)
 
 
@@ -236,6 +267,7 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     not count ("cable for Xbox 360"), and without any product for it there is no line.
     """
     nothing = "", np.zeros(len(view), np.bool_)
+    words = [word for word in words if word.text not in FORMS]
     if not words:
         return nothing
     within = view.alive
@@ -247,9 +279,12 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     leading = within & with_any([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within
     of_line, made_for = view.type_counts(line), view.type_counts(naming & ~within)
-    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum()):
+    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum() / 2):
         return nothing
     of_line[made_for > of_line] = 0
+    # Of what has the name of a line, cards and drives are mostly not of it.
+    shares = of_line / np.maximum(view.type_counts(view.alive), 1)
+    of_line[shares < _OWN * shares.max()] = 0
     typed = line & view.has_type(of_line > 0)
     name = view.type_name(int(of_line.argmax()))
     return (name, typed) if typed.any() and name not in PUBLISHED else nothing

@@ -56,12 +56,22 @@ _COMMA = re.compile(rf"(?<=(?<![\d,.])\d),(?=\d\d?\s*-?\s*(?:{_SHORT}|{_LONG}|ml
 _BEFORE_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _NUMBER = re.compile(r"\d+(?:[./⁄]\d+)?")
 _WORD = re.compile(r"[a-z]{2,}")
+_WITHOUT_VOWEL = re.compile(r"[b-df-hj-np-tv-xz]{2,6}")
 _PHRASE_PART = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+")
 
 
 def is_unit(word: str) -> bool:
     """Whether a word in lower case is a spelling of a unit, if it stands behind a number."""
     return word in _CANONICAL
+
+
+def also_written(word: str, behind: str) -> list[str]:
+    """Other words of titles that stand for a word in lower case, before the word `behind`: "tvs" for "tv", whose plural
+    the stemmer does not know, and 15.4 or 15.6 for the screen of "15 inch".
+    """
+    if word.isascii() and word.isdigit() and _CANONICAL.get(behind) == "inch":
+        return [f"{word}.{tenth}" for tenth in range(1, 10)]
+    return [word[:-1] if word.endswith("s") else f"{word}s"] if _WITHOUT_VOWEL.fullmatch(word) else []
 
 
 def lexical_text(text: str) -> str:
@@ -86,7 +96,8 @@ def lexical_query(text: str) -> str:
     joined = (left + right for left, right in itertools.pairwise(words))
     # Products that an earlier version indexed have ß and traditional characters.
     prepared, written = lexical_text(text), [] if text.isascii() else [_with_words_for_numbers(folded(text))]
-    return " ".join([prepared, *joined, *(one for one in written if one != prepared)])
+    plurals = (other for word in words for other in also_written(word, ""))
+    return " ".join([prepared, *joined, *plurals, *(one for one in written if one != prepared)])
 
 
 def phrase_pattern(phrase: str) -> re.Pattern[str]:

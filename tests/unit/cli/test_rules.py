@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from cli.render import print_merchandising
+from kairos.gateway.v1 import gateway_pb2
 
 FILE = """
 rules:
@@ -74,3 +78,18 @@ def test_an_unknown_rule(tmp_path: Path) -> None:
     file.write_text(FILE)
     result = rules("preview", str(file), "--rule", "no-rule")
     assert (result.exit_code, "it has sale" in result.output) == (2, True)
+
+
+def test_rules_of_an_answer() -> None:
+    """A search prints the rules that had an effect, the other text and the address; without rules nothing."""
+
+    def printed(said: gateway_pb2.Merchandising) -> str:
+        console = Console(file=io.StringIO(), width=200)
+        print_merchandising(console, said)
+        return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+    said = gateway_pb2.Merchandising(searched_text="boots", redirect_url="/sale")
+    said.applied_rules.add(id="a")
+    said.applied_rules.add(id="b")
+    assert printed(said) == "rules search for: boots\nrules redirect to: /sale\nrules: a, b\n"
+    assert printed(gateway_pb2.Merchandising()) == ""

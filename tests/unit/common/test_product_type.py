@@ -31,6 +31,7 @@ from services.common.product_type import product_type, read_title
         ("Acme - Orbit 360 4GB Console", "Acme", "console"),
         ("Galaxy Racer: The Return of the Camera - PlayStation 3", "Acme", "game"),
         ("Galaxy Racer (Game Guide) - PlayStation 3, Xbox 360", "Acme", "guide"),
+        ("Acme Photo Editor Deluxe - Mac/Windows", "Acme", "software"),
         ("Acme - D3100 - Black", "Acme", ""),
         ("Acme D3100", "Acme", ""),
         ("苹果手机壳", "", ""),

@@ -20,6 +20,8 @@ from services.query_encoder.domain.concept_finding import ConceptFinder
         ("手机壳", (), "phone case"),
         ("苹果手机壳", (), "phone case"),
         ("xyzzy", ("xyzzy",), ""),
+        ("3ds", ("3ds",), ""),
+        ("mp3", ("mp3",), "music player"),
     ],
 )
 def test_words_and_names(text: str, words: tuple[str, ...], name: str) -> None:

@@ -27,14 +27,16 @@ TITLES = (
 )
 # A line of consoles, with five products for it, and one with too few.
 LINE = ("Orbit 360 Console", "Orbit 360 Kit Bundle", "Orbit 360 Cable", *["Cable for Orbit 360"] * 5)
-SMALL_LINE = (*LINE[:3], *["Cable for Orbit 360"] * 4)
+SMALL_LINE = (*LINE[:3], *["Cable for Orbit 360"] * 2)
+# In a shop with other cards, and with a size.
+LINE_WITH_CARDS = ("Orbit 360 Card", *LINE, *["Memory Card"] * 20, "Orbit 360 4gb Console")
 # Two products that a name of two words names, and enough others for a page of them.
 PLAYERS = ("Disc Player", *["Turntable"] * 10, "Record Disc Player")
 TVS = ("32 TV", "50 TV", "Mount for 32 inch TV")
 # The same words in the phrase that names a product and behind it.
 LAMPS = (*["Table Lamp with Shade"] * 30, "Lamp Shade", "Door with Birch Shade", "Shade Door")
 OVENS = (*["Microwave"] * 10, "Wall Oven with Microwave", "Microwave Oven")
-ALL = (TITLES, LINE, PLAYERS, TVS, LAMPS, OVENS)
+ALL = (TITLES, LINE_WITH_CARDS, PLAYERS, TVS, LAMPS, OVENS)
 VOCABULARY = sorted({singular(word) for titles in ALL for title in titles for word in title.lower().split()})
 
 
@@ -130,6 +132,14 @@ def test_a_line_of_products() -> None:
     assert typed(["orbit", "360"], titles=SMALL_LINE) is None
 
 
+def test_what_is_of_a_line() -> None:
+    """Cards, of which the shop has many others, are not of the line; a size and "system" are no part of its name."""
+    rows = typed(["orbit", "360", "4gb", "system"], titles=LINE_WITH_CARDS)
+    assert rows is not None
+    assert np.flatnonzero(rows.typed).tolist() == [1, 2, 29]
+    assert order(rows, [0, 1, 29], [0.9, 0.8, 0.1])[0] == 29
+
+
 def test_a_name_of_two_words() -> None:
     """A record player is a turntable, and no other player, if there is a page of turntables."""
     rows = typed(["record", "player"], ["turntable", "record player"], "record player", titles=PLAYERS)
@@ -167,3 +177,16 @@ def test_a_name_that_adds_a_head() -> None:
         rows = typed(["microwave"], ["microwave oven"], "microwave", titles)
         assert rows is not None
         assert np.count_nonzero(rows.typed) == count
+
+
+def test_what_a_product_is_for() -> None:
+    """Of "case for fabrikam battery" no case has all words: cases come before what has the other words."""
+    catalogue = view()
+    words = [ContentWord(word, catalogue.containing([numbers_of(word)])) for word in ("case", "fabrikam", "battery")]
+    rows = TypedRows.of(catalogue, AskedType(("case",)), words, numbers_of, says_for=True)
+    assert order(rows, [4, 3, 6], [0.9, 0.8, 0.1])[0] == 3
+
+
+def test_several_sizes() -> None:
+    """A query of sizes alone beside a word that is no product has no type."""
+    assert typed(["2gb", "4gb", "handset"], titles=LINE_WITH_CARDS) is None

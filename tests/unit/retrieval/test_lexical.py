@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.product import Product
-from services.retrieval.domain.lexical import body, heading, lexical_query, lexical_text
+from services.retrieval.domain.lexical import also_written, body, heading, lexical_query, lexical_text
 
 SPELLINGS = {
     "inch": ['"', "''", "in", "in.", "IN", "inch", "inches"],
@@ -120,6 +120,21 @@ def test_a_sign_joins_no_words() -> None:
 def test_neighbours_are_joined() -> None:
     """Neighbouring words of a query are looked for as one as well: "deck over" finds DeckOver."""
     assert lexical_query("deck over paint").split() == ["deck", "over", "paint", "deckover", "overpaint"]
+
+
+@pytest.mark.parametrize(
+    ("word", "behind", "other"),
+    [("tv", "", "tvs"), ("pcs", "", "pc"), ("tvs", "inch", "tv"), ("lens", "", ""), ("4", "", ""), ("15", "gb", "")],
+)
+def test_plurals_without_a_vowel(word: str, behind: str, other: str) -> None:
+    """The stemmer knows no plural of a word without a vowel; others it knows."""
+    assert also_written(word, behind) == ([other] if other else [])
+
+
+def test_inches() -> None:
+    """A screen of 15 inches may have some tenths more."""
+    assert "15.6" in also_written("15", "inch")
+    assert not also_written("15.6", "inch")
 
 
 def test_heading_and_body() -> None:
