@@ -1,7 +1,7 @@
 """The places where the suite keeps its state, read from the settings of its services.
 
 Every path in the settings of a service is a place: data, models, concept files. Logs, and the file with the addresses
-of the running suite, are not. The gateway has no state, and its TLS keys and API keys are not saved.
+of the running suite, are not. The gateway has no state. TLS keys and API keys are not saved.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from ops.backup import files
 from ops.settings import SuiteSettings
 from services.common.settings import ServiceSettings, load_settings
+from services.control.settings import ControlSettings
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
@@ -30,7 +31,11 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     "pricing": PricingSettings,
     "query_encoder": QueryEncoderSettings,
     "retrieval": RetrievalSettings,
+    # Its PostgreSQL has backups of its own.
+    "control": ControlSettings,
 }
+# Groups of settings whose files are keys.
+_SECRET = "security"
 # Seconds to wait for a pause of the writes. A batch of an import takes less.
 _PAUSE_TIMEOUT_S = 30.0
 
@@ -85,7 +90,7 @@ def _paths(settings: BaseModel, name: str, defaults: dict[str, Path]) -> Iterato
             value = defaults[field]
         if isinstance(value, Path):
             yield f"{name}.{field}", value
-        elif isinstance(value, BaseModel):
+        elif isinstance(value, BaseModel) and field != _SECRET:
             yield from _paths(value, f"{name}.{field}", {})
 
 

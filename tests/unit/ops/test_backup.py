@@ -15,6 +15,9 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from ops.backup.files import Failed, copy_file, copy_settled_folder
+from services.control.adapters.sql_store import SqlControlStore
+from services.control.domain.changes import Author, create
+from services.control.domain.resources import Key
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE, RANKINGS_FILE, VERSION
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 
@@ -58,6 +61,26 @@ def test_state_is_restored(state: Path, tmp_path: Path) -> None:
     assert quotes(tmp_path / "new") == ["q1"]
     assert (tmp_path / "new/models/search/1/weights").read_bytes() == b"w" * 100_000
     assert not (tmp_path / "new/logs").exists()
+
+
+def test_what_people_decided_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database of control is restored while control runs; its TLS keys are not saved."""
+    (tmp_path / "var" / "control").mkdir(parents=True)
+    for name in ("certificate", "key"):
+        (tmp_path / name).write_text("secret")
+        monkeypatch.setenv(f"KAIROS_CONTROL_SECURITY__{name.upper()}", str(tmp_path / name))
+    key, content = Key("synonym_set", "coats"), {"words": ["coat", "jacket"]}
+
+    def store(folder: str) -> SqlControlStore:
+        return SqlControlStore(f"sqlite:///{tmp_path / folder / 'control' / 'control.db'}")
+
+    with closing(store("var")) as control:
+        control.change("default", lambda view: create(view, key, content, Author("anna", 1)))
+        kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "var")
+    kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
+    with closing(store("new")) as control:
+        assert control.resource("default", key) is not None
+    assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["control.data_dir"]
 
 
 def test_a_model_in_another_folder_is_saved(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

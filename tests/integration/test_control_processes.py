@@ -1,4 +1,6 @@
-"""kill -9 of control, its PostgreSQL and a watcher during publishes: nothing acknowledged is lost or doubled."""
+"""Several processes: kill -9 of control, its PostgreSQL and a watcher during publishes, and two controls over one
+database. Nothing that was acknowledged is lost or doubled.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from pydantic import SecretStr
 
 from kairos.control.v1 import control_pb2, control_pb2_grpc
-from tests.contract.controls import reference_to, resource_of
+from services.control.settings import ApiKey
+from tests.contract.controls import Client, digest_of, reference_to, resource_of, running
 from tests.integration.postgres_server import PostgresServer
 
 KIND = control_pb2.RESOURCE_KIND_SYNONYM_SET
@@ -168,3 +172,20 @@ def test_nothing_acknowledged_is_lost_or_doubled(engine: str, tmp_path: Path, re
         wait_for(lambda: "loaded" in watcher.lines)
         assert watcher.lines[0] == expected
         writer.close()
+
+
+async def test_processes_over_one_database_see_each_other(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    """What one control publishes, a watcher of another one gets; a key that one publishes is in force at the other."""
+    url = SecretStr(postgres_server.database())
+    root = ApiKey(sha256=digest_of("root"), name="root", tenant="*", role="admin")
+    async with running(tmp_path, root, database_url=url) as one, running(tmp_path, root, database_url=url) as other:
+        publisher, watcher, anna = Client(one.port, "root"), Client(other.port, "root"), Client(other.port, "anna")
+        key = {"name": "anna", "sha256": digest_of("anna"), "role": "viewer"}
+        await publisher.publish(await publisher.create("tenant", "default", {"keys": [key]}))
+        stream = watcher.watch().__aiter__()
+        assert (await anext(stream)).snapshot.version == 1
+        assert (await anext(anna.watch().__aiter__())).snapshot.version == 1
+        await publisher.publish(await publisher.create("synonym_set", "coats"))
+        assert (await anext(stream)).snapshot.version == 2
+        for client in (publisher, watcher, anna):
+            await client.channel.close()
