@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -72,9 +73,9 @@ def content_from_proto(message: control_pb2.Resource) -> Content:
         raise InvalidArgument.of(f"resource.{kind}", f"is missing: the content is {sent or 'empty'}; send a {kind}")
     try:
         return MessageToDict(getattr(message, kind), preserving_proto_field_name=True)
-    except ValueError as error:
-        # A time before the year 1 or after 9999.
-        raise InvalidArgument.of(f"resource.{kind}", f"has an unreadable value: {error}") from None
+    except (JsonError, ValueError) as error:
+        # A time before the year 1 or after 9999, or with too many nanoseconds.
+        raise InvalidArgument.of(f"resource.{kind}", f"has a value that has no JSON form: {error}") from None
 
 
 def masked(current: Content, sent: Content, kind: str, paths: Sequence[str]) -> Content:
@@ -110,15 +111,18 @@ def page_token(*place: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
 
 
-def place_of(token: str, *same: str | int) -> list[Any] | None:
-    """The rest of the place, after `same`, which must be that of the token's request. None without a token."""
+def place_of(token: str, same: Sequence[str | int], types: Sequence[type]) -> list[Any] | None:
+    """The rest of the place, of these types, after `same`, which must be that of the token's request. None without a
+    token.
+    """
     if not token:
         return None
     try:
         place = json.loads(base64.urlsafe_b64decode(token[: 2 * _MAX_TOKEN]))
-        if place[: len(same)] == list(same):
-            return list(place[len(same) :])
-    except (binascii.Error, ValueError, TypeError):
+        rest = place[len(same) :]
+        if place[: len(same)] == list(same) and [type(entry) for entry in rest] == list(types):
+            return list(rest)
+    except (binascii.Error, ValueError, TypeError, RecursionError):
         pass
     raise InvalidArgument.of("page_token", "is not of this request; send the last answer's token, or none")
 

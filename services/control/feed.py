@@ -15,6 +15,9 @@ from services.control.metrics import ControlMetrics
 from services.control.ports import ControlStore
 from services.control.threads import Threads
 
+# Messages of one snapshot that are kept, each with other kinds. Services ask for two or three.
+_MOST_MESSAGES = 8
+
 _log = structlog.get_logger("kairos.control.feed")
 
 
@@ -32,6 +35,7 @@ class SnapshotFeed:
         self._due, self._changed = asyncio.Event(), asyncio.Event()
         # By tenant: the newest snapshot that was asked for, as a message for each set of kinds.
         self._messages: dict[str, tuple[int, dict[frozenset[str], control_pb2.Snapshot]]] = {}
+        self._reading = asyncio.Lock()
         self.is_closed = False
 
     def wake(self) -> None:
@@ -55,6 +59,10 @@ class SnapshotFeed:
             except KairosError as error:
                 now_up = False
                 _log.warning("snapshots cannot be read", error=str(error))
+            except Exception:
+                # The next look tries again, whatever it was.
+                now_up = False
+                _log.exception("snapshots cannot be read")
             if now_up != is_up:
                 is_up = now_up
                 self._metrics.database_up.set(int(is_up))
@@ -75,18 +83,22 @@ class SnapshotFeed:
 
     async def snapshot(self, tenant: str, kinds: frozenset[str]) -> control_pb2.Snapshot | None:
         """The newest one, with the resources of these kinds; of all kinds if it is empty."""
-        version = self.versions.get(tenant)
-        known, messages = self._messages.get(tenant, (None, {}))
-        if known != version or kinds not in messages:
+        # All watchers ask for a new snapshot at the same moment: one of them reads it.
+        async with self._reading:
+            known, messages = self._messages.get(tenant, (None, {}))
+            if known == self.versions.get(tenant) and kinds in messages:
+                return messages[kinds]
             snapshot = await self._threads.run(self._store.snapshot, tenant)
             if snapshot is None:
                 return None
-            message = await self._threads.run(snapshot_to_proto, snapshot, kinds)
-            if self._messages.get(tenant, (None, {}))[0] != snapshot.version:
+            if known != snapshot.version:
                 self._messages[tenant] = (snapshot.version, {})
             messages = self._messages[tenant][1]
-            messages[kinds] = message
-        return messages[kinds]
+            if kinds not in messages:
+                if len(messages) >= _MOST_MESSAGES:
+                    messages.clear()
+                messages[kinds] = await self._threads.run(snapshot_to_proto, snapshot, kinds)
+            return messages[kinds]
 
     async def _look(self) -> None:
         versions = await self._threads.run(self._store.versions)

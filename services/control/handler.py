@@ -115,8 +115,8 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.ListResourcesResponse:
         listing, most = convert.listing_from_proto(request), convert.page_size_from_proto(request.page_size)
         same = (tenant, request.kind, request.state, request.text)
-        place = convert.place_of(request.page_token, *same)
-        after = Key(*place) if place else None
+        place = convert.place_of(request.page_token, same, (str, str))
+        after = Key(place[0], place[1]) if place else None
         found: list[Resource] = []
         size, is_last = 0, False
         while len(found) < most and size < MAX_PAGE_BYTES and not is_last:
@@ -182,7 +182,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.ListRevisionsResponse:
         key, most = convert.key_from_proto(request), convert.page_size_from_proto(request.page_size)
         same = (tenant, key.kind, key.id)
-        place = convert.place_of(request.page_token, *same)
+        place = convert.place_of(request.page_token, same, (int,))
         await self._found(tenant, key)
         # A revision holds up to two contents; a page of the largest ones stays below the size of a message.
         rows = min(most, _ROWS // 2)
@@ -213,14 +213,15 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
             caller = self.keyring.caller(context.invocation_metadata() or ())
             caller.check("WatchSnapshots", kinds)
             only = caller.tenant_of(request.tenant) if request.tenant else ""
-            for tenant, version in list(self._feed.versions.items()):
+            versions = self._feed.versions
+            for tenant, version in versions.items():
                 if sent.get(tenant) == version or not caller.sees(tenant) or only not in ("", tenant):
                     continue
                 snapshot = await self._feed.snapshot(tenant, frozenset(kinds))
                 if snapshot is not None and sent.get(tenant) != snapshot.version:
                     yield snapshot
                     sent[tenant] = snapshot.version
-            if all(sent.get(tenant, version) == version for tenant, version in self._feed.versions.items()):
+            if self._feed.versions is versions:
                 await self._feed.changed(_KEY_CHECK_S)
         raise Unavailable("control is stopping; connect again")
 

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import structlog
+from pydantic import ValidationError
+
 from services.common.errors import Unauthenticated
 from services.common.server_security import key_digest
 from services.control.domain.contents import Tenant
 from services.control.domain.permissions import ALL_TENANTS, Caller
 from services.control.domain.resources import Content
 from services.control.settings import SecuritySettings
+
+_log = structlog.get_logger("kairos.control.keyring")
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,16 @@ class Keyring:
 
     def update(self, tenants: Mapping[str, Content]) -> None:
         """From now on the keys of these tenants apply."""
-        self._published = {
-            key.sha256: _Key(Caller(key.name, tenant, key.role), key.expires_at)
-            for tenant, content in tenants.items()
-            for key in Tenant.model_validate(content).keys
-        }
+        found: dict[str, _Key] = {}
+        for tenant, content in tenants.items():
+            try:
+                keys = Tenant.model_validate(content).keys
+            except ValidationError as error:
+                # As a newer version of Kairos wrote it. The other tenants' keys are in force all the same.
+                _log.error("the keys of a tenant cannot be read", tenant=tenant, error=str(error))
+                continue
+            found |= {key.sha256: _Key(Caller(key.name, tenant, key.role), key.expires_at) for key in keys}
+        self._published = found
 
     def caller(self, metadata: Iterable[tuple[str, Any]]) -> Caller:
         """Raises Unauthenticated."""

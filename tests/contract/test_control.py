@@ -15,6 +15,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kairos.control.v1 import control_pb2
+from services.control.convert import page_token
 from services.control.domain.permissions import LEAST_ROLE, ROLES
 from services.control.server import ControlServer
 from services.control.settings import ApiKey
@@ -150,6 +151,9 @@ async def test_pages_cover_everything_once(clients: dict[str, Client]) -> None:
     assert ids == [f"s{number}" for number in range(5)]
     other = control_pb2.ListResourcesRequest(page_size=2, page_token=last, text="coat")
     assert "page_token" in wrong_fields(await refused(editor, "ListResources", other))
+    for broken in ("é", "bm9uZQ==", page_token("shop", 0, 0, "", 1), page_token("shop", 0, 0, "", "a", "b", "c")):
+        request = control_pb2.ListResourcesRequest(page_token=broken)
+        assert "page_token" in wrong_fields(await refused(editor, "ListResources", request)), broken
     found = await editor.call("ListResources", control_pb2.ListResourcesRequest(text="S3"))
     assert [resource.id for resource in found.resources] == ["s3"]
 
@@ -187,6 +191,17 @@ async def test_bad_contents_name_field_and_remedy(
     assert list(found) == [path]
     assert remedy in found[path].replace("Field ", "").lower() or remedy in found[path]
     assert (await refused(clients["admin"], "GetResource", get(kind, id))).code() is STATUS.NOT_FOUND
+
+
+async def test_a_time_without_a_date_is_refused(clients: dict[str, Client]) -> None:
+    """A timestamp that is no date, and a number that is none, are INVALID_ARGUMENT."""
+    campaign = resource_of("campaign", "bad")
+    campaign.campaign.ends_at.seconds = 2**60
+    tenant = resource_of("tenant", "shop")
+    tenant.tenant.quotas.calls_per_s = float("inf")
+    for resource, field in ((campaign, "resource.campaign"), (tenant, "resource.tenant.quotas.calls_per_s")):
+        request = control_pb2.CreateResourceRequest(resource=resource)
+        assert list(wrong_fields(await refused(clients["admin"], "CreateResource", request))) == [field]
 
 
 async def test_what_does_not_fit_together_is_not_published(clients: dict[str, Client]) -> None:

@@ -147,7 +147,7 @@ class TenantKey(_Part):
 
 
 class TenantQuotas(_Part):
-    calls_per_s: float | None = Field(default=None, gt=0)
+    calls_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     calls_in_flight: int | None = Field(default=None, ge=1)
     import_streams: int | None = Field(default=None, ge=1)
 
