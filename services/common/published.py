@@ -30,13 +30,13 @@ _OPTIONS = [
     # A control that has vanished without a word is noticed within half a minute.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # A control that is back is found within half a second.
+    # A control that is back is found within a third of a second.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 250),
 ]
 # Seconds between two tries, and after an error that trying again does not help.
-_PAUSE_S, _LONG_PAUSE_S = (0.1, 0.3), (1.0, 3.0)
+_PAUSE_S, _LONG_PAUSE_S = (0.05, 0.15), (1.0, 3.0)
 _TEMPORARY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _SUFFIX = ".snapshot"
 
