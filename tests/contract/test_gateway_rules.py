@@ -448,6 +448,14 @@ async def test_a_preview(running: Running) -> None:
     assert (running.stages.ranker.rankings, running.stages.ranker.shown) == ({}, [])
 
 
+async def test_an_instant_that_no_clock_shows(running: Running) -> None:
+    """It is refused by name."""
+    message = ParseDict({"rules": [rule("r", pin("p1", 1))]}, gateway_pb2.PreviewRulesRequest())
+    for seconds in (-1, 2**40):
+        message.at_time.seconds = seconds
+        assert await violated_fields(running.stub.PreviewRules(message)) == ["at_time"]
+
+
 async def test_the_command_of_a_preview(running: Running, tmp_path: Path) -> None:
     """`kairos rules preview` prints the orders, the rules, what is not met and products that are missing."""
     (tmp_path / "rules.yaml").write_text(RULE % 1 + "  - pin: {product_id: gone, position: 2}\n")

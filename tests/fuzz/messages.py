@@ -154,7 +154,7 @@ class Cases:
                     target[key].CopyFrom(self._message(rng, value.message_type, depth + 1))
         elif entry.is_repeated:
             getattr(message, entry.name).extend(
-                self._value(rng, entry, depth) for _ in range(rng.choice(_COUNTS[: 8 - 2 * depth]))
+                self._value(rng, entry, depth) for _ in range(rng.choice(_COUNTS[: max(2, 8 - 2 * depth)]))
             )
         elif entry.message_type is not None:
             getattr(message, entry.name).CopyFrom(self._value(rng, entry, depth))

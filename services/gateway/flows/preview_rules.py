@@ -38,6 +38,8 @@ _SEARCH_S = 5.0
 # Records of one page of the log. The share of the time for reading it.
 _LOG_PAGE, _LOG_SHARE = 1_000, 1 / 3
 _MOST_IDS = 1_000
+# The year 3000: clocks of time zones end with the year 9999.
+_LATEST_S = 32_503_680_000
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def _checked(message: gateway_pb2.PreviewRulesRequest) -> list[Rule]:
         wrong.append(FieldViolation("query_count", "is set together with queries; send one of them"))
     elif not 0 <= message.query_count <= MAX_PREVIEWS:
         wrong.append(FieldViolation("query_count", f"is {message.query_count}; send 0 to {MAX_PREVIEWS}"))
+    if message.HasField("at_time") and not 0 <= message.at_time.seconds < _LATEST_S:
+        wrong.append(FieldViolation("at_time", "is before 1970 or after 2999; send an instant between them"))
     if message.search.query:
         wrong.append(FieldViolation("search.query", "is set; send the text in queries"))
     if wrong:
