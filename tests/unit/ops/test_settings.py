@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
-from ops.settings import SuiteSettings
+from ops.settings import LOOPBACK, SuiteSettings
 from ops.supervisor import suite_environment
+from services.control.settings import ControlSettings
+from services.gateway.settings import GatewaySettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
@@ -49,3 +52,16 @@ def test_all_services_follow_one_registry(
     ranker = RankerSettings()
     for service in (QueryEncoderSettings(), RetrievalSettings()):
         assert (service.registry_dir, service.registry_url) == (ranker.models_dir, ranker.registry_url)
+
+
+@pytest.mark.parametrize("control", [True, False])
+def test_the_gateway_follows_control_if_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool) -> None:
+    """The gateway of a suite has the address where control listens; without it has none, and its port is free to others."""
+    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2, control=control).resolved()
+    for name, value in suite_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    listening = ControlSettings().server
+    assert listening.port == settings.control_port
+    assert GatewaySettings().control.target == (f"{listening.host}:{listening.port}" if control else "")
+    with socket.create_server((LOOPBACK, settings.control_port)):
+        assert set(settings.busy_ports()) == ({"control_port"} if control else set())
