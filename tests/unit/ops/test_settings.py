@@ -56,7 +56,7 @@ def test_all_services_follow_one_registry(
 
 @pytest.mark.parametrize("control", [True, False])
 def test_the_gateway_follows_control_if_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool) -> None:
-    """The gateway of a suite has the address where control listens; without it has none, and its port is free to others."""
+    """The gateway has the address where control listens; without it has none, and the port is free to others."""
     settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2, control=control).resolved()
     for name, value in suite_environment(settings).items():
         monkeypatch.setenv(name, value)
