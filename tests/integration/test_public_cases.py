@@ -413,7 +413,7 @@ def share_of_tents(stub: Stub, **who: Any) -> float:
 
 def recommended(stub: Stub, **who: Any) -> list[str]:
     answer = stub.Recommend(gateway_pb2.RecommendRequest(page_size=20, **who), timeout=BUDGET_S)
-    return [result.product.category_path[1] for result in answer.results]
+    return [name for result in answer.results for name in result.product.category_path[1:2]]
 
 
 def test_a_replayed_event_changes_nothing(stub: Stub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from services.common.scripts import has_han
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.concepts import ConceptKind, english_key
 
+_MODEL = re.compile(r"\d*[a-z]{2,}\d*")
 MAX_WORDS = 16
 # Characters of a word; a longer one names no product.
 MAX_WORD = 64
@@ -35,8 +37,9 @@ def asked_type(text: str, mentions: Sequence[Mention]) -> AskedType:
 
     In English a product before a preposition is asked for, in Chinese the last one: 苹果手机壳 is a case.
     """
-    # A name with a digit may be all that is asked for: "3ds".
-    words = [word for word in noun_phrase(text) or text.split()[:1] if len(word) <= MAX_WORD and not has_han(word)]
+    # A name with a digit may be all that is asked for: "3ds", but not "2x4".
+    phrase = noun_phrase(text) or (text.split() if _MODEL.fullmatch(text) else [])
+    words = [word for word in phrase if len(word) <= MAX_WORD and not has_han(word)]
     asked = [mention for mention in mentions if _is_asked(mention, words)]
     if not asked:
         return AskedType(tuple(words[-MAX_WORDS:]))

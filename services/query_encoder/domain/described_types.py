@@ -53,12 +53,14 @@ def _is_describing(word: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
 
 def _is_valued(word: str, attribute: str, lexicon: Lexicon, graph: ConceptGraph) -> bool:
     """Whether products of the type `word` have the attribute, or, if the shop has none, those of another name or kind
-    of it. Related products say nothing here: seeds are no plants, and "mustard seeds" is no colour.
+    of it. Related products count only if the shop uses the word: "mustard seeds" is no colour because plants have one.
     """
     one = singular(word)
     if products := lexicon.types.get(one):
         return lexicon.valued.get(valued_key(attribute, one), 0) >= _VALUED * products
     named = (concept for concept in graph.by_english.get((one,), ()) if concept.kind is ConceptKind.PRODUCT)
+    if word in lexicon.words:
+        return any(is_valued_product(product, attribute, lexicon, graph) for product in named)
     return any(_have_values(_with_kinds(product, graph), attribute, lexicon) for product in named)
 
 

@@ -24,7 +24,8 @@ from services.retrieval.domain.query import AskedType
 
 # What a product of the type gains, in spreads of the scores. With all content words it comes before every other one.
 # If no product of the type has all of them, those with most gain the second number, and the others half of it; if one
-# has, the others gain the third, or the fourth if the query says what the product is for ("headphones for tv").
+# has, the others gain the third. If the query says what the product is for ("headphones for tv"), they gain the fourth,
+# or the second if it has further words.
 # Chosen on half of a list of head queries over an electronics shop and on queries of a home improvement shop
 # (docs/lab/search-quality.md).
 _WHOLE, _MOST, _SOME, _DESCRIBED = 1.01, 0.3, 0.1, 0.7
@@ -33,8 +34,8 @@ _WHOLE, _MOST, _SOME, _DESCRIBED = 1.01, 0.3, 0.1, 0.7
 _ELSEWHERE = 0.2
 # A word of the query is the type if it has this share of the products that the best one has: the head comes last.
 _ENOUGH = 0.05
-# A query names a line of products if other titles say that so many products are for it, and if these are half as many
-# as the products that it names.
+# A query names a line of products if other titles say that so many products are for it, and if these are as many as
+# the products that it names.
 _MADE_FOR = 3
 # Of the types of a line those count of whose products this share is of the line, relative to the highest such share.
 _OWN = 0.1
@@ -113,7 +114,7 @@ class TypedRows:
                 contained = np.zeros(len(view), np.int8)
                 for word in sizes:
                     contained += word.rows.view(np.int8)
-                return cls(line, view, of_line, contained, len(sizes), standing, frozenset(), is_described=True)
+                return cls(line, view, of_line, contained, len(sizes), standing, frozenset(), is_described=bool(sizes))
             of_head = view.of_type(matched[-1]) if matched else None
             if of_head is None:
                 return None
@@ -143,10 +144,7 @@ class TypedRows:
         contained = np.zeros(len(view), np.int8)
         for rows in others:
             contained += rows.view(np.int8)
-        is_described = says_for and any(
-            word.text.isalpha() and word.text not in FORMS and own.isdisjoint(asked.words)
-            for word, own in zip(words, parts, strict=True)
-        )
+        is_described = says_for and _is_described(asked.words, words, parts)
         return cls(
             name, view, typed, contained, len(others), standing & view.alive, mentioned, made_for, elsewhere,
             is_described,
@@ -208,6 +206,14 @@ def _is_measure(before: ContentWord | None, word: ContentWord) -> bool:
     return before is not None and before.text[-1:].isdigit() and is_unit(word.text)
 
 
+def _is_described(asked: Sequence[str], words: Sequence[ContentWord], parts: Sequence[frozenset[str]]) -> bool:
+    """Whether the query in English has a word that is not among those before a preposition."""
+    return bool(asked) and any(
+        word.text.isascii() and word.text.isalpha() and word.text not in FORMS and own.isdisjoint(asked)
+        for word, own in zip(words, parts, strict=True)
+    )
+
+
 def _is_size(word: ContentWord) -> bool:
     """Whether it is a number with its unit: "8gb"."""
     unit = word.text.lstrip("0123456789.")
@@ -229,7 +235,7 @@ def _named(
         for (word, rows), count in zip(reversed(types), reversed(counts), strict=True):
             if count >= enough:
                 return word, rows
-    if types and len(asked) == 1 < len(words):
+    if types and len(asked) == 1 and _is_described(asked, words, parts):
         # Behind a preposition there are words that no product of the type has: "mount for 50 inch tv".
         return types[0]
     return "", np.zeros(len(view), np.bool_)
@@ -279,7 +285,7 @@ def _line(view: CatalogueView, words: Sequence[ContentWord]) -> tuple[str, BoolA
     leading = within & with_any([view.led_by(word.alternatives) for word in words])
     line = leading if leading.any() else within
     of_line, made_for = view.type_counts(line), view.type_counts(naming & ~within)
-    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum() / 2):
+    if not len(of_line) or made_for.sum() < max(_MADE_FOR, of_line.sum()):
         return nothing
     of_line[made_for > of_line] = 0
     # Of what has the name of a line, cards and drives are mostly not of it.

@@ -71,7 +71,8 @@ def also_written(word: str, behind: str) -> list[str]:
     """
     if word.isascii() and word.isdigit() and _CANONICAL.get(behind) == "inch":
         return [f"{word}.{tenth}" for tenth in range(1, 10)]
-    return [word[:-1] if word.endswith("s") else f"{word}s"] if _WITHOUT_VOWEL.fullmatch(word) else []
+    other = word[:-1] if word.endswith("s") else f"{word}s"
+    return [other] if _WITHOUT_VOWEL.fullmatch(word) and len(other) > 1 else []
 
 
 def lexical_text(text: str) -> str:

@@ -124,7 +124,15 @@ def test_neighbours_are_joined() -> None:
 
 @pytest.mark.parametrize(
     ("word", "behind", "other"),
-    [("tv", "", "tvs"), ("pcs", "", "pc"), ("tvs", "inch", "tv"), ("lens", "", ""), ("4", "", ""), ("15", "gb", "")],
+    [
+        ("tv", "", "tvs"),
+        ("pcs", "", "pc"),
+        ("tvs", "inch", "tv"),
+        ("lens", "", ""),
+        ("xs", "", ""),
+        ("4", "", ""),
+        ("15", "gb", ""),
+    ],
 )
 def test_plurals_without_a_vowel(word: str, behind: str, other: str) -> None:
     """The stemmer knows no plural of a word without a vowel; others it knows."""
