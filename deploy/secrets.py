@@ -5,8 +5,8 @@ certificates.
 
 The command makes random passwords, API keys with the role `write` for you, the price publisher and the learner (yours
 is also one of control, with the role admin), a key of control for the gateway, and certificates of a new authority,
-whose key is not stored. The bucket of the snapshots stays a placeholder. The command prints to standard error what is to
-be filled in, and your API key: the file has only its digest.
+whose key is not stored. The bucket of the snapshots stays a placeholder. The command prints to standard error what is
+to be filled in, and your API key: the file has only its digest.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,9 +17,25 @@ hypothesis.settings.load_profile("kairos")
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` a worker runs whole files, and one of them all files that start Ray."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))
+# Ray clusters on one machine disturb each other: one worker runs all files that start one.
+_STARTING_RAY = {
+    "tests/integration/test_bulk_embedding.py",
+    "tests/integration/test_hosting.py",
+    "tests/unit/training/test_search_training.py",
+}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `-n 2` a worker runs whole files: what a file sets up once is set up by one worker alone.
+
+    The mark `xdist_group` has no effect with pytest 9.2 and xdist 3.8: xdist writes it into an id that is not read.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "Ray" if file in _STARTING_RAY else file
+
+    return ByFile(config, log)

@@ -21,8 +21,6 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.bulk_embedding import BATCH, batches_of, main
 
-# Ray clusters on one machine disturb each other: one process runs all such files.
-pytestmark = pytest.mark.xdist_group("ray")
 VERSION = "m@1"
 
 

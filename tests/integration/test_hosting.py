@@ -25,8 +25,6 @@ from ops.processes import end_all, marker_of, suite_members, suite_processes
 from ops.settings import LOOPBACK, SuiteSettings
 from tests.contract.refusals import reason_of
 
-# Ray clusters on one machine disturb each other: one process runs all such files.
-pytestmark = pytest.mark.xdist_group("ray")
 STAGES = ("query_encoder", "retrieval")
 START_TIMEOUT_S = 180.0
 # Calls that one replica works on at a time. A method's own bound is higher (services/common/call_limit.py).

@@ -23,6 +23,7 @@ from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
 from tests.unit.training.suite.test_pictures import draw
+from training.suite.publishing import copy_files
 
 PRODUCTS = 240
 
@@ -92,8 +93,8 @@ def test_killed_trained_served_and_taken_back(connection: Connection, tmp_path: 
     eventually(lambda: nearest(connection, tmp_path)[1] == "")
     kairos(connection, "catalog", "import", str(tmp_path / "products.jsonl"), "--images", str(tmp_path / "images"))
     assert nearest(connection, tmp_path) == ("7", "")
-    second = train("--seed", "1")
-    assert second["name"] == "pictures/0002"
+    other = registry.manifest("0001") | {"model_version": f"pictures@{'b' * 12}"}
+    assert registry.publish(lambda folder: copy_files(registry.path("0001"), folder), other) == "0002"
     refused = kairos(connection, "models", "promote", "pictures/0002", *here, code=2)
     assert first["model_version"] in refused.output
     assert registry.rollout().current == "0001"

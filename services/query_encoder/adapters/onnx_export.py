@@ -1,17 +1,23 @@
 """Exports a torch model to ONNX: `python -m services.query_encoder.adapters.onnx_export MODEL_DIR CACHE_DIR`.
 
-The export runs in a process of its own, so that the serving process never loads torch. Several processes may export the
-same model at once: the folder appears by one rename.
+The export runs in a process of its own, so that the serving process never loads torch. A process that has loaded it
+already, such as a training, exports by itself: starting another one takes 6 s of CPU, and the export of a small model
+0.2 s. Several processes may export the same model at once: the folder appears by one rename.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from services.query_encoder.adapters.sentence_folder import read_sentence_folder
@@ -19,6 +25,8 @@ from services.query_encoder.adapters.sentence_folder import read_sentence_folder
 # Increased when the graph or the quantisation changes.
 EXPORT_VERSION = 3
 FP32, INT8 = "encoder.onnx", "encoder.int8.onnx"
+# Torch knows whether a process exports, not which thread.
+_exporting = threading.Lock()
 
 
 def exported(model_dir: Path, cache_dir: Path) -> Path:
@@ -26,7 +34,10 @@ def exported(model_dir: Path, cache_dir: Path) -> Path:
     missing.
     """
     target = _target(model_dir, cache_dir)
-    if not target.is_dir():
+    if not target.is_dir() and "torch" in sys.modules:
+        with _exporting:
+            export(model_dir, target)
+    elif not target.is_dir():
         command = [sys.executable, "-m", __name__, str(model_dir), str(cache_dir)]
         outcome = subprocess.run(command, capture_output=True, text=True, check=False)
         if outcome.returncode != 0 or not target.is_dir():
@@ -60,14 +71,31 @@ def _write(work: Path, model_dir: Path) -> None:
     axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}}
     # Attention in plain operators: torch's fused attention exports to more operators and takes a tenth longer. The
     # fusions of onnxruntime.transformers were measured too: those of attention and of Gelu make bulk encoding slower.
-    torch.onnx.export(
-        load_model(model_dir, attention="eager"), (ids, ids), str(work / FP32), dynamo=False, opset_version=18,
-        input_names=list(axes), output_names=["vectors"], dynamic_axes=axes,
-    )  # fmt: skip
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(
+            load_model(model_dir, attention="eager"), (ids, ids), str(work / FP32), dynamo=False, opset_version=18,
+            input_names=list(axes), output_names=["vectors"], dynamic_axes=axes,
+        )  # fmt: skip
     # Weights of 7 bits: products of 8 bits overflow on a CPU without VNNI, and the vectors would depend on the machine.
-    quantize_dynamic(
-        str(work / FP32), str(work / INT8), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
-    )
+    with _without_advice():
+        quantize_dynamic(
+            str(work / FP32), str(work / INT8), per_channel=True, reduce_range=True, weight_type=QuantType.QInt8
+        )
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """The quantisation advises another preparation of the model; a caller can do nothing about it."""
+    root = logging.getLogger()
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "pre-processing before quantization" not in str(record.msg)
+
+    root.addFilter(is_other)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_other)
 
 
 def _target(model_dir: Path, cache_dir: Path) -> Path:

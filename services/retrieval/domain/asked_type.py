@@ -75,7 +75,7 @@ class TypedRows:
     matched: frozenset[str]
     made_for: BoolArray | None = None
     elsewhere: BoolArray | None = None
-    # Whether the query says what a product of the type is for, or comes with.
+    # Whether the query says what a product of the type is for.
     is_described: bool = False
 
     @classmethod
@@ -85,8 +85,11 @@ class TypedRows:
         asked: AskedType,
         words: Sequence[ContentWord],
         numbers_of: Callable[[str], Alternative],
+        says_for: bool = False,
     ) -> TypedRows | None:
-        """None if no product is of such a type. `numbers_of` gives the numbers of the words of a text."""
+        """None if no product is of such a type. `numbers_of` gives the numbers of the words of a text. `says_for`: the
+        query says what a product is for.
+        """
         if asked.is_empty:
             return None
         words = [word for word, before in zip(words, [None, *words], strict=False) if not _is_measure(before, word)]
@@ -140,7 +143,7 @@ class TypedRows:
         contained = np.zeros(len(view), np.int8)
         for rows in others:
             contained += rows.view(np.int8)
-        is_described = any(
+        is_described = says_for and any(
             word.text.isalpha() and word.text not in FORMS and own.isdisjoint(asked.words)
             for word, own in zip(words, parts, strict=True)
         )

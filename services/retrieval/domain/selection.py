@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.filters import SortOrder
+from services.common.noun_phrases import says_for
+from services.common.typed_text import folded
 from services.retrieval.domain.asked_type import ContentWord, TypedRows
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.conditions import Conditions
@@ -136,7 +138,7 @@ class Selection:
                 for word in words
                 if not word.is_condition
             ]
-            typed = TypedRows.of(view, query.asked_type, content, numbers_of)
+            typed = TypedRows.of(view, query.asked_type, content, numbers_of, says_for(folded(query.text)))
         if has_soft_filter:
             both = view.conditions([query.filter, query.soft_filter], offers, excluded)
             alone = view.conditions([query.soft_filter], offers)

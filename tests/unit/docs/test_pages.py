@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,30 @@ def test_files_that_a_page_names(page: Path) -> None:
     assert [name for name in _FILE.findall(page.read_text()) if not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
-def test_variables_that_a_page_names(page: Path) -> None:
-    """A variable of the environment is a setting of a service, or an option of the command."""
-    settings = {
+@cache
+def variables() -> frozenset[str]:
+    """Of the settings of all services. They are read from the source code, which takes half a second."""
+    return frozenset(
         setting.variable(model.model_config.get("env_prefix", ""))
         for model in MODELS.values()
         for group in groups(model)
         for setting in group.settings
-    }
+    )
+
+
+@cache
+def command_line() -> Any:
+    return typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_variables_that_a_page_names(page: Path) -> None:
+    """A variable of the environment is a setting of a service, or an option of the command."""
     files = {f"{model.model_config.get('env_prefix', '')}CONFIG" for model in MODELS.values()}
     # Of the command, and an example of what Kubernetes sets.
     others = {"KAIROS_TARGET", "KAIROS_API_KEY", "KAIROS_RANKER_SERVICE_HOST"}
     others |= {"KAIROS_CONTROL_TARGET", "KAIROS_CONTROL_API_KEY"}
-    assert set(_VARIABLE.findall(page.read_text())) <= settings | files | others
+    assert set(_VARIABLE.findall(page.read_text())) <= variables() | files | others
 
 
 def test_pages_that_the_code_names() -> None:
@@ -161,7 +172,7 @@ def test_words_that_a_command_does_not_take(words: str) -> None:
 
 def _check_words(words: list[str]) -> None:
     """Follow the words through the groups of the command; the command at the end must take the rest."""
-    command: Any = typer.main.get_command(app)
+    command = command_line()
     path, waiting = ["kairos"], list(words)
     while waiting and hasattr(command, "commands"):
         word = waiting.pop(0)

@@ -30,6 +30,11 @@ class _ExampleSettings(ServiceSettings):
     limits: _Limits = _Limits(most=16)
 
 
+@pytest.fixture(scope="module")
+def reference() -> dict[str, str]:
+    return reference_pages()
+
+
 def test_every_method_and_message_of_the_gateway() -> None:
     """Each RPC and each message of the public contract has a heading, and each field has a line."""
     page = contract_pages()["gateway.md"]
@@ -68,14 +73,14 @@ def test_a_setting_says_type_default_bounds_and_comment() -> None:
 
 
 @pytest.mark.parametrize("command", ["search", "catalog import", "models promote"])
-def test_every_command(command: str) -> None:
+def test_every_command(command: str, reference: dict[str, str]) -> None:
     """The command line's page has a heading for each command, also for one of a group."""
-    assert f"# `kairos {command}`\n" in reference_pages()["kairos.md"]
+    assert f"# `kairos {command}`\n" in reference["kairos.md"]
 
 
-def test_all_groups_of_commands() -> None:
+def test_all_groups_of_commands(reference: dict[str, str]) -> None:
     """No registered command is missing."""
-    page = reference_pages()["kairos.md"]
+    page = reference["kairos.md"]
     assert all(f"## `kairos {group.name}`" in page for group in main.app.registered_groups)
 
 
@@ -88,7 +93,7 @@ def test_unchanged_pages_keep_their_time(tmp_path: Path) -> None:
     assert not (tmp_path / "b.md").exists()
 
 
-def test_every_limit() -> None:
+def test_every_limit(reference: dict[str, str]) -> None:
     """Each method of the gateway has its line in the page of limits."""
-    page, service = reference_pages()["limits.md"], gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+    page, service = reference["limits.md"], gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
     assert all(f"| `{method}` | " in page for method in service.methods_by_name)

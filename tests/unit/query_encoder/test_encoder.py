@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,6 +107,20 @@ def test_any_model(tiny_model: Path, tmp_path: Path) -> None:
     folders = list(tmp_path.iterdir())
     assert [sorted(file.name for file in folder.iterdir()) for folder in folders] == [sorted([FP32, INT8])]
     assert exported(tiny_model, tmp_path) == folders[0]
+
+
+def test_a_serving_process_never_loads_torch(tiny_model: Path, tmp_path: Path) -> None:
+    """It has the model exported by another process, with the same files as a process that has torch already."""
+    code = (
+        "import sys; from pathlib import Path; from services.query_encoder.adapters.onnx_export import exported; "
+        "print(exported(*map(Path, sys.argv[1:])), 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tiny_model), str(tmp_path / "there")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    here = exported(tiny_model, tmp_path / "here")
+    assert said == [str(tmp_path / "there" / here.name), "False"]
+    for name in (FP32, INT8):
+        assert (tmp_path / "there" / here.name / name).read_bytes() == (here / name).read_bytes()
 
 
 def test_broken_model(tmp_path: Path) -> None:

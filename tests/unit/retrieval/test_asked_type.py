@@ -183,7 +183,7 @@ def test_what_a_product_is_for() -> None:
     """Of "case for fabrikam battery" no case has all words: cases come before what has the other words."""
     catalogue = view()
     words = [ContentWord(word, catalogue.containing([numbers_of(word)])) for word in ("case", "fabrikam", "battery")]
-    rows = TypedRows.of(catalogue, AskedType(("case",)), words, numbers_of)
+    rows = TypedRows.of(catalogue, AskedType(("case",)), words, numbers_of, says_for=True)
     assert order(rows, [4, 3, 6], [0.9, 0.8, 0.1])[0] == 3
 
 

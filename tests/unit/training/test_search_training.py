@@ -68,8 +68,6 @@ def test_adapters_are_merged(base_dir: Path, tmp_path: Path) -> None:
     assert hits(trained) > hits(base_dir)
 
 
-# Ray clusters on one machine disturb each other: one process runs all such tests.
-@pytest.mark.xdist_group("ray")
 def test_two_workers_train_one_model(base_dir: Path, tmp_path: Path) -> None:
     """Ray Train's workers share the batches and write the same files as one process, with a trained model."""
     workers = Workers(2)
