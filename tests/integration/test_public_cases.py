@@ -108,7 +108,8 @@ def chargers() -> list[product_pb2.Product]:
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stub]:
     with (
-        in_process_suite(tmp_path_factory.mktemp("suite")) as suite,
+        # Without chance: two persons who did the same get the same.
+        in_process_suite(tmp_path_factory.mktemp("suite"), ranker={"exploration": 0.0}) as suite,
         Connection(suite.gateway_target).stub() as stub,
     ):
         restock(stub)
@@ -443,10 +444,9 @@ def test_a_removal_recommends_nothing_like_the_item(stub: Stub) -> None:
     removal = click("t1", user_id=user, session_id=session)
     removal.type = event_pb2.EVENT_TYPE_REMOVE
     record(stub, [removal])
-    # Of several, since a page for somebody unknown may have an explored product.
-    stranger = max(recommended(stub, user_id=uuid.uuid4().hex).count("Tents") for _ in range(5))
+    stranger = recommended(stub, user_id=uuid.uuid4().hex).count("Tents")
     for who in ({"user_id": user}, {"session_id": session}, {"user_id": user, "session_id": session}):
-        assert min(recommended(stub, **who).count("Tents") for _ in range(5)) <= stranger
+        assert recommended(stub, **who).count("Tents") <= stranger
 
 
 def test_one_person_makes_no_item_popular(stub: Stub) -> None:
