@@ -457,6 +457,8 @@ async def test_another_replica_sees_them() -> None:
         assert dict(await scored(other, near([1, 0])))["new"] == 1.25
         await drop_items(stub)
         await _until(lambda: described(other), [])
+    # Its thread would ask the closed client for as long as other tests run.
+    second.close()
 
 
 async def described(stub: Stub) -> list[object]:

@@ -377,6 +377,8 @@ async def test_another_replica_sees_the_switch() -> None:
             await asyncio.sleep(0.1)
         answer = await second.RetrieveCandidates(both(), Context())
         assert (answer.candidates.ids[0], len(answer.degradations)) == ("phones", 0)
+    # Its thread would ask the closed client for as long as other tests run.
+    second.close()
 
 
 async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
