@@ -52,8 +52,14 @@ def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
         _configure_traces(service, settings)
 
 
+# A closed file raises ValueError.
+_NOT_WRITTEN = (OSError, ValueError)
+
+
 def log_file(file: TextIO) -> TextIO:
-    """Writes to `file`. A line that cannot be written is lost: a full disk must not fail the call that logs it."""
+    """Writes to `file`. A line that cannot be written is lost: neither a full disk nor a closed file may fail the call
+    that logs it.
+    """
     return cast(TextIO, _LogFile(file))
 
 
@@ -62,12 +68,12 @@ class _LogFile(io.TextIOBase):
         self._file = file
 
     def write(self, text: str) -> int:
-        with suppress(OSError):
+        with suppress(*_NOT_WRITTEN):
             self._file.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
+        with suppress(*_NOT_WRITTEN):
             self._file.flush()
 
 

@@ -34,14 +34,17 @@ def test_a_line_names_its_trace() -> None:
     assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call"}
 
 
-def test_a_full_disk_fails_no_call() -> None:
-    """A log line that cannot be written is lost, without an error for the code that logs."""
+def test_what_cannot_be_written_fails_no_call() -> None:
+    """A log line for a full disk or a closed file is lost, without an error for the code that logs."""
 
     class FullDisk(io.StringIO):
         def write(self, text: str) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
     structlog.PrintLogger(log_file(FullDisk())).info("a line")
+    closed = io.StringIO()
+    closed.close()
+    structlog.PrintLogger(log_file(closed)).info("a line")
     written = io.StringIO()
     structlog.PrintLogger(log_file(written)).info("a line")
     assert written.getvalue() == "a line\n"
