@@ -94,14 +94,11 @@ class PublishedSnapshots:
                 _log.error("a snapshot on disk cannot be used", file=str(file), error=str(error))
 
     async def follow(self) -> None:
-        """Watches control until it is cancelled."""
-        while True:
-            async with self._channel() as channel:
-                stub = control_pb2_grpc.ControlServiceStub(channel)
-                await self._follow_channel(stub)
+        """Watches control until it is cancelled: one stream after the other, over a channel that connects again."""
+        async with self._channel() as channel:
+            await self._follow(control_pb2_grpc.ControlServiceStub(channel))
 
-    async def _follow_channel(self, stub: Any) -> None:
-        """Streams over one connection, one after the other, until an error that a new connection may help against."""
+    async def _follow(self, stub: Any) -> None:
         was_refused = ""
         while True:
             stream = stub.WatchSnapshots(self._asked, metadata=self._settings.metadata)

@@ -24,8 +24,8 @@ from services.retrieval.domain.query import AskedType
 
 # What a product of the type gains, in spreads of the scores. With all content words it comes before every other one.
 # If no product of the type has all of them, those with most gain the second number, and the others half of it; if one
-# has, the others gain the third. If the query says what the product is for ("headphones for tv"), they gain the fourth,
-# or the second if it has further words.
+# has, the others gain the third. If the query says what the product is for ("headphones for tv"), the fourth takes the
+# place of the second and of the third.
 # Chosen on half of a list of head queries over an electronics shop and on queries of a home improvement shop
 # (docs/lab/search-quality.md).
 _WHOLE, _MOST, _SOME, _DESCRIBED = 1.01, 0.3, 0.1, 0.7
