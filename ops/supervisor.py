@@ -37,6 +37,8 @@ _MIN_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 10.0
 # How often the descendants of a child are listed.
 _DESCENDANTS_PERIOD_S = 2.0
+# What follows control.
+_WATCHERS = ("KAIROS_GATEWAY", "KAIROS_PRICING", "KAIROS_PRICE_PUBLISHER")
 
 _log = structlog.get_logger("kairos.supervisor")
 
@@ -175,7 +177,9 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_CONTROL_SERVER__PORT": str(settings.control_port),
         "KAIROS_CONTROL_METRICS__PORT": str(settings.control_metrics_port),
         "KAIROS_GATEWAY_CONTROL__FOLDER": str(settings.data_dir / "published"),
-        **({"KAIROS_GATEWAY_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}"} if settings.control else {}),
+        **{f"{name}_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}" for name in _WATCHERS if settings.control},
+        "KAIROS_PRICING_CONTROL__FOLDER": str(settings.data_dir / "pricing" / "published"),
+        "KAIROS_PRICE_PUBLISHER_CONTROL__FOLDER": str(settings.data_dir / "price_publisher" / "published"),
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }

@@ -57,6 +57,7 @@ def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
         quoted_at=time_to_proto(datetime.fromtimestamp(quote.quoted_s, UTC)),
         valid_until=time_to_proto(datetime.fromtimestamp(quote.valid_until_s, UTC)),
         guardrail=offer_pb2.PriceGuardrail.ValueType(offer.guardrail),
+        policy_id=quote.policy_id,
         lowest_price_30_days=_lowest(quote),
     )
 

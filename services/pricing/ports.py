@@ -20,6 +20,8 @@ class Quote:
     request_id: str
     quoted_s: float
     valid_until_s: float
+    # Empty: the configured policy.
+    policy_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.common.published import ControlAccessSettings
 from services.common.settings import ServiceSettings
 
 
@@ -66,6 +67,11 @@ class PricingSettings(ServiceSettings):
     pricer: Literal["rules", "list-price"] = "rules"
     guardrails: GuardrailSettings = GuardrailSettings()
     rules: RuleSettings = RuleSettings()
+    # YAML file with the price policies of the tenant "default", or a folder with a file TENANT.yaml for each tenant:
+    # docs/how-to/price-policies.md. Files are read again when they change. Unset: none.
+    policies: Path | None = None
+    # What control publishes. Its policies take the place of those of files.
+    control: ControlAccessSettings = ControlAccessSettings(folder=Path("var/pricing/published"))
     audit: AuditSettings = AuditSettings()
     # Seconds that a quote is valid.
     quote_valid_s: float = Field(default=900, gt=0)

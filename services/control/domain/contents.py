@@ -1,7 +1,7 @@
 """Contents of resources: shapes and bounds, as control.proto describes them.
 
-Contents with a model elsewhere are not here: serving configurations (services/common/serving_configuration.py) and
-merchandising rules (services/common/merchandising.py).
+Contents with a model elsewhere are not here: serving configurations (services/common/serving_configuration.py),
+merchandising rules (services/common/merchandising.py) and price policies (services/common/price_policy.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from services.common.limits import MAX_ID, id_problem, language_problem
-from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS
-from services.common.product import MAX_CATEGORY_PATH
+from services.common.price_policy import Amount, PricePolicy
 from services.control.domain.resources import Kind
 
 RESOURCE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
@@ -36,8 +35,6 @@ def _locale(value: str) -> str:
 
 Id = Annotated[str, AfterValidator(_id)]
 Name = Annotated[str, StringConstraints(pattern=RESOURCE_ID)]
-Share = Annotated[Decimal, Field(ge=0, le=1)]
-Growth = Annotated[Decimal, Field(ge=0, le=10)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"\S")]
 Note = Annotated[str, StringConstraints(max_length=1_000)]
 
@@ -62,35 +59,6 @@ class SynonymSet(_Part):
         return self
 
 
-class PricePolicy(_Part):
-    categories: tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_CATEGORY_PATH)], ...] = Field(
-        default=(), max_length=50
-    )
-    minimum_margin: Growth | None = None
-    maximum_discount: Share | None = None
-    maximum_increase: Growth | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> PricePolicy:
-        if self.minimum_margin is self.maximum_discount is self.maximum_increase is None:
-            raise ValueError("has no guardrail; set minimum_margin, maximum_discount or maximum_increase")
-        return self
-
-
-class _Amount(_Part):
-    currency_code: str
-    units: int = Field(default=0, ge=0, le=MAX_UNITS)
-    nanos: int = Field(default=0, ge=0, lt=NANOS)
-
-    @model_validator(mode="after")
-    def _has_currency(self) -> _Amount:
-        if self.currency_code not in MINOR_UNIT_DECIMALS:
-            raise ValueError(
-                f"currency_code {self.currency_code[:8]!r} is unknown; send one of ISO 4217, such as 'USD'"
-            )
-        return self
-
-
 class _Timed(_Part):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
@@ -105,7 +73,7 @@ class _Timed(_Part):
 class Campaign(_Timed):
     advertiser: str = Field(min_length=1, max_length=MAX_ID)
     product_ids: tuple[Id, ...] = Field(min_length=1, max_length=1_000)
-    budget: _Amount | None = None
+    budget: Amount | None = None
 
     @model_validator(mode="after")
     def _each_product_once(self) -> Campaign:
