@@ -77,11 +77,12 @@ def in_process_suite(
     clock: Callable[[], float] = time.time,
     random: Random | None = None,
     gateway: Mapping[str, Any] | None = None,
+    pricing: Mapping[str, Any] | None = None,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
-    `fusion`, `encoder`, `ranker` and `gateway` (settings of these services) and `domain_dir` (the folder of the domain)
-    replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the
+    `fusion`, `encoder`, `ranker`, `gateway` and `pricing` (settings of these services) and `domain_dir` (the folder of
+    the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the
     exploration.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
@@ -99,6 +100,7 @@ def in_process_suite(
                 clock,
                 random,
                 gateway or {},
+                pricing or {},
             ),
             loop,
         ).result()
@@ -132,7 +134,7 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
     ranker_settings: Mapping[str, Any], clock: Callable[[], float], random: Random | None,
-    gateway_settings: Mapping[str, Any],
+    gateway_settings: Mapping[str, Any], pricing_settings: Mapping[str, Any],
 ) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
@@ -153,7 +155,7 @@ async def _start(
         clock,
         random,
     )
-    pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
+    pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing", **pricing_settings))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):
         closing.callback(handler.close)

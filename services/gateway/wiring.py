@@ -18,6 +18,7 @@ from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.connections import ConnectionRenewal
 from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
+from services.gateway.background.list_prices import ListPriceSwitch
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
@@ -36,6 +37,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,
     control_pb2.RESOURCE_KIND_MERCHANDISING_RULE,
     control_pb2.RESOURCE_KIND_SYNONYM_SET,
+    control_pb2.RESOURCE_KIND_PRICE_POLICY,
 )
 
 
@@ -68,10 +70,13 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     metrics, clients, background = Metrics(), connect(settings), settings.background
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
-    stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
+    switch = ListPriceSwitch()
+    access = StageAccess(settings, metrics, list_price_only=switch.is_on)
+    stubs, supervisor = clients.stubs, Supervisor(metrics)
     rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
-    published = PublishedSnapshots(settings.control, _WATCHED, [serving.prepare, rules.prepare], metrics.published)
+    subscribers = [serving.prepare, rules.prepare, switch.prepare]
+    published = PublishedSnapshots(settings.control, _WATCHED, subscribers, metrics.published)
     parts = Parts(
         settings, metrics, stubs, access,
         PopularItems(stubs, access, settings.search, supervisor),
