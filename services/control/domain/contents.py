@@ -19,7 +19,7 @@ from services.common.product import MAX_CATEGORY_PATH
 from services.control.domain.resources import Kind
 
 RESOURCE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-Role = Literal["viewer", "editor", "approver", "admin"]
+Role = Literal["viewer", "editor", "approver", "admin", "recorder"]
 
 
 def _id(value: str) -> str:
