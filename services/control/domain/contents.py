@@ -20,6 +20,7 @@ from services.control.domain.resources import Kind
 
 RESOURCE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 Role = Literal["viewer", "editor", "approver", "admin", "recorder"]
+GatewayRole = Literal["read", "write"]
 
 
 def _id(value: str) -> str:
@@ -142,8 +143,15 @@ class Review(_Part):
 class TenantKey(_Part):
     name: Name
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    role: Role
+    role: Role | None = None
     expires_at: datetime | None = None
+    gateway_role: GatewayRole | None = None
+
+    @model_validator(mode="after")
+    def _has_a_role(self) -> TenantKey:
+        if self.role is None and self.gateway_role is None:
+            raise ValueError("has no role; set role for control, gateway_role for the gateway, or both")
+        return self
 
 
 class TenantQuotas(_Part):

@@ -7,17 +7,20 @@ it, however many rules there are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from operator import itemgetter
 
 from services.common.comparison import category_form_of
-from services.common.merchandising import Anchoring, Rule, RuleSet, synonym_terms
+from services.common.merchandising import Anchoring, Exclude, Rule, RuleProducts, RuleSet, synonym_terms
 from services.common.query_words import query_words
+from services.gateway.domain.tokens import fingerprint
 
 # Of one request: those behind them in the order of conflicts have no effect.
 MAX_APPLIED = 100
+# Characters.
+_EXCLUSION_KEY = 4
 
 Words = tuple[str, ...]
 
@@ -84,6 +87,11 @@ class RuleIndex:
                 self._phrases[words].append((anchoring, rule))
                 lengths[words[0]].add(len(words))
         self._lengths = {word: tuple(sorted(of)) for word, of in lengths.items()}
+        self._exclusions: dict[str, list[RuleProducts]] = defaultdict(list)
+        for rule in rules.rules:
+            excluded = [action.products for action in rule.actions if isinstance(action, Exclude)]
+            if excluded:
+                self._exclusions[_exclusion_key(rule.id)] += excluded
 
     def matches(self, context: RuleContext) -> list[Match]:
         """At most MAX_APPLIED, by precedence."""
@@ -98,6 +106,11 @@ class RuleIndex:
                 continue
             found[rule.id] = match
         return sorted(found.values(), key=lambda match: match.precedence)[:MAX_APPLIED]
+
+    def excluded_by(self, keys: str) -> list[RuleProducts]:
+        """What the rules exclude that `exclusion_keys` was given. A rule that is gone excludes nothing."""
+        starts = range(0, len(keys), _EXCLUSION_KEY)
+        return [each for start in starts for each in self._exclusions.get(keys[start : start + _EXCLUSION_KEY], ())]
 
     def _add(self, rule: Rule) -> Iterator[tuple[Anchoring, Words]]:
         """Puts a rule without texts into its list; gives the texts of the others."""
@@ -133,6 +146,15 @@ class RuleIndex:
                 yield Anchoring.CONTAINS, 0, rule
         for rule in self._always:
             yield Anchoring.CONTAINS, 0, rule
+
+
+def exclusion_keys(rule_ids: Iterable[str]) -> str:
+    """Names rules in little space, for page tokens. Two rules of one key exclude together, which is harmless there."""
+    return "".join(dict.fromkeys(map(_exclusion_key, rule_ids)))
+
+
+def _exclusion_key(rule_id: str) -> str:
+    return fingerprint(rule_id)[:_EXCLUSION_KEY]
 
 
 def unmet(rule: Rule, context: RuleContext) -> list[Condition]:
