@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from operator import itemgetter
 
 from services.common.comparison import category_form_of
@@ -60,7 +61,7 @@ class Match:
     # Further conditions that the rule sets: category, time, and each of the audience.
     context: int = 0
 
-    @property
+    @cached_property
     def precedence(self) -> tuple[int, int, int, str]:
         """Smallest first: longer matches, then anchoring, then more context, then the id."""
         return -self.length, self.anchoring, -self.context, self.rule.id
@@ -73,6 +74,7 @@ class RuleIndex:
         self.version, self.rules = rules.version, rules.rules
         self.has_audience = any(rule.trigger.audience for rule in rules.rules)
         self.has_words = any(rule.trigger.queries or synonym_terms(rule) for rule in rules.rules)
+        self._contexts = {rule.id: _context_of(rule) for rule in rules.rules}
         # By the words of a text: the rules with it, and how they compare it with the query.
         self._phrases: dict[Words, list[tuple[Anchoring, Rule]]] = defaultdict(list)
         # By the first word: the lengths of texts that begin with it.
@@ -97,7 +99,7 @@ class RuleIndex:
         """At most MAX_APPLIED, by precedence."""
         found: dict[str, Match] = {}
         for anchoring, length, rule in self._candidates(context):
-            match = Match(rule, length, anchoring, _context_of(rule))
+            match = Match(rule, length, anchoring, self._contexts[rule.id])
             other = found.get(rule.id)
             if other is None:
                 if next(_unmet_beside_query(rule, context), None) is not None:
