@@ -10,7 +10,7 @@ MAX_RESOURCES = {
     Kind.MERCHANDISING_RULE: 5_000,
     Kind.SYNONYM_SET: 5_000,
     Kind.PRICE_POLICY: 100,
-    Kind.CAMPAIGN: 1_000,
+    Kind.CAMPAIGN: 10_000,
     Kind.EXPERIMENT: 100,
     Kind.REVIEW: 5_000,
     Kind.TENANT: 1,
