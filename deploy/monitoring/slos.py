@@ -213,6 +213,17 @@ CONDITIONS = (
         "A gateway does not follow what control publishes for the tenant {{ $labels.tenant }}.",
     ),
     (
+        "KairosAuditNotArchived", "ticket", "10m",
+        "sum(increase(kairos_control_audit_archive_failures_total[1h])) > 5",
+        "Control cannot archive the audit: it stays in the database, which grows.",
+    ),
+    (
+        # Entries that were recorded a second time are usual after a restart, not all the time.
+        "KairosAuditRepeated", "ticket", "1h",
+        "sum(rate(kairos_control_audit_duplicates_total[30m])) > sum(rate(kairos_control_audit_entries_total[30m]))",
+        "Most audit entries come a second time: a service does not get the answers of control.",
+    ),
+    (
         # Exported by redis_exporter.
         "KairosRedisNotSaved", "page", "1m",
         "min(redis_aof_last_write_status) == 0 or min(redis_aof_last_bgrewrite_status) == 0",
