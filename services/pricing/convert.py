@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from kairos.pricing.v1 import pricing_pb2
-from services.common.convert import money_from_proto, money_to_proto, time_to_proto
+from services.common.convert import money_from_proto, money_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_LIST_ID, id_problem, text_problem
 from services.common.money import Money, in_minor_units
-from services.pricing.domain.pricing import PricedItem, PriceReason
-from services.pricing.ports import Quote
+from services.pricing.domain.pricing import Offer, PricedItem, PriceReason
 
 # Items of one request.
 MAX_ITEMS = 1_000
@@ -39,21 +37,16 @@ def items_from_proto(request: pricing_pb2.QuotePricesRequest) -> list[PricedItem
     return items
 
 
-def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
-    offer = quote.offer
-    return pricing_pb2.PriceQuote(
-        quote_id=quote.quote_id,
-        item_id=quote.item.item_id,
-        list_price=money_to_proto(quote.item.list_price),
-        price_floor=money_to_proto(offer.floor),
-        price_ceiling=money_to_proto(offer.ceiling),
-        offer=money_to_proto(offer.amount),
-        reason=_REASONS[offer.reason],
-        explanation=offer.explanation,
-        model_version=quote.model_version,
-        quoted_at=time_to_proto(datetime.fromtimestamp(quote.quoted_s, UTC)),
-        valid_until=time_to_proto(datetime.fromtimestamp(quote.valid_until_s, UTC)),
-    )
+def offer_to_proto(item: PricedItem, offer: Offer) -> dict[str, Any]:
+    """The fields of a PriceQuote that say what is offered, and why."""
+    return {
+        "list_price": money_to_proto(item.list_price),
+        "price_floor": money_to_proto(offer.floor),
+        "price_ceiling": money_to_proto(offer.ceiling),
+        "offer": money_to_proto(offer.amount),
+        "reason": _REASONS[offer.reason],
+        "explanation": offer.explanation,
+    }
 
 
 def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
