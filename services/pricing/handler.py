@@ -15,8 +15,9 @@ from services.common.group_commit import GroupCommit
 from services.common.outbox.delivery import Delivery
 from services.common.outbox.outbox import EntryBatch, Outbox, packed
 from services.common.rpc import rpc
-from services.pricing.convert import items_from_proto, offer_to_proto
-from services.pricing.domain.pricing import Guardrails, Pricer, quoted
+from services.pricing.convert import items_from_proto, quote_to_proto
+from services.pricing.domain.guardrails import Guardrails, quoted
+from services.pricing.domain.pricing import Pricer
 
 
 class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
@@ -41,10 +42,10 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
         items, now_s = items_from_proto(request), self._clock()
         quoted_at, valid_until = (time_to_proto(datetime.fromtimestamp(s, UTC)) for s in (now_s, now_s + self._valid_s))
         quotes = [
-            pricing_pb2.PriceQuote(
+            quote_to_proto(
+                item,
+                quoted(item, self._pricer(item, now_s), self._guardrails, now_s),
                 quote_id=uuid.uuid4().hex,
-                item_id=item.item_id,
-                **offer_to_proto(item, quoted(item, self._pricer(item, now_s), self._guardrails)),
                 model_version=self._model_version,
                 quoted_at=quoted_at,
                 valid_until=valid_until,

@@ -6,7 +6,8 @@ import structlog
 
 from services.common.outbox.delivery import Delivery
 from services.common.outbox.settings import build_outbox
-from services.pricing.domain.pricing import Guardrails, ListPrice, MarkdownRules, Pricer
+from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
 from services.pricing.handler import PricingHandler
 from services.pricing.settings import PricingSettings
 

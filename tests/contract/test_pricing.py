@@ -103,7 +103,7 @@ async def test_reasons(stub: Stub) -> None:
     assert (aged.offer, aged.reason) == (money(8_500), pricing_pb2.PRICE_REASON_AGED)
     held = await quote(stub, item(stock=200, price_floor=money(9_500)))
     assert (held.offer, held.reason) == (money(9_500), pricing_pb2.PRICE_REASON_GUARDRAIL)
-    assert held.explanation.endswith("A guardrail raised the offer to the floor of USD 95.00.")
+    assert held.explanation.endswith("A guardrail raised the offer to USD 95.00: the product's price floor.")
 
 
 async def test_bounds_of_a_merchandiser(stub: Stub) -> None:
@@ -246,10 +246,11 @@ async def test_unknown_fields_do_not_go_on_record(stub: Stub, tmp_path: Path) ->
 
 
 async def test_the_largest_request_is_accepted_by_control(stub: Stub, tmp_path: Path) -> None:
-    """1,000 items with the longest texts are entries within control's bounds: 16,384 bytes each, 4 MiB together."""
-    long = [item(f"{n:04}".ljust(128, "商"), price_list_id="单" * 64, place_id="店" * 64) for n in range(1_000)]
+    """Items with the longest texts are entries within control's bounds: 16,384 bytes each, 4 MiB together."""
+    texts: dict[str, Any] = {"price_list_id": "单" * 64, "place_id": "店" * 64, "category_path": ["类" * 128] * 8}
+    long = [item(f"{n:04}".ljust(128, "商"), **texts) for n in range(500)]
     await stub.QuotePrices(asking(*long, request_id="求" * 128))
-    assert len(waiting(tmp_path, "default")) == 1_000
+    assert len(waiting(tmp_path, "default")) == 500
     outbox = opened(tmp_path)
     stored = outbox.oldest(1_000_000, 64 << 20)
     outbox.close()
