@@ -17,6 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.control.v1 import control_pb2, merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import filter_from_proto
 from services.common.convert_merchandising import checked_rules
@@ -58,6 +59,9 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "currency_code": lambda value: currency_problem(value) if value else None,
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
     **dict.fromkeys(("price_list_id", "place_id"), partial(id_problem, required=False, limit=MAX_LIST_ID)),
+}
+_REASONS = {
+    number: name.removeprefix("PRICE_REASON_").lower() for name, number in pricing_pb2.PriceReason.items() if number
 }
 # The enum fields of requests, by their name.
 _ENUMS: dict[str, Any] = {
@@ -119,6 +123,11 @@ def fields_below(name: str) -> Iterator[None]:
     except InvalidArgument as error:
         below = (FieldViolation(f"{name}.{wrong.field}", wrong.description) for wrong in error.violations)
         raise InvalidArgument(*below) from None
+
+
+def price_reason(quote: pricing_pb2.PriceQuote) -> str:
+    """Its name in lower case, for example "overstock". Empty if there is none, or only a newer pricing knows it."""
+    return _REASONS.get(quote.reason, "")
 
 
 def offer_context(viewer: Viewer) -> offer_pb2.OfferContext:
