@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from cli.audit_import import quotes_of
 from cli.calls import err, failed, out, print_json
-from cli.control_client import PAGE, client_of, wrong_input
+from cli.control_client import PAGE, checked_input, client_of
 from cli.options import Json
 from kairos.common.v1 import common_pb2
 from kairos.control.v1 import audit_pb2
@@ -41,7 +41,7 @@ def list_entries(
 ) -> None:
     """List what is in the database, the newest first. Times without a zone are in UTC."""
     client, asked = client_of(context), audit_pb2.ListEntriesRequest(subject_id=subject, request_id=request)
-    with wrong_input():
+    with checked_input():
         if first:
             getattr(asked, "from").FromDatetime(_moment("--from", first))
         if until:
@@ -95,7 +95,7 @@ def import_audit(
     key needs the role recorder or admin. Exit code 2 if the file is none, or control refuses.
     """
     client, sent, stored = client_of(context), 0, 0
-    with wrong_input():
+    with checked_input():
         for tenant, entries in quotes_of(file, client.tenant, _BATCH):
             request = audit_pb2.RecordEntriesRequest(entries=entries)
             stored += client.call_for(tenant, "RecordEntries", request).stored_count
