@@ -47,10 +47,11 @@ COEFFICIENTS = tuple(_ALL)
 class Design:
     """The chosen coefficients; `base` and `price` come first, always.
 
-    Raises InvalidArgument for an unknown or repeated name.
+    `elasticity`: mean and standard deviation of the shop's mean elasticity, where more is known than by default. Raises
+    InvalidArgument for an unknown or repeated name, and for an elasticity that is no number.
     """
 
-    def __init__(self, names: Sequence[str] = ()) -> None:
+    def __init__(self, names: Sequence[str] = (), elasticity: tuple[float, float] | None = None) -> None:
         chosen = [BASE, PRICE, *(name for name in names if name not in (BASE, PRICE))]
         for name in chosen:
             if name not in _ALL:
@@ -63,6 +64,11 @@ class Design:
         self.mean = np.array([each.mean for each in made])
         self.mean_variance = np.diag([each.mean_sd**2 for each in made])
         self.spread = np.diag([each.spread**2 for each in made])
+        if elasticity is not None:
+            mean, deviation = elasticity
+            if not (np.isfinite(mean) and 0 < deviation < np.inf):
+                raise InvalidArgument.of("elasticity", f"is {elasticity}; give a number and a positive deviation")
+            self.mean[1], self.mean_variance[1, 1] = mean, deviation**2
 
     def matrix(self, rows: Observations, log_price: Floats) -> Floats:
         """[rows, coefficients]"""

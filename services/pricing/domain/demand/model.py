@@ -64,13 +64,15 @@ class Spreads:
 @dataclass(frozen=True)
 class DemandOptions:
     """`coefficients`: beside base and price. `is_pooled`: False learns each unit alone, from the same wide start.
-    `has_shocks`: whether the products of a category share a shock in each period.
+    `has_shocks`: whether the products of a category share a shock in each period. `elasticity`: mean and standard
+    deviation of the shop's mean elasticity before any sale is seen, for example from an estimate free of confounding.
     """
 
     coefficients: tuple[str, ...] = ()
     likelihood: Likelihood = Likelihood.COUNTS
     is_pooled: bool = True
     has_shocks: bool = True
+    elasticity: tuple[float, float] | None = None
 
 
 class DemandModel:
@@ -78,7 +80,7 @@ class DemandModel:
 
     def __init__(self, units: Iterable[DemandUnit] = (), options: DemandOptions | None = None) -> None:
         self.options = options or DemandOptions()
-        self.design = Design(self.options.coefficients)
+        self.design = Design(self.options.coefficients, self.options.elasticity)
         self.units: list[DemandUnit] = []
         self.index_of: dict[tuple[str, str], int] = {}
         k = len(self.design.names)
@@ -197,7 +199,8 @@ class DemandModel:
         """All that the model is, as arrays without objects: numpy.savez writes them. `from_arrays` takes them."""
         options = {
             "coefficients": self.options.coefficients, "likelihood": self.options.likelihood.value,
-            "is_pooled": self.options.is_pooled, "has_shocks": self.options.has_shocks, "version": _VERSION,
+            "is_pooled": self.options.is_pooled, "has_shocks": self.options.has_shocks,
+            "elasticity": self.options.elasticity, "version": _VERSION,
         }  # fmt: skip
         made: dict[str, NDArray[Any]] = {
             "options": np.array(json.dumps(options)),
@@ -218,6 +221,7 @@ class DemandModel:
         if options.pop("version") != _VERSION:
             raise InvalidArgument.of("options", "is of another version of the model; learn it from the log again")
         options["coefficients"] = tuple(options["coefficients"])
+        options["elasticity"] = options["elasticity"] and tuple(options["elasticity"])
         options["likelihood"] = Likelihood(options["likelihood"])
         columns = [arrays[name].tolist() for name in _COLUMNS]
         model = cls((DemandUnit(*values) for values in zip(*columns, strict=True)), DemandOptions(**options))
