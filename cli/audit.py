@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 from rich.table import Column, Table
 
 from cli.audit_import import quotes_of
 from cli.calls import err, failed, out, print_json
-from cli.control_client import PAGE, checked_input, client_of
+from cli.control_client import PAGE, checked_input, client_of, dictionary_of
 from cli.options import Json
 from kairos.common.v1 import common_pb2
 from kairos.control.v1 import audit_pb2
@@ -55,7 +54,7 @@ def list_entries(
             break
         asked.page_token = answer.next_page_token
     if as_json:
-        print(json.dumps([_dictionary(entry) for entry in found], ensure_ascii=False))
+        print(json.dumps([dictionary_of(entry) for entry in found], ensure_ascii=False))
         return
     # An id is never cut: `get` takes it.
     id_column = Column("id", no_wrap=True, overflow="fold")
@@ -127,7 +126,3 @@ def _summary(quote: pricing_pb2.PriceQuote) -> str:
 
 def _money(money: common_pb2.Money) -> str:
     return str(money_from_proto(money, "offer"))
-
-
-def _dictionary(entry: audit_pb2.AuditEntry) -> dict[str, Any]:
-    return dict(MessageToDict(entry, preserving_proto_field_name=True))
