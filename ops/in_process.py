@@ -23,6 +23,7 @@ from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
 from services.common.process import freeze_gc, keep_freed_memory
+from services.common.published import ControlAccessSettings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -155,7 +156,9 @@ async def _start(
         clock,
         random,
     )
-    pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing", **pricing_settings))
+    # Without a control nobody takes the quotes: they stay in the outbox.
+    own = {"data_dir": folder / "pricing", "redis_url": "", "control": ControlAccessSettings()}
+    pricing = build_pricing_handler(PricingSettings(**{**own, **pricing_settings}))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):
         closing.callback(handler.close)

@@ -29,6 +29,7 @@ from services.gateway.background.token_keys import TokenKeys
 from services.gateway.handler import GatewayHandler
 from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
+from services.gateway.security import Authenticator
 from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
 
@@ -37,6 +38,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,
     control_pb2.RESOURCE_KIND_MERCHANDISING_RULE,
     control_pb2.RESOURCE_KIND_SYNONYM_SET,
+    control_pb2.RESOURCE_KIND_TENANT,
     control_pb2.RESOURCE_KIND_PRICE_POLICY,
 )
 
@@ -75,10 +77,11 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     stubs, supervisor = clients.stubs, Supervisor(metrics)
     rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
-    subscribers = [serving.prepare, rules.prepare, switch.prepare]
-    published = PublishedSnapshots(settings.control, _WATCHED, subscribers, metrics.published)
+    authenticator = Authenticator(settings, clock)
+    prepares = [serving.prepare, rules.prepare, authenticator.prepare, switch.prepare]
+    published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
-        settings, metrics, stubs, access,
+        settings, metrics, stubs, access, authenticator,
         PopularItems(stubs, access, settings.search, supervisor),
         RankingWriter(stubs, access, metrics, supervisor, background.rankings_mb * 1e6),
         ImpressionLog(stubs, access, metrics, supervisor, background.impressions_mb * 1e6),

@@ -39,6 +39,7 @@ from kairos.retrieval.v1 import retrieval_pb2_grpc
 from ops.client import Connection
 from ops.in_process import InProcessSuite
 from services.common.gateway_access import GatewayAccessSettings
+from services.common.outbox.sqlite_outbox import SqliteOutbox
 from services.common.published import PublishedMetrics
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
@@ -50,7 +51,6 @@ from services.gateway.settings import (
     ServerSettings,
     StagesSettings,
 )
-from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
 from services.pricing.handler import PricingHandler
 from services.pricing.policies import FollowedPolicies, policy_set
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
@@ -234,4 +234,5 @@ def _ranker(data_dir: Path) -> RankerHandler:
 def _pricing(data_dir: Path) -> PricingHandler:
     settings = PricingSettings(data_dir=data_dir)
     policies = FollowedPolicies(settings, settings.control, PublishedMetrics(CollectorRegistry(), "kairos_pricing"))
-    return PricingHandler(policies, SqliteAuditLog(data_dir), settings.quote_valid_s, clock=NOW.timestamp)
+    outbox = SqliteOutbox(data_dir, settings.outbox.bounds)
+    return PricingHandler(policies, outbox, settings.quote_valid_s, clock=NOW.timestamp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kairos.common.v1 import offer_pb2, product_pb2
+from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -12,7 +12,7 @@ from services.common.convert import money_to_proto
 from services.common.errors import InvalidArgument
 from services.common.product import PRICE_BOUNDS
 from services.gateway import fallbacks
-from services.gateway.convert import check_texts, require_ids
+from services.gateway.convert import check_texts, price_reason, require_ids
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.flows.disclosure import disclosed_quote
@@ -22,6 +22,7 @@ from services.gateway.stage_calls import StageCalls
 
 MAX_QUOTES = 100
 _ANY = offer_pb2.OfferContext()
+_NO_QUOTE = pricing_pb2.PriceQuote()
 
 
 async def quote_prices(
@@ -71,6 +72,23 @@ async def quote(
     quotes = answer.quotes if answer is not None else fallbacks.pricing_late(message.items)
     parts.metrics.count_offers(quotes)
     return {quote.item_id: disclosed_quote(calls.info, quote) for quote in quotes}
+
+
+def shown_prices(
+    quotes: Sequence[pricing_pb2.PriceQuote | None],
+    offers: Sequence[EffectiveOffer | None],
+    context: offer_pb2.OfferContext,
+) -> event_pb2.ShownPrices | None:
+    """For the log, of the results of a page: their quotes and their effective offers. None if none has a price."""
+    if not any(quotes):
+        return None
+    shown = [quote or _NO_QUOTE for quote in quotes]
+    return event_pb2.ShownPrices(
+        price_list_id=context.price_list_id, place_id=context.place_id, offers=[quote.offer for quote in shown],
+        list_prices=[quote.list_price for quote in shown], reasons=map(price_reason, shown),
+        quote_ids=[quote.quote_id for quote in shown],
+        in_stock=[offer is None or offer.stock != 0 for offer in offers],
+    )  # fmt: skip
 
 
 def _require_currency(
