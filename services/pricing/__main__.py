@@ -18,6 +18,7 @@ from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
+from services.pricing.publisher.grpc_reviews import GrpcReviews
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.settings import PricePublisherSettings
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
@@ -45,11 +46,19 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
     with (
         contextlib.closing(SqlitePublisherState(settings.data_dir)) as state,
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
-        contextlib.closing(FollowedPolicies(pricing, settings.control, metrics.published)) as policies,
+        contextlib.closing(GrpcReviews(settings.control, settings.tenant)) as reviews,
+        contextlib.closing(FollowedPolicies(pricing, settings.control, metrics.published, reviews.prepare)) as policies,
     ):
         metrics.policies_valid.set_function(lambda: policies.are_valid)
         metrics.serve(settings.metrics)
-        publisher = PricePublisher(gateway, state, lambda: policies.of(settings.tenant), metrics, time.time)
+        publisher = PricePublisher(
+            gateway,
+            state,
+            lambda: policies.of(settings.tenant),
+            metrics,
+            time.time,
+            reviews if settings.control.target else None,
+        )
         run(publisher, metrics, settings.poll_s, stop)
 
 
