@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToDict
 from rich.markup import escape
 from rich.table import Column, Table
 
 from cli.audit_import import quotes_of
 from cli.calls import err, failed, out, print_json
-from cli.control_client import PAGE, client_of, wrong_input
+from cli.control_client import PAGE, checked_input, client_of, dictionary_of
 from cli.options import Json
 from kairos.common.v1 import common_pb2
 from kairos.control.v1 import audit_pb2
@@ -41,7 +40,7 @@ def list_entries(
 ) -> None:
     """List what is in the database, the newest first. Times without a zone are in UTC."""
     client, asked = client_of(context), audit_pb2.ListEntriesRequest(subject_id=subject, request_id=request)
-    with wrong_input():
+    with checked_input():
         if first:
             getattr(asked, "from").FromDatetime(_moment("--from", first))
         if until:
@@ -55,7 +54,7 @@ def list_entries(
             break
         asked.page_token = answer.next_page_token
     if as_json:
-        print(json.dumps([_dictionary(entry) for entry in found], ensure_ascii=False))
+        print(json.dumps([dictionary_of(entry) for entry in found], ensure_ascii=False))
         return
     # An id is never cut: `get` takes it.
     id_column = Column("id", no_wrap=True, overflow="fold")
@@ -95,7 +94,7 @@ def import_audit(
     key needs the role recorder or admin. Exit code 2 if the file is none, or control refuses.
     """
     client, sent, stored = client_of(context), 0, 0
-    with wrong_input():
+    with checked_input():
         for tenant, entries in quotes_of(file, client.tenant, _BATCH):
             request = audit_pb2.RecordEntriesRequest(entries=entries)
             stored += client.call_for(tenant, "RecordEntries", request).stored_count
@@ -127,7 +126,3 @@ def _summary(quote: pricing_pb2.PriceQuote) -> str:
 
 def _money(money: common_pb2.Money) -> str:
     return str(money_from_proto(money, "offer"))
-
-
-def _dictionary(entry: audit_pb2.AuditEntry) -> dict[str, Any]:
-    return dict(MessageToDict(entry, preserving_proto_field_name=True))

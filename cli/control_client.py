@@ -1,17 +1,20 @@
-"""A client of control, for the commands below `kairos control`."""
+"""What the commands of control share: a client, its options, and how they print."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import grpc
 import typer
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
-from cli.calls import failed
-from cli.control_files import kind_number
+from cli.calls import connection_of, failed
+from cli.control_files import content_of, kind_number
 from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
 from ops.client import Connection, explain_error
 from services.common.errors import InvalidArgument
@@ -36,6 +39,21 @@ class Listed(Enum):
     DRAFT = "draft"
     PUBLISHED = "published"
     ARCHIVED = "archived"
+
+
+def connect(
+    context: typer.Context,
+    target: Annotated[
+        str, typer.Option(envvar="KAIROS_CONTROL_TARGET", help="Address of control, host:port.")
+    ] = "127.0.0.1:50060",
+    api_key: Annotated[
+        str, typer.Option(envvar="KAIROS_CONTROL_API_KEY", help="API key of control. Empty: none is sent.")
+    ] = "",
+    tenant: Annotated[str, typer.Option(help="Tenant. Default: that of the key.")] = "",
+) -> None:
+    """The options for TLS are those of `kairos`."""
+    connection = replace(connection_of(context), target=target, api_key=api_key)
+    context.obj = Client(connection, tenant)
 
 
 class Client:
@@ -82,6 +100,20 @@ class Client:
         answer = self.call("GetResource", request, missing_is_fine=True)
         return None if answer is None else answer.resource
 
+    def apply(self, resource: control_pb2.Resource) -> tuple[str, control_pb2.Resource]:
+        """Creates or updates a draft. Returns what was done: created, updated or unchanged."""
+        present = self.resource(resource.kind, resource.id)
+        if present is None:
+            answer = self.call("CreateResource", control_pb2.CreateResourceRequest(resource=resource))
+            return "created", answer.resource
+        if not resource.etag or resource.etag == present.etag:
+            is_archived = present.state == control_pb2.RESOURCE_STATE_ARCHIVED
+            if content_of(present) == content_of(resource) and not is_archived:
+                return "unchanged", present
+            resource.etag = present.etag
+        answer = self.call("UpdateResource", control_pb2.UpdateResourceRequest(resource=resource))
+        return "updated", answer.resource
+
     def publish(self, resources: list[control_pb2.Resource]) -> control_pb2.PublishResourcesResponse:
         references = [control_pb2.ResourceReference(kind=one.kind, id=one.id, etag=one.etag) for one in resources]
         answer: control_pb2.PublishResourcesResponse = self.call(
@@ -91,7 +123,7 @@ class Client:
 
 
 @contextmanager
-def wrong_input() -> Iterator[None]:
+def checked_input() -> Iterator[None]:
     """What is wrong with a file or an argument is printed, and ends the command with exit code 2."""
     try:
         yield
@@ -102,3 +134,11 @@ def wrong_input() -> Iterator[None]:
 def client_of(context: typer.Context) -> Client:
     client: Client = context.obj
     return client
+
+
+def moment_text(moment: Any) -> str:
+    return f"{moment.ToDatetime():%Y-%m-%d %H:%M:%S}"
+
+
+def dictionary_of(message: Message) -> dict[str, Any]:
+    return dict(MessageToDict(message, preserving_proto_field_name=True))

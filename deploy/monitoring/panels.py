@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.slos import BEHIND_S, PRICES_BEHIND_S, SLOS
+from deploy.monitoring.slos import BEHIND_S, FILLING, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
 
 STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
@@ -253,6 +253,28 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             "s",
             "Every older change of products and offers is in the published prices. A few seconds are normal.",
             limit=PRICES_BEHIND_S,
+        ),
+        Panel(
+            "Oldest quote in the outbox",
+            {"pricing": "max (ray_kairos_pricing_outbox_oldest_age_seconds)"},
+            "s",
+            "Quotes wait there until control has them. About a second is normal.",
+            limit=OUTBOX_WAITS_S,
+        ),
+        Panel(
+            "Outbox, full at 100 %",
+            {"pricing": "max (ray_kairos_pricing_outbox_fill_ratio)"},
+            "percentunit",
+            "A full outbox refuses quotes.",
+            limit=FILLING,
+        ),
+        Panel(
+            "Quotes delivered",
+            {
+                "entries": _rate("ray_kairos_pricing_outbox_delivered_entries"),
+                "failures": _rate("ray_kairos_pricing_outbox_delivery_failures"),
+            },
+            "cps",
         ),
         Panel(
             "Prices published and withdrawn",
