@@ -8,8 +8,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
+from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
@@ -40,6 +41,7 @@ from services.common.limits import (
 from services.common.merchandising import Rule, RuleSet, Synonyms
 from services.common.money import currency_problem
 from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
+from services.gateway.domain.tenant_access import PublishedKey, Role, TenantAccess
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
 
@@ -288,3 +290,28 @@ def published_configurations(snapshot: control_pb2.Snapshot) -> list[ServingConf
         for resource in snapshot.resources
         if resource.HasField("serving_configuration")
     ]
+
+
+def published_access(snapshot: control_pb2.Snapshot) -> TenantAccess:
+    """The keys and quotas of the gateway that a snapshot has. Raises InvalidArgument.
+
+    A key whose role is unknown, as a newer version of control may publish it, is left out.
+    """
+    id = snapshot.tenant
+    tenant = next((one.tenant for one in snapshot.resources if one.HasField("tenant") and one.id == id), None)
+    if tenant is None:
+        return TenantAccess()
+    quotas = {field.name: value for field, value in tenant.quotas.ListFields()}
+    if wrong := [name for name, value in quotas.items() if not value > 0]:
+        raise InvalidArgument.of(f"tenant.quotas.{wrong[0]}", "is not more than 0; publish a larger one")
+    keys = [
+        PublishedKey(key.sha256, role, _seconds(key.expires_at) if key.HasField("expires_at") else None)
+        for key in tenant.keys
+        for role in get_args(Role)
+        if key.gateway_role == role
+    ]
+    return TenantAccess(tuple(keys), quotas)
+
+
+def _seconds(moment: timestamp_pb2.Timestamp) -> float:
+    return moment.seconds + moment.nanos / 1e9

@@ -45,6 +45,8 @@ class PageToken:
     soft_filter: str = ""
     # Keys of products that rules put before their turn when browsing, with blanks between them.
     moved: str = ""
+    # The rules that exclude products from this ranking: see RuleIndex.excluded_by.
+    excluding: str = ""
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
@@ -59,7 +61,7 @@ class PageToken:
         try:
             page = cls(**_decode(token, keys))  # type: ignore[arg-type]
             _check_id(page.ranking_id)
-            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved)
+            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved, page.excluding)
             if not all(isinstance(text, str) for text in texts):
                 raise ValueError("not a token of the gateway")
             base64.b64decode(page.soft_filter, validate=True)

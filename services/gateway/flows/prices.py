@@ -10,6 +10,7 @@ from kairos.pricing.v1 import pricing_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import money_to_proto
 from services.common.errors import InvalidArgument
+from services.common.product import PRICE_BOUNDS
 from services.gateway import fallbacks
 from services.gateway.convert import check_texts, price_reason, require_ids
 from services.gateway.domain.budget import Stage
@@ -107,11 +108,11 @@ def _priced_item(
     item = pricing_pb2.PricedItem(
         item_id=product.id, list_price=money_to_proto(offer.list_price), offer=money_to_proto(offer.price),
         created_at_seconds=product.created_at.seconds, stock=offer.stock, price_list_id=context.price_list_id,
-        place_id=context.place_id,
+        place_id=context.place_id, category_path=product.category_path,
     )  # fmt: skip
     # A price list in another currency has no bounds: they are not converted.
     if product.price.currency_code == offer.price.currency:
-        for name in ("cost", "price_floor", "price_ceiling"):
+        for name in PRICE_BOUNDS:
             if product.HasField(name):
                 getattr(item, name).CopyFrom(getattr(product, name))
     return item
