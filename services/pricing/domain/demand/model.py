@@ -66,6 +66,7 @@ class DemandOptions:
     """`coefficients`: beside base and price. `is_pooled`: False learns each unit alone, from the same wide start.
     `has_shocks`: whether the products of a category share a shock in each period. `elasticity`: mean and standard
     deviation of the shop's mean elasticity before any sale is seen, for example from an estimate free of confounding.
+    `half_life_periods`: after so many calls of `observe` with a unit its sales count half; None: always in full.
     """
 
     coefficients: tuple[str, ...] = ()
@@ -73,6 +74,11 @@ class DemandOptions:
     is_pooled: bool = True
     has_shocks: bool = True
     elasticity: tuple[float, float] | None = None
+    half_life_periods: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.half_life_periods is not None and not 0 < self.half_life_periods < float("inf"):
+            raise InvalidArgument.of("half_life_periods", f"is {self.half_life_periods}; give a positive number")
 
 
 class DemandModel:
@@ -155,7 +161,10 @@ class DemandModel:
         if not rows.unit.size:
             return
         units, position = np.unique(rows.unit, return_inverse=True)
-        known = Evidence(self._evidence.precision[units], self._evidence.shift[units])
+        kept = 1.0 if self.options.half_life_periods is None else 0.5 ** (1 / self.options.half_life_periods)
+        known = Evidence(kept * self._evidence.precision[units], kept * self._evidence.shift[units])
+        self._noise_sum[units] *= kept
+        self._noise_count[units] *= kept
         expected, variance = self._fitted(rows, position, *self._posterior(units, known))
         # Linearised first between what was expected and what was sold, by their precisions.
         sold, doubt = np.log(rows.units + 0.5) - _offset(rows), self.noise(rows.unit) + 1 / (rows.units + 0.5)
@@ -200,7 +209,8 @@ class DemandModel:
         options = {
             "coefficients": self.options.coefficients, "likelihood": self.options.likelihood.value,
             "is_pooled": self.options.is_pooled, "has_shocks": self.options.has_shocks,
-            "elasticity": self.options.elasticity, "version": _VERSION,
+            "elasticity": self.options.elasticity, "half_life_periods": self.options.half_life_periods,
+            "version": _VERSION,
         }  # fmt: skip
         made: dict[str, NDArray[Any]] = {
             "options": np.array(json.dumps(options)),
