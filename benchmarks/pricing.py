@@ -30,7 +30,9 @@ from benchmarks.pricing_shop import Calibration, Shop
 from benchmarks.results import Results
 
 _LAST_DAYS = 30
-# Of the shop whose list prices are the best ones for each category.
+# What runs beside the shop with the margins of the data under all guardrails, where every policy does: in it under the
+# bounds of the ladder alone, and in a shop whose list prices are the best ones for each category.
+_LADDER_ONLY = ("clairvoyant", "fixed", "Thompson without pooling", "ours")
 _BEST_LISTS = ("clairvoyant", "fixed", "Thompson without pooling", "ε-greedy over our model", "ours")
 
 
@@ -43,10 +45,14 @@ def measure(results: Results, data: Path, seeds: Sequence[int], days: int, produ
         results.part(f"confounding {seed}", partial(measure_confounding, seed))
     runs = [
         (seed, name, is_guarded, has_best_lists)
-        for has_best_lists, is_guarded in ((False, True), (False, False), (True, True), (True, False))
+        for has_best_lists, is_guarded, names in (
+            (False, True, tuple(learners(0))),
+            (False, False, _LADDER_ONLY),
+            (True, True, _BEST_LISTS),
+            (True, False, ("clairvoyant",)),
+        )
         for seed in seeds
-        for name in learners(seed)
-        if not has_best_lists or (name in _BEST_LISTS and is_guarded) or name == "clairvoyant"
+        for name in names
     ]
     truth = Calibration.from_json(results.part("calibration", lambda: Calibration.of(sales).to_json()))
     for seed, name, is_guarded, has_best_lists in tqdm(runs, desc="policies", unit="run"):

@@ -31,6 +31,8 @@ MAX_UNITS = 1_000_000
 # Of the format of `arrays`.
 _VERSION = 1
 _COLUMNS = ("product_id", "price_list_id", "category", "brand", "reference_price")
+# Of the log of demand at the reference price, for a forecast to say something.
+_MAX_BASE_VARIANCE = 9.0
 # Passes over new rows, until their linearisation agrees with the posterior.
 _PASSES = 3
 # Start of the variance of log demand, its weight in periods, and its least value.
@@ -134,6 +136,13 @@ class DemandModel:
         """Mean [n, k] and covariance [n, k, k] of the coefficients of the units at these positions."""
         return self._posterior(units, Evidence(self._evidence.precision[units], self._evidence.shift[units]))
 
+    def is_known(self, units: Ints) -> NDArray[np.bool_]:
+        """Whether the demand at the reference price is known to about a factor of 20, from own sales or from those of
+        category and brand. Otherwise a forecast says nothing.
+        """
+        covariance = self.posterior(units)[1]
+        return np.asarray(covariance[:, 0, 0] <= _MAX_BASE_VARIANCE)
+
     def noise(self, units: Ints) -> Floats:
         """Variance of log demand from period to period, beside the chance of counts."""
         total = _NOISE_PERIODS * self._noise_mean + self._noise_sum[units]
@@ -180,6 +189,8 @@ class DemandModel:
     def fit(self, rows: Observations, rounds: int = 8) -> None:
         """Learns everything from `rows` alone, groups and noise included; what was observed before is forgotten."""
         rows = self._used(rows)
+        if not rows.unit.size:
+            raise InvalidArgument.of("unit", "has no row with stock that can be learned from; send sales")
         units, position = np.unique(rows.unit, return_inverse=True)
         point = np.log(rows.units + 0.5) - _offset(rows)
         fitted, variance = point, np.zeros(rows.unit.size)
