@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import pytest
@@ -32,7 +33,9 @@ _PATIENCE_S = 60.0
 
 
 class Process:
-    """A process that is killed and started again."""
+    """A process that is killed and started again. `lines`: what it printed, without its log."""
+
+    _log = subprocess.DEVNULL
 
     def __init__(self, *module: str, **environment: str) -> None:
         self._command, self._environment = [sys.executable, "-m", *module], {**os.environ, **environment}
@@ -41,9 +44,13 @@ class Process:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=self._environment
+            self._command, stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=ROOT, env=self._environment
         )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -53,6 +60,9 @@ class Process:
         assert process.stdout is not None
         with process.stdout as lines:
             self.lines.extend(map(str.strip, lines))
+
+
+Kind = TypeVar("Kind", bound=Process)
 
 
 class Writer:
@@ -110,7 +120,7 @@ class Writer:
 
 
 @contextmanager
-def started(process: Process) -> Iterator[Process]:
+def started(process: Kind) -> Iterator[Kind]:
     try:
         yield process
     finally:
