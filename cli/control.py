@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli import control_pins
+from cli import audit, control_pins
 from cli.calls import failed, out, print_json
 from cli.control_client import (
     PAGE,
@@ -30,6 +30,8 @@ from services.common.errors import InvalidArgument
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 app.callback()(connect)
 app.add_typer(control_pins.app, name="pins")
+app.add_typer(audit.app, name="audit")
+app.command("import-audit")(audit.import_audit)
 
 Kind = Annotated[str, typer.Argument(help="For example synonym_set or merchandising_rule.")]
 Id = Annotated[str, typer.Argument(help="Id of the resource.")]

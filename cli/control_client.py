@@ -15,12 +15,22 @@ from google.protobuf.message import Message
 
 from cli.calls import connection_of, failed
 from cli.control_files import content_of, kind_number
-from kairos.control.v1 import control_pb2, control_pb2_grpc
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
 from ops.client import Connection, explain_error
 from services.common.errors import InvalidArgument
 
 PAGE = 500
 STATE_PREFIX = "RESOURCE_STATE_"
+# The service of each method.
+_STUBS: dict[str, Any] = {
+    method.name: stub
+    for file, stub in (
+        (control_pb2, control_pb2_grpc.ControlServiceStub),
+        (audit_pb2, audit_pb2_grpc.AuditServiceStub),
+    )
+    for service in file.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
 
 
 class Listed(Enum):
@@ -53,10 +63,14 @@ class Client:
         self._connection, self.tenant = connection, tenant
 
     def call(self, method: str, request: Any, *, missing_is_fine: bool = False) -> Any:
-        """The answer. None for a resource that does not exist, if `missing_is_fine`."""
-        request.tenant = self.tenant
+        """The answer. None for what does not exist, if `missing_is_fine`."""
+        return self.call_for(self.tenant, method, request, missing_is_fine=missing_is_fine)
+
+    def call_for(self, tenant: str, method: str, request: Any, *, missing_is_fine: bool = False) -> Any:
+        """See `call`; for another tenant."""
+        request.tenant = tenant
         with self._connection.channel() as channel:
-            stub = control_pb2_grpc.ControlServiceStub(channel)
+            stub = _STUBS[method](channel)
             try:
                 return getattr(stub, method)(
                     request, timeout=max(self._connection.timeout_s, 10), metadata=self._connection.metadata

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
@@ -23,18 +22,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from tests.integration.test_control_processes import Process, Writer, started, wait_for
+from tests.integration.processes import Process, free_port, started, wait_for
+from tests.integration.test_control_processes import Writer
 
 # From when everything is back until all processes name the newest version.
 _CONVERGED_S = 1.0
 # Connections to a gateway. The kernel gives each to one of its processes: one of two has none once in 2,000 times.
 _CONNECTIONS = 12
 _NOWHERE = {stage: {"target": "127.0.0.1:1"} for stage in ("query_encoder", "retrieval", "ranker", "pricing")}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 class Gateway(Process):
