@@ -52,8 +52,7 @@ def main() -> int:
             products = build_catalogue()
             load_products(connection, Path(folder), products)
             run_tour(connection, console)
-            if state.control:
-                show_rule(connection, Connection(state.control), console)
+            show_rule(connection, Connection(state.control), console)
             show_training(connection, console, settings, Path(folder), products)
         if sys.stdout.isatty():
             console.print(COMMANDS, highlight=False)
