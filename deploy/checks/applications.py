@@ -154,6 +154,8 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
     yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
     if not settings.database_url.get_secret_value():
         yield "its database is a file of one pod; set KAIROS_CONTROL_DATABASE_URL"
+    elif not settings.audit.archive_url:
+        yield "the archive of the audit is on the disk of one pod; set KAIROS_CONTROL_AUDIT__ARCHIVE_URL"
     for source in (source for source, _, target, _ in connections_of(overlay) if target == pod):
         caller = settings_from(GatewaySettings, overlay.environment(source.containers[0]))
         if caller and (caller.control.ca is None) != (settings.security.certificate is None):
