@@ -1,4 +1,5 @@
-"""Publishes computed prices through the gateway until it is stopped (SIGTERM, SIGINT).
+"""Publishes computed prices through the gateway, and counts what was shown and bought, until it is stopped (SIGTERM,
+SIGINT).
 
 docs/explanation/pricing.md describes the work, docs/reference/metrics.md its metrics. Settings:
 KAIROS_PRICE_PUBLISHER_*, and KAIROS_PRICING_* for the rules and guardrails, as pricing itself reads them.
@@ -16,6 +17,7 @@ import time
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
+from services.pricing.learning.wiring import LEARNING_FOLDER, learning
 from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.grpc_reviews import GrpcReviews
@@ -47,6 +49,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
         contextlib.closing(SqlitePublisherState(settings.data_dir)) as state,
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
         contextlib.closing(GrpcReviews(settings.control, settings.tenant)) as reviews,
+        learning(settings.learning, settings.data_dir / LEARNING_FOLDER, settings.gateway, metrics.registry),
         contextlib.closing(FollowedPolicies(pricing, settings.control, metrics.published, reviews.prepare)) as policies,
     ):
         metrics.policies_valid.set_function(lambda: policies.are_valid)

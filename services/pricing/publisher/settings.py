@@ -13,6 +13,7 @@ from services.common.context import DEFAULT_TENANT
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.published import ControlAccessSettings
 from services.common.settings import ServiceSettings
+from services.pricing.learning.settings import LearningSettings
 
 
 class _Group(BaseModel):
@@ -39,3 +40,5 @@ class PricePublisherSettings(ServiceSettings):
     # Seconds between two looks at the catalogue's changes.
     poll_s: float = Field(default=1.0, gt=0)
     metrics: MetricsSettings = MetricsSettings()
+    # What is counted of the log, in the folder `learning` of data_dir.
+    learning: LearningSettings = LearningSettings()
