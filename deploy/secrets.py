@@ -36,7 +36,7 @@ _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
     authority = Authority(now)
-    publisher_key, learner_key, watching_key, recording_key = (secrets.token_urlsafe(32) for _ in range(4))
+    publisher_key, learner_key, watching_key, recording_key, editing_key = (secrets.token_urlsafe(32) for _ in range(5))
     values = {
         "kairos-gateway": {
             "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key),
@@ -49,10 +49,14 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-learner-tls": authority.certificate("kairos-learner"),
         "kairos-control": {
             "control.yaml": _control_settings(
-                root=(api_key, "admin"), gateway=(watching_key, "viewer"), pricing=(recording_key, "recorder")
+                root=(api_key, "admin"),
+                gateway=(watching_key, "viewer"),
+                pricing=(recording_key, "recorder"),
+                price_publisher=(editing_key, "editor"),
             ),
             "gateway-key": watching_key,
             "pricing-key": recording_key,
+            "price-publisher-key": editing_key,
         },
         "kairos-control-tls": authority.certificate("kairos-control"),
         "kairos-postgres": {"password": secrets.token_urlsafe(32)},

@@ -166,8 +166,10 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
-def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | None:
+def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | PricePublisherSettings | None:
     variables = overlay.environment(pod.containers[0])
+    if any(name.startswith("KAIROS_PRICE_PUBLISHER_CONTROL__") for name in variables):
+        return settings_from(PricePublisherSettings, variables)
     return settings_from(PricingSettings, variables) if pod.node_type else settings_from(GatewaySettings, variables)
 
 

@@ -59,6 +59,22 @@ class Shop:
         assert not answer.degradations
         return {result.product.id: amounts(result.price) for result in answer.results}
 
+    def lowest(self) -> dict[str, str]:
+        """The lowest price before a reduction, as results and quotes have it."""
+        found = self.stub.Search(gateway_pb2.SearchRequest(query="lamp"), timeout=BUDGET_S).results
+        asked = gateway_pb2.QuotePricesRequest(product_ids=["desk", "floor"])
+        quotes = self.stub.QuotePrices(asked, timeout=BUDGET_S).quotes
+        shown, quoted = (
+            {
+                quote.item_id: f"{quote.lowest_price_30_days.units}.00"
+                for quote in every
+                if quote.HasField("lowest_price_30_days")
+            }
+            for every in ([result.price for result in found], quotes)
+        )
+        assert shown == quoted
+        return shown
+
     def quotes(self, **more: Any) -> dict[str, tuple[str, str]]:
         asked = gateway_pb2.QuotePricesRequest(product_ids=["desk", "floor"], **more)
         return {quote.item_id: amounts(quote) for quote in self.stub.QuotePrices(asked, timeout=BUDGET_S).quotes}
@@ -115,6 +131,15 @@ def test_a_sale_takes_the_place_of_a_markdown(shop: Shop) -> None:
     assert list(shop.prices(filter=up_to(91), sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)) == ["floor", "desk"]
     shop.offers(product_id="desk", sale_price=usd(95))
     assert shop.prices()["desk"] == shop.quotes()["desk"] == ("95.00", "100.00")
+
+
+def test_a_reduction_shows_the_lowest_price_before_it(shop: Shop) -> None:
+    """Results and quotes of a markdown and of a sale have the lowest price of the 30 days before; others have none."""
+    assert shop.lowest() == {"desk": "100.00"}
+    shop.offers(product_id="floor", sale_price=usd(60))
+    assert shop.lowest() == {"desk": "100.00", "floor": "95.00"}
+    shop.offers(product_id="desk", sale_price=usd(70))
+    assert shop.lowest() == {"desk": "90.00", "floor": "95.00"}
 
 
 def test_a_price_list_is_marked_down(shop: Shop) -> None:
