@@ -6,6 +6,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+# In the folder of the price publisher.
+LEARNING_FOLDER = "learning"
+
 
 class LearningSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

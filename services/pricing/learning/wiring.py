@@ -19,9 +19,6 @@ from services.pricing.learning.settings import LearningSettings
 from services.pricing.learning.sqlite_store import SqliteDemandStore
 from services.pricing.learning.sqlite_table import DemandTable
 
-# In the folder of the price publisher.
-LEARNING_FOLDER = "learning"
-
 
 @contextmanager
 def learning(
