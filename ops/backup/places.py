@@ -14,12 +14,11 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ops.backup import files
+from ops.learning import learning_of
 from ops.settings import SuiteSettings
 from services.common.server_access import ServerAccessSettings
 from services.common.settings import ServiceSettings, load_settings
 from services.control.settings import ControlSettings
-from services.pricing.learning.settings import LEARNING_FOLDER
-from services.pricing.publisher.settings import PricePublisherSettings
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
@@ -73,10 +72,8 @@ def places_of(suite: SuiteSettings) -> list[Place]:
     outer = {
         name: path for name, path in paths.items() if not any(other in path.parents for other in paths.values())
     }  # fmt: skip
-    publisher = load_settings(PricePublisherSettings)
-    folder = publisher.data_dir if "data_dir" in publisher.model_fields_set else suite.data_dir / "price_publisher"
-    # Not the rest of the folder: what is published is derived from the catalogue.
-    outer["price_publisher.learning"] = (folder / LEARNING_FOLDER).resolve()
+    # Not the rest of the publisher's folder: what is published is derived from the catalogue.
+    outer["price_publisher.learning"] = learning_of(suite)[1].resolve()
     return [*servers.values()] + [
         _path_place(name, path, holds_vectors=name == _VECTORS) for name, path in outer.items()
     ]

@@ -33,6 +33,10 @@ class LearningSettings(BaseModel):
     poll_s: float = Field(default=5.0, gt=0)
     upkeep_s: float = Field(default=3_600.0, gt=0)
 
+    @property
+    def window_s(self) -> float:
+        return self.attribution_hours * 3_600
+
     @field_validator("time_zone")
     @classmethod
     def _known(cls, name: str) -> str:

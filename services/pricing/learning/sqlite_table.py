@@ -12,9 +12,15 @@ from services.pricing.learning.counting import Cell, Counts, counts_of, units_le
 from services.pricing.learning.facts import ShownOffer
 from services.pricing.learning.joining import joins_of
 from services.pricing.learning.periods import PeriodCounts, Periods, calendar, day_number
+from services.pricing.learning.settings import LearningSettings
 from services.pricing.learning.sqlite_rows import COUNTS, DEMAND_FILE, check_layout, facts, offers, products
 
 _NAMED = "SELECT product FROM impression UNION SELECT product FROM interaction UNION SELECT product FROM period"
+
+
+def demand_table(settings: LearningSettings, folder: Path) -> DemandTable:
+    """What was counted in `folder`. Raises ValueError if nothing was counted yet."""
+    return DemandTable(folder, settings.time_zone, settings.window_s)
 
 
 class DemandTable:
