@@ -72,7 +72,7 @@ def places_of(suite: SuiteSettings) -> list[Place]:
     outer = {
         name: path for name, path in paths.items() if not any(other in path.parents for other in paths.values())
     }  # fmt: skip
-    # Not the rest of the publisher's folder: what is published is derived from the catalogue.
+    # Not publisher.db beside it: its process keeps it locked.
     outer["price_publisher.learning"] = learning_of(suite)[1].resolve()
     return [*servers.values()] + [
         _path_place(name, path, holds_vectors=name == _VECTORS) for name, path in outer.items()

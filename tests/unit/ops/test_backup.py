@@ -89,10 +89,10 @@ def test_what_people_decided_is_saved(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_pricing_learns_from_is_saved(tmp_path: Path) -> None:
-    """The counts are restored while the price publisher runs; what it derives from the catalogue is not saved."""
+    """The counts are saved while the price publisher runs; its own state, which it keeps locked, is not."""
     folder = tmp_path / "var" / "price_publisher"
     with (
-        closing(SqlitePublisherState(folder, "rules")),
+        closing(SqlitePublisherState(folder)),
         closing(SqliteDemandStore(folder / LEARNING_FOLDER, "UTC", 86_400.0)) as store,
     ):
         key = store.key("user", "u")
