@@ -17,7 +17,8 @@ import time
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
-from services.pricing.learning.wiring import LEARNING_FOLDER, learning
+from services.pricing.learning.settings import LEARNING_FOLDER
+from services.pricing.learning.wiring import learning
 from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
