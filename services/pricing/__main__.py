@@ -21,6 +21,7 @@ from services.pricing.learning.settings import LEARNING_FOLDER
 from services.pricing.learning.wiring import learning
 from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
+from services.pricing.publisher.grpc_reviews import GrpcReviews
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.settings import PricePublisherSettings
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
@@ -48,12 +49,20 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
     with (
         contextlib.closing(SqlitePublisherState(settings.data_dir)) as state,
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
+        contextlib.closing(GrpcReviews(settings.control, settings.tenant)) as reviews,
         learning(settings.learning, settings.data_dir / LEARNING_FOLDER, settings.gateway, metrics.registry),
-        contextlib.closing(FollowedPolicies(pricing, settings.control, metrics.published)) as policies,
+        contextlib.closing(FollowedPolicies(pricing, settings.control, metrics.published, reviews.prepare)) as policies,
     ):
         metrics.policies_valid.set_function(lambda: policies.are_valid)
         metrics.serve(settings.metrics)
-        publisher = PricePublisher(gateway, state, lambda: policies.of(settings.tenant), metrics, time.time)
+        publisher = PricePublisher(
+            gateway,
+            state,
+            lambda: policies.of(settings.tenant),
+            metrics,
+            time.time,
+            reviews if settings.control.target else None,
+        )
         run(publisher, metrics, settings.poll_s, stop)
 
 
