@@ -154,6 +154,8 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
     yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
     if not settings.database_url.get_secret_value():
         yield from _control_file(settings, pod, overlay)
+    elif not settings.audit.archive_url:
+        yield "the archive of the audit is on the disk of one pod; set KAIROS_CONTROL_AUDIT__ARCHIVE_URL"
     for source in (source for source, _, target, _ in connections_of(overlay) if target == pod):
         caller = _caller_of_control(source, overlay)
         if caller and (caller.control.ca is None) != (settings.security.certificate is None):

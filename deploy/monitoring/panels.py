@@ -332,6 +332,23 @@ CONTROL = (
         },
     ),
     Panel("Database", {"up": "min (kairos_control_database_up)"}),
+    Panel(
+        "Audit entries", {
+            "stored": _rate("kairos_control_audit_entries_total"),
+            "stored already": _rate("kairos_control_audit_duplicates_total"),
+            "archived": _rate("kairos_control_audit_archived_entries_total"),
+            "failures of the archive": _rate("kairos_control_audit_archive_failures_total"),
+        },
+        "cps",
+    ),
+    Panel("Audit entries in the database", {"entries": "max (kairos_control_audit_online_entries)"}),
+    Panel(
+        "Size of the audit", {
+            "database": "max (kairos_control_audit_online_bytes)",
+            "archive on this disk": "max (kairos_control_audit_archive_bytes)",
+        },
+        "bytes",
+    ),
 )  # fmt: skip
 
 

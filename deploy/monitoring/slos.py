@@ -215,6 +215,17 @@ CONDITIONS = (
         "A gateway does not follow what control publishes for the tenant {{ $labels.tenant }}.",
     ),
     (
+        "KairosAuditNotArchived", "ticket", "10m",
+        "sum(increase(kairos_control_audit_archive_failures_total[1h])) > 5",
+        "Control cannot archive the audit: it stays in the database, which grows.",
+    ),
+    (
+        # Entries that were recorded a second time are usual after a restart, not all the time.
+        "KairosAuditRepeated", "ticket", "1h",
+        "sum(rate(kairos_control_audit_duplicates_total[30m])) > sum(rate(kairos_control_audit_entries_total[30m]))",
+        "Most audit entries come a second time: a service does not get the answers of control.",
+    ),
+    (
         # Replicas share an outbox: each exports the same.
         "KairosOutboxWaits", "ticket", "5m",
         f"max(ray_kairos_pricing_outbox_oldest_age_seconds) > {OUTBOX_WAITS_S}",

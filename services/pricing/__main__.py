@@ -1,4 +1,5 @@
-"""Publishes computed prices through the gateway until it is stopped (SIGTERM, SIGINT).
+"""Publishes computed prices through the gateway, and counts what was shown and bought, until it is stopped (SIGTERM,
+SIGINT).
 
 docs/explanation/pricing.md describes the work, docs/reference/metrics.md its metrics. Settings:
 KAIROS_PRICE_PUBLISHER_*, and KAIROS_PRICING_* for the rules and guardrails, as pricing itself reads them.
@@ -16,6 +17,7 @@ import time
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
+from services.pricing.learning.wiring import LEARNING_FOLDER, learning
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.settings import PricePublisherSettings
@@ -45,6 +47,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
     with (
         contextlib.closing(SqlitePublisherState(settings.data_dir, rules_of(pricing))) as state,
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
+        learning(settings.learning, settings.data_dir / LEARNING_FOLDER, settings.gateway, metrics.registry),
     ):
         metrics.serve(settings.metrics)
         publisher = PricePublisher(gateway, state, build_pricer(pricing), build_guardrails(pricing), metrics, time.time)

@@ -11,6 +11,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.settings import ServiceSettings
+from services.pricing.learning.settings import LearningSettings
 
 
 class _Group(BaseModel):
@@ -32,3 +33,5 @@ class PricePublisherSettings(ServiceSettings):
     # Seconds between two looks at the catalogue's changes.
     poll_s: float = Field(default=1.0, gt=0)
     metrics: MetricsSettings = MetricsSettings()
+    # What is counted of the log, in the folder `learning` of data_dir.
+    learning: LearningSettings = LearningSettings()

@@ -197,6 +197,8 @@ APPLICATIONS = [
              "kairos-control: kairos-gateway and it must both use TLS", OPTIONS),
     Mutation("Deployment/kairos-control", f"{_POD} containers 0 env", [],
              "kairos-control: its database is a file of one pod", OPTIONS),
+    Mutation("Deployment/kairos-control", f"{_POD} containers 0 env 5 value", "",
+             "kairos-control: the archive of the audit is on the disk of one pod", OPTIONS),
     Mutation("Deployment/kairos-control", f"{_POD} terminationGracePeriodSeconds", 9,
              "kairos-control: preStop .* are not over within 9 s", OPTIONS),
     Mutation("ConfigMap/kairos-pricing-control", "data KAIROS_PRICING_CONTROL__CA", DELETED,
@@ -216,6 +218,8 @@ APPLICATIONS = [
 NETWORK = [
     Mutation("NetworkPolicy/price-publisher-to-gateway", "", DELETED,
              "kairos-price-publisher: may not reach port 50050 of Deployment/kairos-gateway"),
+    Mutation("NetworkPolicy/control-to-object-store", "", DELETED,
+             "kairos-control: may not reach port 443 of an address outside", OPTIONS),
     Mutation("NetworkPolicy/redis", "spec ingress 0 ports", [{"port": "grpc"}], "may not reach port 6379 .*ingress"),
     Mutation("NetworkPolicy/gateway-to-stages", "spec egress 0 to 0 podSelector matchLabels", {"a": "b"},
              "Deployment/kairos-gateway: may not reach port 9000 of RayService/kairos-ranker"),
