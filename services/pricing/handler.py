@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
             quote_to_proto(
                 item,
                 quoted(item, self._pricer(item, now_s), self._guardrails, now_s),
-                quote_id=uuid.uuid4().hex,
+                quote_id=secrets.token_hex(16),
                 model_version=self._model_version,
                 quoted_at=quoted_at,
                 valid_until=valid_until,
