@@ -15,7 +15,7 @@ LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
-    """Why an offer is what it is. The values are stored in the audit log."""
+    """Why an offer is what it is."""
 
     LIST_PRICE = "list_price"
     OVERSTOCK = "overstock"
@@ -79,6 +79,7 @@ class Pricer(Protocol):
         """The next time at which the proposal may change though the item does not; infinite if there is none."""
 
 
+@dataclass(frozen=True)
 class ListPrice:
     """The baseline pricer: it proposes the list price."""
 
