@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 from catalog.text import stripped
+from services.common.product import PRICE_BOUNDS
 
 # `price` is first: other amounts of the row are in its currency.
-MONEY = ("price", "cost", "price_floor", "price_ceiling")
+MONEY = ("price", *PRICE_BOUNDS)
 TEXTS = ("id", "title", "description", "brand", "image_uri", "item_group_id", "sku", "gtin", "mpn")
 BY_LANGUAGE = ("localized_titles", "localized_descriptions")
 # What a file may say of a sale. A product has no such fields.

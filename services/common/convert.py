@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +18,8 @@ from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
 from services.common.limits import id_problem, language_problem
-from services.common.money import Money
-from services.common.product import Product
+from services.common.money import MINOR_UNIT_DECIMALS, Money
+from services.common.product import PRICE_BOUNDS, PriceBound, Product
 
 _DTYPES: dict[common_pb2.DataType.ValueType, np.dtype[Any]] = {
     common_pb2.DATA_TYPE_FLOAT32: np.dtype("<f4"),
@@ -115,6 +116,20 @@ def money_from_proto(message: common_pb2.Money, field: str) -> Money:
     return Money.from_units(message.currency_code, message.units, message.nanos, field)
 
 
+def minor_units_from_proto(message: common_pb2.Money, field: str) -> int:
+    """The amount in minor units of its currency: cents, whole yen. Another amount raises InvalidArgument."""
+    money = money_from_proto(message, field)
+    amount = money.amount.scaleb(MINOR_UNIT_DECIMALS[money.currency])
+    if amount != (whole := int(amount)):
+        raise InvalidArgument.of(field, f"{money.amount} is no whole number of minor units; round it")
+    return whole
+
+
+def minor_units_to_proto(amount: int, currency: str) -> common_pb2.Money:
+    """`amount`: in minor units of the currency."""
+    return money_to_proto(Money(currency, Decimal(amount).scaleb(-MINOR_UNIT_DECIMALS[currency])))
+
+
 def product_to_proto(product: Product) -> product_pb2.Product:
     message = product_pb2.Product(
         id=product.id,
@@ -133,7 +148,7 @@ def product_to_proto(product: Product) -> product_pb2.Product:
     )
     for name, values in product.attributes.items():
         message.attributes[name].values.extend(values)
-    for name in ("price", "cost", "price_floor", "price_ceiling"):
+    for name in ("price", *PRICE_BOUNDS):
         money = getattr(product, name)
         if money is not None:
             getattr(message, name).CopyFrom(money_to_proto(money))
@@ -151,7 +166,7 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
     it its vector, depends on their order.
     """
 
-    def money(name: Literal["price", "cost", "price_floor", "price_ceiling"]) -> Money | None:
+    def money(name: Literal["price"] | PriceBound) -> Money | None:
         return money_from_proto(getattr(message, name), f"{field}.{name}") if message.HasField(name) else None
 
     created_at = None
@@ -170,6 +185,7 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
         cost=money("cost"),
         price_floor=money("price_floor"),
         price_ceiling=money("price_ceiling"),
+        minimum_advertised_price=money("minimum_advertised_price"),
         stock=message.stock if message.HasField("stock") else None,
         created_at=created_at,
         image_uri=message.image_uri,

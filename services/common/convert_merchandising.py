@@ -9,6 +9,7 @@ from typing import Any
 
 from kairos.control.v1 import merchandising_pb2
 from services.common.convert import filter_from_proto
+from services.common.daily_window import DailyWindow
 from services.common.errors import InvalidArgument
 from services.common.merchandising import (
     MAX_RULES,
@@ -40,23 +41,38 @@ _MOST_VIOLATIONS = 20
 
 def rule_from_proto(message: merchandising_pb2.MerchandisingRule, field: str) -> Rule:
     """Raises InvalidArgument for an action or a condition without content, and for a filter that is too long."""
-    trigger, validity = message.trigger, message.validity
     return Rule(
         message.id,
         tuple(_action(action, f"{field}.actions[{index}]") for index, action in enumerate(message.actions)),
-        Trigger(
-            tuple(_query(one, f"{field}.trigger.queries[{index}]") for index, one in enumerate(trigger.queries)),
-            tuple(trigger.categories),
-            tuple(trigger.placements),
-            tuple(AudienceCondition(one.attribute, tuple(one.values)) for one in trigger.audience),
-        ),
+        trigger_from_proto(message.trigger, f"{field}.trigger"),
         Validity(
-            validity.valid_from.ToNanoseconds() / 1e9 if validity.HasField("valid_from") else -math.inf,
-            validity.valid_until.ToNanoseconds() / 1e9 if validity.HasField("valid_until") else math.inf,
-            tuple(window_of(one.starts_at, one.ends_at, one.days) for one in validity.daily_windows),
-            validity.time_zone,
+            *bounds_from_proto(message.validity, "valid_from", "valid_until"),
+            windows_from_proto(message.validity.daily_windows),
+            message.validity.time_zone,
         ),
         message.description,
+    )
+
+
+def trigger_from_proto(message: merchandising_pb2.RuleTrigger, field: str) -> Trigger:
+    """Raises InvalidArgument for a condition without content."""
+    return Trigger(
+        tuple(_query(one, f"{field}.queries[{index}]") for index, one in enumerate(message.queries)),
+        tuple(message.categories),
+        tuple(message.placements),
+        tuple(AudienceCondition(one.attribute, tuple(one.values)) for one in message.audience),
+    )
+
+
+def windows_from_proto(messages: Sequence[merchandising_pb2.DailyWindow]) -> tuple[DailyWindow, ...]:
+    return tuple(window_of(one.starts_at, one.ends_at, one.days) for one in messages)
+
+
+def bounds_from_proto(message: Any, begin: str, end: str) -> tuple[float, float]:
+    """Two timestamps of the message in seconds since 1970; an absent one is no bound."""
+    return (
+        getattr(message, begin).ToNanoseconds() / 1e9 if message.HasField(begin) else -math.inf,
+        getattr(message, end).ToNanoseconds() / 1e9 if message.HasField(end) else math.inf,
     )
 
 

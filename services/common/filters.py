@@ -144,8 +144,8 @@ def matches(product: Product, narrowing: ProductFilter) -> bool:
     Names and values are compared by `comparison_form`. The filter's sets are made once, with its first product.
     """
     return (
-        (not narrowing.categories or _is_below(product.category_path, narrowing.category_forms))
-        and (not narrowing.brands or comparison_form(product.brand) in narrowing.brand_forms)
+        (not narrowing.categories or is_in_category(product.category_path, narrowing))
+        and (not narrowing.brands or has_brand(product.brand, narrowing))
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
         and all(_has(product, attribute) for attribute in narrowing.attributes)
         and not (narrowing.in_stock_only and product.stock == 0)
@@ -154,9 +154,15 @@ def matches(product: Product, narrowing: ProductFilter) -> bool:
     )
 
 
-def _is_below(path: tuple[str, ...], wanted: frozenset[tuple[str, ...]]) -> bool:
+def has_brand(brand: str, narrowing: ProductFilter) -> bool:
+    """Whether it is one of the filter's brands."""
+    return comparison_form(brand) in narrowing.brand_forms
+
+
+def is_in_category(path: tuple[str, ...], narrowing: ProductFilter) -> bool:
+    """Whether the path is one of the filter's categories, or below one."""
     form = category_form(path)
-    return any(form[: depth + 1] in wanted for depth in range(len(form)))
+    return any(form[: depth + 1] in narrowing.category_forms for depth in range(len(form)))
 
 
 def _has(product: Product, wanted: AttributeFilter) -> bool:

@@ -218,8 +218,8 @@ def rule_violations(rule: Rule, field: str) -> Iterator[FieldViolation]:
         yield FieldViolation(f"{field}.id", problem)
     if problem := text_problem(rule.description, MAX_DESCRIPTION):
         yield FieldViolation(f"{field}.description", problem)
-    yield from _trigger_violations(rule.trigger, f"{field}.trigger")
-    yield from _validity_violations(rule.validity, f"{field}.validity")
+    yield from trigger_violations(rule.trigger, f"{field}.trigger")
+    yield from validity_violations(rule.validity, f"{field}.validity")
     yield from _count(rule.actions, 1, MAX_ACTIONS, f"{field}.actions")
     for index, action in enumerate(rule.actions[:MAX_ACTIONS]):
         at = f"{field}.actions[{index}]"
@@ -246,11 +246,12 @@ def synonym_terms(rule: Rule) -> tuple[str, ...]:
     return tuple(term for action in synonyms for term in action.terms) if len(synonyms) == len(rule.actions) else ()
 
 
-def _trigger_violations(trigger: Trigger, field: str) -> Iterator[FieldViolation]:
+def trigger_violations(trigger: Trigger, field: str) -> Iterator[FieldViolation]:
+    """What is wrong with a trigger, by the path of each field below `field`; as the next two."""
     yield from _count(trigger.queries, 0, MAX_QUERIES, f"{field}.queries")
     for index, condition in enumerate(trigger.queries[:MAX_QUERIES]):
         name = condition.anchoring.name.lower()
-        yield from _phrase_violations(condition.text, f"{field}.queries[{index}].{name}")
+        yield from phrase_violations(condition.text, f"{field}.queries[{index}].{name}")
     yield from _texts(trigger.categories, 0, MAX_CATEGORIES, MAX_CATEGORY_PATH, f"{field}.categories")
     yield from _texts(trigger.placements, 0, MAX_PLACEMENTS, MAX_PLACEMENT, f"{field}.placements")
     if trigger.placements and trigger.queries:
@@ -321,7 +322,7 @@ def _product_violations(products: RuleProducts, field: str) -> Iterator[FieldVio
         yield FieldViolation(field, "names no product; send ids or a filter")
 
 
-def _validity_violations(validity: Validity, field: str) -> Iterator[FieldViolation]:
+def validity_violations(validity: Validity, field: str) -> Iterator[FieldViolation]:
     if validity.from_s >= validity.until_s:
         yield FieldViolation(f"{field}.valid_until", "is not after valid_from; swap the two")
     yield from _count(validity.windows, 0, MAX_WINDOWS, f"{field}.daily_windows")
@@ -352,10 +353,10 @@ def _ids(ids: Sequence[str], least: int, field: str) -> Iterator[FieldViolation]
 def _phrases(texts: Sequence[str], least: int, field: str) -> Iterator[FieldViolation]:
     yield from _count(texts, least, MAX_TERMS, field)
     for index, text in enumerate(texts[:MAX_TERMS]):
-        yield from _phrase_violations(text, f"{field}[{index}]")
+        yield from phrase_violations(text, f"{field}[{index}]")
 
 
-def _phrase_violations(text: str, field: str) -> Iterator[FieldViolation]:
+def phrase_violations(text: str, field: str) -> Iterator[FieldViolation]:
     if problem := text_problem(text, MAX_PHRASE):
         yield FieldViolation(field, problem)
     elif not (words := query_words(text)):

@@ -165,6 +165,17 @@ def minor_unit(currency: str) -> Decimal:
     return Decimal(1).scaleb(-MINOR_UNIT_DECIMALS[currency])
 
 
+def whole_minor_units(money: Money) -> int | None:
+    """The amount as a number of minor units: 250 for USD 2.50. None if it has a fraction of one."""
+    units = money.amount / minor_unit(money.currency)
+    return int(units) if units == units.to_integral_value() else None
+
+
+def from_minor_units(currency: str, units: int) -> Money:
+    """250 minor units of USD are USD 2.50."""
+    return Money(currency, units * minor_unit(currency))
+
+
 def currency_name_form(text: str) -> str:
     """NFKC, lower case, without spaces around and without the full stop of an abbreviation: "￥" is "¥", "Fr." "fr"."""
     return unicodedata.normalize("NFKC", text).strip().lower().rstrip(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, get_args
 
 from services.common.errors import FieldViolation
 from services.common.limits import MAX_LANGUAGE, id_problem, language_problem, text_problem
@@ -29,6 +30,11 @@ CATEGORY_SEPARATOR = " > "
 # Characters of a path in one text: "Shoes > Running Shoes".
 MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR)) - len(CATEGORY_SEPARATOR)
 
+# Amounts that a product may have beside its price, all in the currency of the price. Only a key with the role `write`
+# sees them.
+PriceBound = Literal["cost", "price_floor", "price_ceiling", "minimum_advertised_price"]
+PRICE_BOUNDS: tuple[PriceBound, ...] = get_args(PriceBound)
+
 _WRONG_NAME = f"a name is lower-case, not blank, and has at most {MAX_ATTRIBUTE_NAME} characters"
 
 
@@ -48,6 +54,7 @@ class Product:
     cost: Money | None = None
     price_floor: Money | None = None
     price_ceiling: Money | None = None
+    minimum_advertised_price: Money | None = None
     stock: int | None = None
     created_at: datetime | None = None
     image_uri: str = ""
@@ -168,12 +175,7 @@ def _is_attribute_name(name: str) -> bool:
 
 
 def _prices(product: Product) -> Iterator[tuple[str, str]]:
-    amounts = {
-        "price": product.price,
-        "cost": product.cost,
-        "price_floor": product.price_floor,
-        "price_ceiling": product.price_ceiling,
-    }
+    amounts: dict[str, Money | None] = {name: getattr(product, name) for name in ("price", *PRICE_BOUNDS)}
     for path, money in amounts.items():
         if money is None:
             continue
@@ -183,6 +185,10 @@ def _prices(product: Product) -> Iterator[tuple[str, str]]:
             yield path, "is set without a price; set price too"
         elif money.currency != product.price.currency:
             yield f"{path}.currency_code", f"is {money.currency} but price is in {product.price.currency}; use one"
-    floor, ceiling = product.price_floor, product.price_ceiling
-    if floor and ceiling and floor.currency == ceiling.currency and floor.amount > ceiling.amount:
-        yield "price_floor", f"{floor.amount} is above price_ceiling {ceiling.amount}; swap them"
+    for path in ("price_floor", "minimum_advertised_price"):
+        floor = amounts[path]
+        for bound in ("price_ceiling", "price"):
+            above = amounts[bound]
+            if floor and above and floor.currency == above.currency and floor.amount > above.amount:
+                yield path, f"{floor.amount} is above {bound} {above.amount}; lower it, or raise {bound}"
+                break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ class ServerTlsSettings(BaseModel):
         pair = (self.key.read_bytes(), self.certificate.read_bytes())
         client_ca = self.client_ca.read_bytes() if self.client_ca else None
         return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+
+
+def check_expiry(expires_at_s: float | None, now_s: float) -> None:
+    """Raises Unauthenticated from that time on. Seconds since the epoch; None: the key does not expire."""
+    if expires_at_s is not None and expires_at_s <= now_s:
+        at = datetime.fromtimestamp(expires_at_s, UTC).isoformat(timespec="seconds")
+        raise Unauthenticated(f"the API key expired at {at}; use its successor")
 
 
 def key_digest(metadata: Iterable[tuple[str, Any]]) -> str:

@@ -108,7 +108,7 @@ def page_size_from_proto(size: int) -> int:
 
 def page_token(*place: str | int) -> str:
     """`place` is what the next page comes after, with what makes the request the same."""
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(place, ensure_ascii=False).encode()).decode()
 
 
 def place_of(token: str, same: Sequence[str | int], types: Sequence[type]) -> list[Any] | None:

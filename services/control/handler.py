@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
 
-import grpc
 import structlog
-from google.protobuf.message import Message
 
 from kairos.control.v1 import control_pb2, control_pb2_grpc
 from services.common.call_limit import CallLimit
 from services.common.errors import InvalidArgument, NotFound, Unavailable
 from services.common.rpc import set_status
-from services.common.telemetry import span_of_call
 from services.control import convert
+from services.control.calls import Context, control_call
 from services.control.domain import changes
 from services.control.domain.changes import Author, Changes, TenantView
 from services.control.domain.limits import MAX_PAGE_BYTES
@@ -29,48 +25,14 @@ from services.control.ports import ControlStore
 from services.control.threads import Threads
 from services.control.validation import check_content, check_together
 
-# Calls of one method in progress, and open watch streams, of a process.
-_MOST_CALLS, _MOST_WATCHERS = 32, 1_000
+# Open watch streams of a process.
+_MOST_WATCHERS = 1_000
 # Rows that are read at a time: contents are large.
 _ROWS = 50
 # Seconds after which a stream looks whether its key has expired.
 _KEY_CHECK_S = 10.0
 
-Context = grpc.aio.ServicerContext[Any, Any]
-Response = TypeVar("Response", bound=Message)
-Method = Callable[[Any, Any, Caller, str], Awaitable[Response]]
-
 _log = structlog.get_logger("kairos.control")
-
-
-def _call(
-    response_type: type[Response], kinds: Callable[[Any], list[int]]
-) -> Callable[[Method[Response]], Callable[[Any, Any, Context], Awaitable[Response]]]:
-    """Wraps `async def Method(self, request, caller, tenant)`. `kinds`: the kinds that a request is about."""
-
-    def decorate(method: Method[Response]) -> Callable[[Any, Any, Context], Awaitable[Response]]:
-        name, limit = method.__name__, CallLimit(method.__name__, _MOST_CALLS)
-
-        @functools.wraps(method)
-        async def call(self: ControlHandler, request: Any, context: Context) -> Response:
-            began, code = time.perf_counter(), grpc.StatusCode.OK
-            with span_of_call(name, context.invocation_metadata()):
-                try:
-                    caller = self.keyring.caller(context.invocation_metadata() or ())
-                    caller.check(name, (convert.kind_from_proto(kind) for kind in kinds(request) if kind))
-                    tenant = caller.tenant_of(request.tenant)
-                    with limit, structlog.contextvars.bound_contextvars(tenant=tenant, caller=caller.name):
-                        response = await method(self, request, caller, tenant)
-                except Exception as error:
-                    code = set_status(context, error)
-                    response = response_type()
-            self.metrics.requests.labels(name, code.name).inc()
-            self.metrics.request_seconds.labels(name).observe(time.perf_counter() - began)
-            return response
-
-        return call
-
-    return decorate
 
 
 class ControlHandler(control_pb2_grpc.ControlServiceServicer):
@@ -84,7 +46,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
         self.keyring, self.metrics = keyring, metrics
         self._watchers = CallLimit("WatchSnapshots", _MOST_WATCHERS)
 
-    @_call(control_pb2.CreateResourceResponse, lambda request: [request.resource.kind])
+    @control_call(control_pb2.CreateResourceResponse, lambda request: [request.resource.kind])
     async def CreateResource(
         self, request: control_pb2.CreateResourceRequest, caller: Caller, tenant: str
     ) -> control_pb2.CreateResourceResponse:
@@ -97,7 +59,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
         made = await self._change(tenant, lambda view: changes.create(view, key, content, author))
         return control_pb2.CreateResourceResponse(resource=convert.resource_to_proto(made.resources[0], content))
 
-    @_call(control_pb2.GetResourceResponse, lambda request: [request.kind])
+    @control_call(control_pb2.GetResourceResponse, lambda request: [request.kind])
     async def GetResource(
         self, request: control_pb2.GetResourceRequest, caller: Caller, tenant: str
     ) -> control_pb2.GetResourceResponse:
@@ -109,7 +71,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
             content = resource.effective.content
         return control_pb2.GetResourceResponse(resource=convert.resource_to_proto(resource, content))
 
-    @_call(control_pb2.ListResourcesResponse, lambda request: [request.kind])
+    @control_call(control_pb2.ListResourcesResponse, lambda request: [request.kind])
     async def ListResources(
         self, request: control_pb2.ListResourcesRequest, caller: Caller, tenant: str
     ) -> control_pb2.ListResourcesResponse:
@@ -135,7 +97,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
             next_page_token="" if is_last or after is None else convert.page_token(*same, after.kind, after.id),
         )
 
-    @_call(control_pb2.UpdateResourceResponse, lambda request: [request.resource.kind])
+    @control_call(control_pb2.UpdateResourceResponse, lambda request: [request.resource.kind])
     async def UpdateResource(
         self, request: control_pb2.UpdateResourceRequest, caller: Caller, tenant: str
     ) -> control_pb2.UpdateResourceResponse:
@@ -152,7 +114,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
         resource = made.resources[0]
         return control_pb2.UpdateResourceResponse(resource=convert.resource_to_proto(resource, resource.content))
 
-    @_call(control_pb2.PublishResourcesResponse, lambda request: [one.kind for one in request.resources])
+    @control_call(control_pb2.PublishResourcesResponse, lambda request: [one.kind for one in request.resources])
     async def PublishResources(
         self, request: control_pb2.PublishResourcesRequest, caller: Caller, tenant: str
     ) -> control_pb2.PublishResourcesResponse:
@@ -164,7 +126,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
             resources=map(convert.resource_to_proto, made.resources), snapshot_version=version
         )
 
-    @_call(control_pb2.ArchiveResourceResponse, lambda request: [request.resource.kind])
+    @control_call(control_pb2.ArchiveResourceResponse, lambda request: [request.resource.kind])
     async def ArchiveResource(
         self, request: control_pb2.ArchiveResourceRequest, caller: Caller, tenant: str
     ) -> control_pb2.ArchiveResourceResponse:
@@ -176,7 +138,7 @@ class ControlHandler(control_pb2_grpc.ControlServiceServicer):
             resource=convert.resource_to_proto(made.resources[0]), snapshot_version=version
         )
 
-    @_call(control_pb2.ListRevisionsResponse, lambda request: [request.kind])
+    @control_call(control_pb2.ListRevisionsResponse, lambda request: [request.kind])
     async def ListRevisions(
         self, request: control_pb2.ListRevisionsRequest, caller: Caller, tenant: str
     ) -> control_pb2.ListRevisionsResponse:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 
 from services.common.errors import Unauthenticated
-from services.common.server_security import key_digest
+from services.common.server_security import check_expiry, key_digest
 from services.control.domain.contents import Tenant
 from services.control.domain.permissions import ALL_TENANTS, Caller
 from services.control.domain.resources import Content
@@ -24,7 +23,7 @@ _log = structlog.get_logger("kairos.control.keyring")
 @dataclass(frozen=True)
 class _Key:
     caller: Caller
-    expires_at: datetime | None = None
+    expires_at_s: float | None = None
 
 
 class Keyring:
@@ -45,7 +44,10 @@ class Keyring:
                 # As a newer version of Kairos wrote it. The other tenants' keys are in force all the same.
                 _log.error("the keys of a tenant cannot be read", tenant=tenant, error=str(error))
                 continue
-            found |= {key.sha256: _Key(Caller(key.name, tenant, key.role), key.expires_at) for key in keys}
+            for key in keys:
+                if key.role is not None:
+                    expires_at_s = None if key.expires_at is None else key.expires_at.timestamp()
+                    found[key.sha256] = _Key(Caller(key.name, tenant, key.role), expires_at_s)
         self._published = found
 
     def caller(self, metadata: Iterable[tuple[str, Any]]) -> Caller:
@@ -55,7 +57,6 @@ class Keyring:
         digest = key_digest(metadata)
         key = self._configured.get(digest) or self._published.get(digest)
         if key is None:
-            raise Unauthenticated("the API key is unknown")
-        if key.expires_at is not None and key.expires_at.timestamp() <= self._clock():
-            raise Unauthenticated(f"the API key expired at {key.expires_at.isoformat()}; use its successor")
+            raise Unauthenticated("the API key is unknown here; a key of a tenant needs a `role` for control")
+        check_expiry(key.expires_at_s, self._clock())
         return key.caller

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.control.domain.audit import Entry, EntryFilter, EntryKind, Place
 from services.control.domain.changes import Changes, TenantView
 from services.control.domain.resources import Content, Key, Resource, Revision, Snapshot, State
 
@@ -58,3 +60,66 @@ class ControlStore(Protocol):
         """The effective contents of the kind TENANT of all tenants, by tenant."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class AuditBounds:
+    """What stays in the database: the entries of the last `online_s` seconds, and of these the newest `online_entries`.
+    Of the archived entries the ids of the newest `known_ids` are known.
+    """
+
+    online_s: float = 7 * 86_400.0
+    online_entries: int = 5_000_000
+    known_ids: int = 20_000_000
+
+
+@dataclass(frozen=True)
+class AuditSize:
+    """Entries in the database, its bytes on the disk, and those of the archive if it is a folder of this machine."""
+
+    online_entries: int
+    online_bytes: int
+    archive_bytes: int
+
+
+class AuditStore(Protocol):
+    """Audit entries, each stored once for its tenant, kind and id. None is ever changed; only `archive` removes any.
+
+    Each call raises Unavailable while the database cannot be reached. After an Unavailable of `record` it is unknown
+    whether the entries are stored.
+    """
+
+    def record(self, tenant: str, entries: Sequence[Entry]) -> int:
+        """Stores those that are not stored yet, durably, all or none. Returns how many those are."""
+
+    def entries(self, tenant: str, only: EntryFilter, after: Place | None, limit: int) -> list[Entry]:
+        """Entries in the database, by place, the greatest first; only those below `after`."""
+
+    def entry(self, tenant: str, kind: EntryKind, id: str) -> Entry | None: ...
+
+    def archive(self, stop: threading.Event, on_moved: Callable[[int], object]) -> None:
+        """Moves what is beyond the bounds to the archive, and calls `on_moved` with numbers of entries that are there.
+        Recording goes on. Raises ArchiveFailed and OSError. Of several processes one does the work. When `stop` is set,
+        it returns soon.
+        """
+
+    def size(self) -> AuditSize: ...
+
+    def close(self) -> None: ...
+
+
+class ArchiveFailed(Exception):
+    """The archive does not have what was written to it; the database keeps it."""
+
+
+class EntryArchive(Protocol):
+    """Files of entries, by name. A name always stands for the same entries: writing them again changes nothing."""
+
+    def write(self, name: str, kind: EntryKind, entries: Iterable[tuple[str, Entry]], count: int) -> None:
+        """Writes `count` entries, each with its tenant, durably. Raises ArchiveFailed and OSError."""
+
+    def keep_within_bound(self) -> None:
+        """Removes the oldest files if the archive has a bound."""
+
+    def local_bytes(self) -> int:
+        """0 for an archive that is not on this machine."""

@@ -12,21 +12,35 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
 
-from kairos.control.v1 import control_pb2, control_pb2_grpc
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
+from services.common.periodic import Periodic
+from services.control.adapters.parquet_archive import ArchivedColumns, ParquetArchive
+from services.control.adapters.sql_audit_store import SqlAuditStore
 from services.control.adapters.sql_store import SqlControlStore
-from services.control.domain.limits import MAX_ANSWER_BYTES, MAX_REQUEST_BYTES
+from services.control.audit_handler import AuditHandler
+from services.control.audit_upkeep import start_upkeep
+from services.control.convert_audit import QUOTE_COLUMNS, quote_values
+from services.control.domain.audit import EntryKind
+from services.control.domain.limits import MAX_ANSWER_BYTES, MAX_RECORD_BYTES
 from services.control.feed import SnapshotFeed
 from services.control.handler import ControlHandler
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
-from services.control.ports import ControlStore
+from services.control.ports import AuditStore, ControlStore
 from services.control.settings import ControlSettings
 from services.control.threads import Threads
 
-SERVICE = control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name
+SERVICES = (
+    control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name,
+    audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
+)
+# As many of a store as it has connections.
+_STORE_THREADS, _AUDIT_THREADS = 8, 4
+# Of a message around its entries: a larger one is refused with the limit and the remedy instead of by gRPC.
+_FRAME_BYTES = 64 << 10
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_receive_message_length", MAX_RECORD_BYTES + _FRAME_BYTES),
     ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     # The stream of a watcher that has vanished ends within half a minute. A watcher looks as often whether control is
     # still there.
@@ -50,10 +64,12 @@ class ControlServer:
     metrics: ControlMetrics
     _settings: ControlSettings
     _store: ControlStore
+    _audit: AuditStore
+    _upkeep: Periodic
     _feed: SnapshotFeed
     _following: asyncio.Task[None]
     _health: health.aio.HealthServicer
-    _threads: Threads
+    _threads: tuple[Threads, Threads]
 
     async def stop(self) -> None:
         """Reports NOT_SERVING, ends the watch streams, and lets calls in flight end."""
@@ -61,19 +77,26 @@ class ControlServer:
         self._feed.close()
         await self.server.stop(self._settings.server.drain_s)
         await self._following
-        self._threads.close()
+        # It may be in the middle of a large file.
+        await asyncio.to_thread(self._upkeep.close)
+        for threads in self._threads:
+            threads.close()
         self._store.close()
+        self._audit.close()
 
 
 async def start_control(settings: ControlSettings) -> ControlServer:
     """Serves when it returns. Raises Conflict and Unavailable: see SqlControlStore."""
-    store = SqlControlStore(_database(settings), settings.retention.retention)
+    store = SqlControlStore(_database(settings, "control"), settings.retention.retention)
+    audit = SqlAuditStore(_database(settings, "audit"), _archive(settings), settings.audit.bounds)
     metrics, keyring = ControlMetrics(), Keyring(settings.security)
-    threads = Threads()
+    threads, audit_threads = Threads("store", _STORE_THREADS), Threads("audit", _AUDIT_THREADS)
     feed = SnapshotFeed(store, keyring, threads, metrics, settings.poll_ms / 1e3)
     server = grpc.aio.server(options=_OPTIONS)
     handler = ControlHandler(store, keyring, feed, threads, metrics)
     control_pb2_grpc.add_ControlServiceServicer_to_server(handler, server)
+    audit_handler = AuditHandler(audit, keyring, audit_threads, metrics)
+    audit_pb2_grpc.add_AuditServiceServicer_to_server(audit_handler, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     credentials, address = settings.security.credentials(), f"{settings.server.host}:{settings.server.port}"
@@ -83,7 +106,7 @@ async def start_control(settings: ControlSettings) -> ControlServer:
 
     def on_health(is_up: bool) -> None:
         status = health_pb2.HealthCheckResponse.SERVING if is_up else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", SERVICE):
+        for name in ("", *SERVICES):
             task = asyncio.create_task(healths.set(name, status))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -98,7 +121,10 @@ async def start_control(settings: ControlSettings) -> ControlServer:
     if not settings.security.api_keys and settings.server.host not in _LOOPBACK:
         _log.warning("every caller is an admin: no API keys, and not bound to loopback", host=settings.server.host)
     _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
-    return ControlServer(server, port, metrics, settings, store, feed, following, healths, threads)
+    upkeep = start_upkeep(audit, metrics, settings.audit.interval_s)
+    return ControlServer(
+        server, port, metrics, settings, store, audit, upkeep, feed, following, healths, (threads, audit_threads)
+    )
 
 
 async def run(settings: ControlSettings) -> None:
@@ -111,8 +137,16 @@ async def run(settings: ControlSettings) -> None:
     await control.stop()
 
 
-def _database(settings: ControlSettings) -> str:
+def _database(settings: ControlSettings, name: str) -> str:
     if url := settings.database_url.get_secret_value():
         return url
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{settings.data_dir.resolve() / 'control.db'}"
+    return f"sqlite:///{settings.data_dir.resolve() / f'{name}.db'}"
+
+
+def _archive(settings: ControlSettings) -> ParquetArchive:
+    columns, audit = {EntryKind.PRICE_QUOTE: ArchivedColumns(QUOTE_COLUMNS, quote_values)}, settings.audit
+    if audit.archive_url:
+        return ParquetArchive(audit.archive_url, columns)
+    # A backup copies the files by name: an entry that moves meanwhile is in the copy of the database.
+    return ParquetArchive(str(settings.data_dir / "audit_archive"), columns, audit.archive_mib << 20)

@@ -14,7 +14,7 @@ from services.common.server_security import ServerTlsSettings
 from services.common.settings import ServiceSettings
 from services.control.domain.contents import RESOURCE_ID, Role
 from services.control.domain.permissions import ALL_TENANTS
-from services.control.ports import Retention
+from services.control.ports import AuditBounds, Retention
 
 
 class _Group(BaseModel):
@@ -81,17 +81,40 @@ class RetentionSettings(_Group):
         return Retention(self.revisions, self.snapshots, self.archived)
 
 
+class AuditSettings(_Group):
+    """How much of the audit stays in the database, and where the rest goes. An entry takes about 600 bytes there."""
+
+    # Entries are archived when they are older, or more, than this, an hour of them at a time. The last two hours stay
+    # in any case. Each hour is a table.
+    online_days: float = Field(default=7, gt=0, le=92)
+    online_entries: int = Field(default=AuditBounds.online_entries, ge=1)
+    # Where they go, as Parquet files: a folder, or a URL that pyarrow knows (s3://bucket/audit). Kairos removes nothing
+    # there. Empty: the folder `audit_archive` in data_dir, within archive_mib.
+    archive_url: str = ""
+    # Of the folder in data_dir. Beyond it the oldest files are removed, with a warning in the log.
+    archive_mib: int = Field(default=8_192, ge=1)
+    # Archived entries, the newest, that are recognised if they are sent again. Each takes 16 bytes.
+    known_ids: int = Field(default=AuditBounds.known_ids, ge=0)
+    # Seconds between two looks.
+    interval_s: float = Field(default=60.0, gt=0)
+
+    @property
+    def bounds(self) -> AuditBounds:
+        return AuditBounds(self.online_days * 86_400, self.online_entries, self.known_ids)
+
+
 class ControlSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_CONTROL_")
 
-    # Folder of the SQLite file, unless database_url is set.
+    # Folder of the SQLite files, unless database_url is set, and of the archive, unless audit.archive_url is set.
     data_dir: Path = Path("var/control")
     # A PostgreSQL: postgresql+psycopg://user:password@host/database. Several processes of control may share it. Empty:
-    # a SQLite file in data_dir.
+    # control.db and audit.db in data_dir.
     database_url: SecretStr = SecretStr("")
     # Milliseconds between two looks for publishes of other processes.
     poll_ms: int = Field(default=100, ge=10, le=200)
     retention: RetentionSettings = RetentionSettings()
+    audit: AuditSettings = AuditSettings()
     security: SecuritySettings = SecuritySettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()

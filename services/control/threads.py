@@ -1,4 +1,4 @@
-"""The store's calls block; they run in threads beside the event loop."""
+"""The stores' calls block; they run in threads beside the event loop."""
 
 from __future__ import annotations
 
@@ -11,13 +11,10 @@ from typing import ParamSpec, TypeVar
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-# As many as the store has connections.
-_THREADS = 8
-
 
 class Threads:
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(_THREADS, "store")
+    def __init__(self, name: str, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, name)
 
     async def run(
         self, work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs

@@ -9,10 +9,17 @@ from functools import lru_cache
 from google.protobuf.json_format import ParseDict
 from pydantic import ValidationError
 
-from kairos.control.v1 import merchandising_pb2
-from services.common.convert_merchandising import checked_rule, rule_from_proto
+from kairos.control.v1 import control_pb2, merchandising_pb2
+from services.common.convert_merchandising import checked_rule, rule_from_proto, trigger_from_proto, windows_from_proto
 from services.common.errors import InvalidArgument
-from services.common.merchandising import Rule, rule_set_violations
+from services.common.merchandising import (
+    Rule,
+    Validity,
+    phrase_violations,
+    rule_set_violations,
+    trigger_violations,
+    validity_violations,
+)
 from services.common.serving_configuration import configuration_of
 from services.common.validation import violations_of
 from services.control.domain.changes import TenantView
@@ -21,6 +28,8 @@ from services.control.domain.resources import Content, Key, Kind, as_json
 
 Contents = Mapping[Key, Content]
 Problem = tuple[Key, str]
+# That an error names; there may be more.
+_MOST_VIOLATIONS = 20
 
 
 def check_content(tenant: str, key: Key, content: Content) -> None:
@@ -37,8 +46,22 @@ def check_content(tenant: str, key: Key, content: Content) -> None:
             MODELS[kind].model_validate(content)
         except ValidationError as error:
             raise InvalidArgument(*violations_of(error, field)) from None
+    if kind is Kind.CAMPAIGN:
+        _check_campaign(content, field)
     if kind is Kind.TENANT and key.id != tenant:
         raise InvalidArgument.of("resource.id", f"is {key.id!r}; a tenant has the id of the tenant, {tenant!r}")
+
+
+def _check_campaign(content: Content, field: str) -> None:
+    """What a campaign shares with merchandising rules is checked as theirs."""
+    campaign = ParseDict(dict(content), control_pb2.Campaign(), ignore_unknown_fields=True)
+    trigger = trigger_from_proto(campaign.targets, f"{field}.targets")
+    validity = Validity(windows=windows_from_proto(campaign.daily_windows), time_zone=campaign.time_zone)
+    wrong = [*trigger_violations(trigger, f"{field}.targets"), *validity_violations(validity, field)]
+    for index, text in enumerate(campaign.negative_keywords):
+        wrong += phrase_violations(text, f"{field}.negative_keywords[{index}]")
+    if wrong:
+        raise InvalidArgument(*wrong[:_MOST_VIOLATIONS])
 
 
 def check_together(view: TenantView, contents: Contents) -> list[Problem]:
@@ -84,6 +107,15 @@ def _experiments(view: TenantView, contents: Contents) -> Iterator[Problem]:
                 yield key, f"arms[{place}] names the serving configuration {id!r}, which is not published; publish it"
 
 
+def _campaigns(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """All campaigns bid in one currency: an auction compares the bids."""
+    first = ""
+    for key, content in _of(contents, Kind.CAMPAIGN):
+        currency = content["bid"]["currency_code"]
+        if (first := first or currency) != currency:
+            yield key, f"bids in {currency}, and other campaigns in {first}; use one currency"
+
+
 def _reviews(view: TenantView, contents: Contents) -> Iterator[Problem]:
     """A published review has a decision."""
     for key, content in _of(contents, Kind.REVIEW):
@@ -111,7 +143,7 @@ def keys_of(tenant: Content) -> Iterable[Content]:
 
 
 _CHECKS: tuple[Callable[[TenantView, Contents], Iterator[Problem]], ...] = (
-    _placements, _rules, _synonyms, _experiments, _reviews, _tenants,
+    _placements, _rules, _synonyms, _campaigns, _experiments, _reviews, _tenants,
 )  # fmt: skip
 
 

@@ -8,14 +8,16 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
+from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.control.v1 import control_pb2, merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import filter_from_proto
 from services.common.convert_merchandising import checked_rules
@@ -39,6 +41,7 @@ from services.common.limits import (
 from services.common.merchandising import Rule, RuleSet, Synonyms
 from services.common.money import currency_problem
 from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
+from services.gateway.domain.tenant_access import PublishedKey, Role, TenantAccess
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
 
@@ -56,6 +59,9 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "currency_code": lambda value: currency_problem(value) if value else None,
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
     **dict.fromkeys(("price_list_id", "place_id"), partial(id_problem, required=False, limit=MAX_LIST_ID)),
+}
+_REASONS = {
+    number: name.removeprefix("PRICE_REASON_").lower() for name, number in pricing_pb2.PriceReason.items() if number
 }
 # The enum fields of requests, by their name.
 _ENUMS: dict[str, Any] = {
@@ -117,6 +123,11 @@ def fields_below(name: str) -> Iterator[None]:
     except InvalidArgument as error:
         below = (FieldViolation(f"{name}.{wrong.field}", wrong.description) for wrong in error.violations)
         raise InvalidArgument(*below) from None
+
+
+def price_reason(quote: pricing_pb2.PriceQuote) -> str:
+    """Its name in lower case, for example "overstock". Empty if there is none, or only a newer pricing knows it."""
+    return _REASONS.get(quote.reason, "")
 
 
 def offer_context(viewer: Viewer) -> offer_pb2.OfferContext:
@@ -279,3 +290,28 @@ def published_configurations(snapshot: control_pb2.Snapshot) -> list[ServingConf
         for resource in snapshot.resources
         if resource.HasField("serving_configuration")
     ]
+
+
+def published_access(snapshot: control_pb2.Snapshot) -> TenantAccess:
+    """The keys and quotas of the gateway that a snapshot has. Raises InvalidArgument.
+
+    A key whose role is unknown, as a newer version of control may publish it, is left out.
+    """
+    id = snapshot.tenant
+    tenant = next((one.tenant for one in snapshot.resources if one.HasField("tenant") and one.id == id), None)
+    if tenant is None:
+        return TenantAccess()
+    quotas = {field.name: value for field, value in tenant.quotas.ListFields()}
+    if wrong := [name for name, value in quotas.items() if not value > 0]:
+        raise InvalidArgument.of(f"tenant.quotas.{wrong[0]}", "is not more than 0; publish a larger one")
+    keys = [
+        PublishedKey(key.sha256, role, _seconds(key.expires_at) if key.HasField("expires_at") else None)
+        for key in tenant.keys
+        for role in get_args(Role)
+        if key.gateway_role == role
+    ]
+    return TenantAccess(tuple(keys), quotas)
+
+
+def _seconds(moment: timestamp_pb2.Timestamp) -> float:
+    return moment.seconds + moment.nanos / 1e9

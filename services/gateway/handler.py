@@ -35,7 +35,7 @@ from services.gateway.stage_calls import StageCalls
 class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def __init__(self, parts: Parts) -> None:
         self._parts, self._settings, self.metrics = parts, parts.settings, parts.metrics
-        self.reception = Reception.of(parts.settings, parts.access)
+        self.reception = Reception.of(parts.settings, parts.access, parts.authenticator)
 
     @rpc_method(gateway_pb2.SearchResponse)
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.common.published import PublishedMetrics
+from services.gateway.convert import price_reason
 from services.gateway.domain.places import Places
 
 # Shares of the budget; at 1 it is used up.
@@ -208,10 +209,9 @@ class Metrics:
     def count_offers(self, quotes: Iterable[pricing_pb2.PriceQuote]) -> None:
         """By reason, and by how the offer differs from the list price."""
         for quote in quotes:
-            reason = pricing_pb2.PriceReason.Name(quote.reason).removeprefix("PRICE_REASON_").lower()
             offer, listed = _amount(quote.offer), _amount(quote.list_price)
             change = "none" if offer == listed else "lower" if offer < listed else "higher"
-            self.offers.labels(reason, change).inc()
+            self.offers.labels(price_reason(quote), change).inc()
 
 
 def _amount(money: common_pb2.Money) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from services.gateway.background.token_keys import TokenKeys
 from services.gateway.domain.texts import DomainTexts
 from services.gateway.metrics import Metrics
 from services.gateway.ports import PublishedRules, StageStubs
+from services.gateway.security import Authenticator
 from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
 
@@ -26,6 +27,7 @@ class Parts:
     metrics: Metrics
     stubs: StageStubs
     access: StageAccess
+    authenticator: Authenticator
     popular_items: PopularItems
     rankings: RankingWriter
     impressions: ImpressionLog

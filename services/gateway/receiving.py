@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -50,12 +50,15 @@ class Receiver:
             del data
             yield message
 
-    async def each(self, context: Context, parser: RequestParser) -> AsyncGenerator[Any, None]:
+    async def each(
+        self, context: Context, parser: RequestParser, check: Callable[[], None]
+    ) -> AsyncGenerator[Any, None]:
         """The messages of a stream. If others use all the memory, the stream waits for as long as it may be idle.
 
-        Raises as `one` does.
+        `check` is called for each message, and raises if the caller may not send it any more. Raises as `one` does.
         """
         while (data := await receive(context, self._idle_s)) is not None:
+            check()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._idle_s):
                     while not self._memory.has_room(len(data)):  # noqa: ASYNC110 - calls of all kinds make room

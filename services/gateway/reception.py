@@ -35,10 +35,10 @@ class Reception:
     logged_refusals: TokenBucket
 
     @classmethod
-    def of(cls, settings: GatewaySettings, access: StageAccess) -> Reception:
+    def of(cls, settings: GatewaySettings, access: StageAccess, authenticator: Authenticator) -> Reception:
         limits, retry_s = settings.limits, settings.limits.retry_after_ms / 1e3
         return cls(
-            Authenticator(settings.security, settings.quotas, retry_s),
+            authenticator,
             access,
             Pool("event_calls", limits.event_calls, limits.event_calls, retry_s),
             Pool("other_calls", limits.other_calls, limits.other_calls, retry_s),

@@ -49,7 +49,9 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         name = method.__name__
         parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
 
-        async def receive_and_answer(self: Any, context: Context, request_id: str, caller: Caller) -> Response:
+        async def receive_and_answer(
+            self: Any, context: Context, metadata: Metadata, request_id: str, caller: Caller
+        ) -> Response:
             reception: Reception = self.reception
 
             def begin() -> RequestInfo:
@@ -62,7 +64,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
 
             if is_stream:
                 begin()
-                async with contextlib.aclosing(reception.receiver.each(context, parser)) as messages:
+                check = functools.partial(reception.authenticator.check_still, caller, name, metadata)
+                async with contextlib.aclosing(reception.receiver.each(context, parser, check)) as messages:
                     return await method(self, messages)
             async with (
                 reception.receiver.one(context, parser, caller) as message,
@@ -78,7 +81,7 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
             with of_call, span_of_call(name, metadata) as span:
                 try:
                     await of_open_call(context.send_initial_metadata((("x-request-id", request_id),)))
-                    response = await receive_and_answer(self, context, request_id, caller)
+                    response = await receive_and_answer(self, context, metadata, request_id, caller)
                 except Exception as error:
                     code, response = set_status(context, error), response_type()
                 span.set_attributes(

@@ -90,7 +90,7 @@ async def start_gateway(
         gateway.supervisor.keep("metrics", gateway.parts.metrics.refresh)
     elif settings.metrics.port:
         start_http_server(settings.metrics.port, settings.metrics.host, registry=gateway.parts.metrics.registry)
-    if not settings.security.api_keys and settings.server.host not in _LOOPBACK:
+    if settings.security.accepts_everybody and settings.server.host not in _LOOPBACK:
         _log.warning("every caller is accepted: no API keys, and not bound to loopback", host=settings.server.host)
     _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
     return GatewayServer(server, port, gateway, settings, healths, probe)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -15,9 +15,8 @@ from services.common.published import ControlAccessSettings
 from services.common.server_security import ServerTlsSettings
 from services.common.settings import ServiceSettings
 from services.gateway.domain.budget import Stage, StageShare
-from services.gateway.domain.quotas import KeyQuota
-
-Role = Literal["read", "write"]
+from services.gateway.domain.quotas import KeyLimits
+from services.gateway.domain.tenant_access import Role
 
 
 class _Group(BaseModel):
@@ -119,7 +118,9 @@ class BackgroundSettings(_Group):
 
 
 class ApiKey(_Group):
-    """The SHA-256 of a key in hex, its tenant, its role and its quotas. A quota that is not set is that of `quotas`."""
+    """The SHA-256 of a key in hex, its tenant, its role and its quotas. A quota that is not set is the published one of
+    the tenant, else that of `quotas`.
+    """
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     tenant: str = DEFAULT_TENANT
@@ -127,6 +128,11 @@ class ApiKey(_Group):
     calls_per_s: float | None = Field(default=None, gt=0)
     calls_in_flight: int | None = Field(default=None, ge=1)
     import_streams: int | None = Field(default=None, ge=1)
+
+    @property
+    def quotas(self) -> dict[str, Any]:
+        """Those that are set."""
+        return self.model_dump(include={"calls_per_s", "calls_in_flight", "import_streams"}, exclude_none=True)
 
     @field_validator("tenant")
     @classmethod
@@ -151,18 +157,23 @@ class QuotaSettings(_Group):
     calls_in_flight: int = Field(default=32, ge=1)
     import_streams: int = Field(default=4, ge=1)
 
-    def of(self, key: ApiKey, retry_after_s: float) -> KeyQuota:
-        return KeyQuota(
-            key.calls_per_s or self.calls_per_s, self.burst_s, key.calls_in_flight or self.calls_in_flight,
-            key.import_streams or self.import_streams, retry_after_s,
-        )  # fmt: skip
+    @property
+    def limits(self) -> KeyLimits:
+        return KeyLimits(self.calls_per_s, self.calls_in_flight, self.import_streams)
 
 
 class SecuritySettings(ServerTlsSettings):
-    # Without keys every caller is accepted, for the tenant "default".
+    # Keys to begin with; tenants that control publishes have further ones. Without keys here every caller is accepted,
+    # for the tenant "default", unless api_keys_required is set. What is published never changes that.
     api_keys: tuple[ApiKey, ...] = ()
+    # Every call needs a key, also if api_keys is empty: then the published keys are the only ones.
+    api_keys_required: bool = False
     # Seals page and attribution tokens; the same for all replicas. Empty: the ranker's store keeps a random one.
     token_key: SecretStr = SecretStr("")
+
+    @property
+    def accepts_everybody(self) -> bool:
+        return not (self.api_keys or self.api_keys_required)
 
     @model_validator(mode="after")
     def _each_key_once(self) -> SecuritySettings:
@@ -215,6 +226,15 @@ class GatewaySettings(ServiceSettings):
     # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
     # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.
     replicas_file: str = ""
+
+    @model_validator(mode="after")
+    def _has_keys(self) -> GatewaySettings:
+        if self.security.api_keys_required and not (self.security.api_keys or self.control.target):
+            raise ValueError(
+                "security.api_keys_required without any key: nobody could call; set security.api_keys, or "
+                "control.target for published keys"
+            )
+        return self
 
     @model_validator(mode="after")
     def _leaves_time(self) -> GatewaySettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import grpc
@@ -23,6 +23,9 @@ from services.gateway.stage_guard import CallKind, Origin, StageGuard
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[..., Awaitable[Response]]
+
+# By the locale of the call, the type of the request and its bytes.
+Answers = dict[tuple[str, str, bytes], Any]
 
 STAGE_NUMBERS = {
     Stage.QUERY_ENCODER: common_pb2.STAGE_QUERY_ENCODER,
@@ -70,10 +73,14 @@ class StageAccess:
         total_s = own_s if info.deadline_s is None else min(own_s, info.deadline_s - now_s)
         return self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
 
-    def for_background(self, name: str, tenant: str, total_s: float) -> StageCalls:
-        """For work that belongs to no request. `name` is the request id in logs."""
+    def for_background(self, name: str, tenant: str, total_s: float, answers: Answers | None = None) -> StageCalls:
+        """For work that belongs to no request. `name` is the request id in logs.
+
+        With `answers`, a request that equals one of an earlier call with the same `answers` is not sent again.
+        """
         info = RequestInfo(name, tenant, self._clock())
-        return self._calls(info, info.received_s, total_s, _WHOLE, Origin.BACKGROUND)
+        calls = self._calls(info, info.received_s, total_s, _WHOLE, Origin.BACKGROUND)
+        return replace(calls, answers=answers)
 
     def _calls(
         self,
@@ -101,6 +108,7 @@ class StageCalls:
     clock: Callable[[], float]
     origin: Origin
     locale: str = ""
+    answers: Answers | None = None
     degradations: list[common_pb2.Degradation] = field(default_factory=list)
     # Stage, start, latency and budget of each call, in seconds; the last two are 0 for one that was skipped.
     _timings: list[tuple[Stage, float, float, float]] = field(default_factory=list)
@@ -150,6 +158,25 @@ class StageCalls:
         `later`: stages that are called afterwards; `cap`: most of the budget that this call may take, 0 to 1;
         `is_valid`: whether the answer keeps the contract, if a broken one would harm.
         """
+        if self.answers is None:
+            return await self._call(stage, method, request, later, cap, is_valid)
+        key = self.locale, type(request).__name__, request.SerializeToString(deterministic=True)
+        if key not in self.answers:
+            self.answers[key] = await self._call(stage, method, request, later, cap, is_valid)
+        # A copy, as flows change what they get.
+        answer: Response = type(self.answers[key])()
+        answer.CopyFrom(self.answers[key])
+        return answer
+
+    async def _call(
+        self,
+        stage: Stage,
+        method: Method[Response],
+        request: Any,
+        later: Iterable[Stage],
+        cap: float,
+        is_valid: Callable[[Response], bool] | None,
+    ) -> Response:
         guard, began_s = self.guards[stage], self.clock()
         kind = guard.kind(type(request).__name__, self.origin)
         usual_s = {other: self.guards[other].usual_s for other in later}

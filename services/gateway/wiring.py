@@ -28,6 +28,7 @@ from services.gateway.background.token_keys import TokenKeys
 from services.gateway.handler import GatewayHandler
 from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
+from services.gateway.security import Authenticator
 from services.gateway.settings import GatewaySettings
 from services.gateway.stage_calls import StageAccess
 
@@ -36,6 +37,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_SERVING_CONFIGURATION,
     control_pb2.RESOURCE_KIND_MERCHANDISING_RULE,
     control_pb2.RESOURCE_KIND_SYNONYM_SET,
+    control_pb2.RESOURCE_KIND_TENANT,
 )
 
 
@@ -71,9 +73,11 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
     rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
-    published = PublishedSnapshots(settings.control, _WATCHED, [serving.prepare, rules.prepare], metrics.published)
+    authenticator = Authenticator(settings, clock)
+    prepares = [serving.prepare, rules.prepare, authenticator.prepare]
+    published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
-        settings, metrics, stubs, access,
+        settings, metrics, stubs, access, authenticator,
         PopularItems(stubs, access, settings.search, supervisor),
         RankingWriter(stubs, access, metrics, supervisor, background.rankings_mb * 1e6),
         ImpressionLog(stubs, access, metrics, supervisor, background.impressions_mb * 1e6),

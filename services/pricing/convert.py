@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal
 
+from kairos.common.v1 import common_pb2, offer_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.common.convert import money_from_proto, money_to_proto, time_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_LIST_ID, id_problem, text_problem
 from services.common.money import Money, in_minor_units
+from services.common.product import MAX_CATEGORY, MAX_CATEGORY_LEVELS, PriceBound
+from services.pricing.domain.guardrails import Guardrail
 from services.pricing.domain.pricing import PricedItem, PriceReason
 from services.pricing.ports import Quote
 
@@ -53,7 +56,16 @@ def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
         model_version=quote.model_version,
         quoted_at=time_to_proto(datetime.fromtimestamp(quote.quoted_s, UTC)),
         valid_until=time_to_proto(datetime.fromtimestamp(quote.valid_until_s, UTC)),
+        guardrail=offer_pb2.PriceGuardrail.ValueType(offer.guardrail),
+        lowest_price_30_days=_lowest(quote),
     )
+
+
+def _lowest(quote: Quote) -> common_pb2.Money | None:
+    """Only of a reduction."""
+    item = quote.item
+    is_reduced = item.lowest_30_days is not None and quote.offer.amount.amount < item.list_price.amount
+    return money_to_proto(item.lowest_30_days) if is_reduced and item.lowest_30_days else None
 
 
 def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
@@ -65,7 +77,7 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
         raise InvalidArgument.of(f"{path}.list_price", "is missing; it is required")
     price = money_from_proto(message.list_price, f"{path}.list_price")
 
-    def money(name: Literal["cost", "price_floor", "price_ceiling", "offer"]) -> Money | None:
+    def money(name: PriceBound | Literal["offer", "lowest_price_30_days"]) -> Money | None:
         if not message.HasField(name):
             return None
         amount = money_from_proto(getattr(message, name), f"{path}.{name}")
@@ -93,6 +105,15 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
     for name in ("price_list_id", "place_id"):
         if problem := text_problem(getattr(message, name), MAX_LIST_ID):
             raise InvalidArgument.of(f"{path}.{name}", problem)
+    if len(message.category_path) > MAX_CATEGORY_LEVELS:
+        raise InvalidArgument.of(
+            f"{path}.category_path", f"has {len(message.category_path)} levels; at most {MAX_CATEGORY_LEVELS}"
+        )
+    for level, name in enumerate(message.category_path):
+        if problem := text_problem(name, MAX_CATEGORY):
+            raise InvalidArgument.of(f"{path}.category_path[{level}]", problem)
+    if message.guardrail and int(message.guardrail) not in list(Guardrail):
+        raise InvalidArgument.of(f"{path}.guardrail", f"is {message.guardrail}; send a PriceGuardrail")
     return PricedItem(
         item_id=message.item_id,
         list_price=price,
@@ -104,4 +125,8 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
         published=published,
         price_list_id=message.price_list_id,
         place_id=message.place_id,
+        minimum_advertised_price=money("minimum_advertised_price"),
+        category_path=tuple(message.category_path),
+        guardrail=message.guardrail,
+        lowest_30_days=money("lowest_price_30_days"),
     )

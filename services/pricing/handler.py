@@ -14,7 +14,8 @@ from services.common.group_commit import GroupCommit
 from services.common.periodic import Periodic
 from services.common.rpc import rpc
 from services.pricing.convert import items_from_proto, quote_to_proto
-from services.pricing.domain.pricing import Guardrails, Pricer, quoted
+from services.pricing.domain.guardrails import Guardrails, quoted
+from services.pricing.domain.pricing import Pricer
 from services.pricing.ports import AuditLog, Quote
 
 
@@ -42,7 +43,7 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
             Quote(
                 quote_id=uuid.uuid4().hex,
                 item=item,
-                offer=quoted(item, self._pricer(item, now_s), self._guardrails),
+                offer=quoted(item, self._pricer(item, now_s), self._guardrails, now_s),
                 model_version=self._model_version,
                 request_id=context.request_id,
                 quoted_s=now_s,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from services.pricing.adapters.parquet_archive import ParquetArchive
 from services.pricing.adapters.sqlite_audit_log import AuditBounds, SqliteAuditLog
-from services.pricing.domain.pricing import Guardrails, ListPrice, MarkdownRules, Pricer
+from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
 from services.pricing.handler import PricingHandler
 from services.pricing.ports import AuditLog
 from services.pricing.settings import PricingSettings

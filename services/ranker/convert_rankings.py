@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from services.common.convert import (
 )
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.convert import MAX_CANDIDATES, candidate_source, check_id, check_ids
+from services.ranker.convert_shown_prices import shown_prices_from_proto, shown_prices_to_proto
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.exploration import Explored
 from services.ranker.domain.impressions import Impressions
@@ -137,7 +139,10 @@ def impressions_from_proto(
         raise InvalidArgument(*wrong)
     shown_s = time_from_proto(entry.shown_at, f"{path}.shown_at").timestamp() if entry.HasField("shown_at") else now_s
     positions = tuple(entry.positions)
-    return Impressions(ranking.take([position - 1 for position in positions]), positions, shown_s)
+    page = ranking.take([position - 1 for position in positions])
+    if entry.HasField("prices"):
+        page = replace(page, prices=shown_prices_from_proto(entry.prices, len(positions), f"{path}.prices"))
+    return Impressions(page, positions, shown_s)
 
 
 def impressions_to_proto(page: Impressions) -> event_pb2.Impressions:
@@ -161,6 +166,8 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
     )  # fmt: skip
     for experiment, arm in ranking.experiment_arms.items():
         message.experiment_arms.add(experiment=experiment, arm=arm)
+    if ranking.prices is not None:
+        message.prices.CopyFrom(shown_prices_to_proto(ranking.prices))
     if (logged := ranking.logged) is not None:
         message.feature_names.extend(logged.names)
         message.features.CopyFrom(tensor_to_proto(logged.numbers))

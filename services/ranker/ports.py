@@ -81,7 +81,8 @@ class ProfileStore(Protocol):
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         """Returns the ids of each batch's new events; an event id counts once. Stores all batches of a tenant or none.
 
-        Histories and counts follow what refunds and cancellations undo, in any order of arrival: see `domain.refunds`.
+        Histories and counts follow what refunds and cancellations undo, in any order of arrival: see
+        `services.common.refunds`.
         Items are stored; the latest features win, and an empty group id changes no group. Events that happened before
         their person was deleted are skipped, and so are events that are older than what the log keeps (see `trim`).
         """

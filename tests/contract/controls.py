@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from kairos.control.v1 import control_pb2, control_pb2_grpc
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
 from services.control.server import ControlServer, start_control
 from services.control.settings import ApiKey, ControlSettings, MetricsSettings, SecuritySettings, ServerSettings
 
@@ -33,7 +35,14 @@ CONTENTS: dict[str, dict[str, Any]] = {
     },
     "synonym_set": {"words": ["coat", "jacket"]},
     "price_policy": {"maximum_discount": 0.2},
-    "campaign": {"advertiser": "Acme", "product_ids": ["p1"], "starts_at": "2026-01-01T00:00:00Z"},
+    "campaign": {
+        "advertiser": "Acme",
+        "payer": "Acme Inc.",
+        "product_ids": ["p1"],
+        "bid": {"currency_code": "EUR", "nanos": 400_000_000},
+        "daily_budget": {"currency_code": "EUR", "units": 20},
+        "starts_at": "2026-01-01T00:00:00Z",
+    },
     "experiment": {"arms": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5}]},
     "review": {"question": "Is the price right?", "decision": "REVIEW_DECISION_APPROVED"},
     "tenant": {"display_name": "The shop"},
@@ -63,16 +72,43 @@ def reference_to(resource: control_pb2.Resource) -> control_pb2.ResourceReferenc
     return control_pb2.ResourceReference(kind=resource.kind, id=resource.id, etag=resource.etag)
 
 
+def entry_of(id: str, at_s: float | None = None, **more: Any) -> audit_pb2.AuditEntry:
+    """A quote as pricing records it; at this time unless another is given."""
+    now_s = time.time() if at_s is None else at_s
+    price = {"currency_code": "USD", "units": "10"}
+    offer = {"currency_code": "USD", "units": "9", "nanos": 500_000_000}
+    moment = datetime.fromtimestamp(now_s, UTC)
+    document = {
+        "id": id,
+        "recorded_at": moment.isoformat(),
+        "subject_id": "p1",
+        "request_id": "r1",
+        "quoted_price": {
+            "item": {"item_id": "p1", "list_price": price, "stock": "3", "created_at_seconds": "1700000000"},
+            "quote": {
+                "quote_id": id, "item_id": "p1", "list_price": price, "price_floor": offer, "price_ceiling": price,
+                "offer": offer, "reason": "PRICE_REASON_OVERSTOCK", "explanation": "150 pieces are in stock.",
+                "model_version": "rules@1", "quoted_at": moment.isoformat(),
+                "valid_until": (moment + timedelta(minutes=15)).isoformat(),
+            },
+        },
+        **more,
+    }  # fmt: skip
+    return ParseDict(document, audit_pb2.AuditEntry())
+
+
 class Client:
     """Calls with the key of this name; without a name no key is sent."""
 
     def __init__(self, port: int, name: str = "") -> None:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.stub = control_pb2_grpc.ControlServiceStub(self.channel)
+        self.audit = audit_pb2_grpc.AuditServiceStub(self.channel)
         self.metadata = (("authorization", f"Bearer {key_of(name)}"),) if name else ()
 
     async def call(self, method: str, request: Any) -> Any:
-        return await getattr(self.stub, method)(request, metadata=self.metadata, timeout=10)
+        stub = self.audit if hasattr(self.audit, method) else self.stub
+        return await getattr(stub, method)(request, metadata=self.metadata, timeout=10)
 
     async def create(self, kind: str, id: str, content: dict[str, Any] | None = None, tenant: str = "") -> Any:
         request = control_pb2.CreateResourceRequest(tenant=tenant, resource=resource_of(kind, id, content))

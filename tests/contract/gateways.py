@@ -72,10 +72,12 @@ async def running_gateway(
         **more,
     )
     gateway = await start_gateway(settings)
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
-        stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
-        yield Running(gateway, stages, stub, channel)
-    await gateway.stop()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}") as channel:
+            stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+            yield Running(gateway, stages, stub, channel)
+    finally:
+        await gateway.stop()
 
 
 @pytest.fixture

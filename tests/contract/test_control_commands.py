@@ -35,7 +35,9 @@ id: spring
 campaign:
   advertiser: Acme
   product_ids: [p1]
-  budget: {currency_code: EUR, units: "100"}
+  payer: Acme Inc.
+  bid: {currency_code: EUR, nanos: 400000000}
+  daily_budget: {currency_code: EUR, units: "100"}
 """
 
 

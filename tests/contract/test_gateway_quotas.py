@@ -50,17 +50,17 @@ async def first_refusal(call: Any, key: str) -> grpc.aio.AioRpcError:
 
 
 class Endless:
-    """A request stream that sends nothing until it is closed."""
+    """A request stream that sends nothing until it is closed, and then these messages."""
 
-    def __init__(self) -> None:
-        self._closed = asyncio.Event()
+    def __init__(self, *last: bytes) -> None:
+        self._closed, self._last = asyncio.Event(), last
 
     def close(self) -> None:
         self._closed.set()
 
     async def messages(self) -> AsyncIterator[bytes]:
         await self._closed.wait()
-        for message in tuple[bytes, ...]():
+        for message in self._last:
             yield message
 
 

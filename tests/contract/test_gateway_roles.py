@@ -18,7 +18,7 @@ from tests.fakes.stages import FakeStages
 __all__ = ["stages"]  # a fixture
 
 Role = Literal["read", "write"]
-SECRET = ("cost", "price_floor", "price_ceiling")
+SECRET = ("cost", "price_floor", "price_ceiling", "minimum_advertised_price")
 BOUNDS = ("price_floor", "price_ceiling")
 
 
@@ -30,7 +30,7 @@ def key(role: Role) -> ApiKey:
 async def keyed(stages: FakeStages) -> AsyncIterator[Running]:
     """With one key of each role, whose text is the role."""
     product = stages.retrieval.stored["p1"][0]
-    for field in BOUNDS:
+    for field in (*BOUNDS, "minimum_advertised_price"):
         getattr(product, field).CopyFrom(product.price)
     async with running_gateway(stages, SecuritySettings(api_keys=(key("read"), key("write")))) as one:
         yield one

@@ -204,6 +204,31 @@ async def test_exclusions_without_retrieval(running: Running, query: str) -> Non
     assert not {"p7", "p1", "p2", "p3"} & set(ids(answer))
 
 
+@pytest.mark.parametrize("query", ["shoes", ""])
+async def test_exclusions_on_a_later_page_without_retrieval(running: Running, query: str) -> None:
+    """The popular items of a later page are without what rules excluded from the first one, whatever they matched."""
+    await running.parts.popular_items.refresh("default")
+    excluded = exclude(ids=["p5"], filter={"price": {"minimum": usd(90), "maximum": usd(100)}})
+    # On the later page nobody corrects the query.
+    running.stages.encoder.read.corrected_text = "shoes"
+    hats = {"queries": [{"contains": "hats"}]}
+    publish(
+        running,
+        rule("r", excluded, trigger=SHOES if query else {}),
+        rule("other", exclude(ids=["p8"]), trigger=hats),
+    )
+    message = search(query and "shose")
+    first = await searched(running, message)
+    await until(lambda: bool(running.stages.ranker.rankings))
+    await running.stages.worsen("retrieval", "down")
+    message.page_token = first.next_page_token
+    answer = await searched(running, message)
+    assert degradations(answer) == [(2, "popular items")]
+    assert ids(answer)
+    assert not {"p5", "p9", "p10"} & set(ids(answer))
+    assert "p8" in ids(answer)
+
+
 def usd(units: int) -> dict[str, Any]:
     return {"currency_code": "USD", "units": units}
 

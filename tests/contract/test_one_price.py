@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
 from services.common.convert import money_from_proto
 from services.common.money import Money
-from services.pricing.domain.pricing import PricedItem, PriceReason, offer, quoted
+from services.pricing.domain.guardrails import offer, quoted
+from services.pricing.domain.pricing import PricedItem, PriceReason
 from tests.contract.test_price_publisher import NOW_S, RAILS, RULES, Clock, worker
 from tests.fakes.shop_gateway import Effective, FakeShopGateway, serving
 

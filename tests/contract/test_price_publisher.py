@@ -19,7 +19,8 @@ from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
 from ops.settings import SuiteSettings
 from ops.supervisor import suite_environment
 from services.common.gateway_access import GatewayAccessSettings
-from services.pricing.domain.pricing import Guardrails, MarkdownRules
+from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.pricing import MarkdownRules
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.ports import GatewayFailed, PageTokenRefused

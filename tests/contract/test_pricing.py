@@ -98,7 +98,7 @@ async def test_reasons(stub: Stub) -> None:
     assert (aged.offer, aged.reason) == (money(8_500), pricing_pb2.PRICE_REASON_AGED)
     held = await quote(stub, item(stock=200, price_floor=money(9_500)))
     assert (held.offer, held.reason) == (money(9_500), pricing_pb2.PRICE_REASON_GUARDRAIL)
-    assert held.explanation.endswith("A guardrail raised the offer to the floor of USD 95.00.")
+    assert held.explanation.endswith("A guardrail raised the offer to USD 95.00: the product's price floor.")
 
 
 async def test_bounds_of_a_merchandiser(stub: Stub) -> None:

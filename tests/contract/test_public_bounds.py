@@ -17,6 +17,7 @@ from kairos.control.v1 import merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
+from services.common.product import PRICE_BOUNDS
 from tests.contract.gateways import Running, running_gateway, violated_fields
 from tests.fakes.stages import FakeStages
 
@@ -146,7 +147,7 @@ def whole(method: str) -> list[Any]:
     event = event_pb2.Event(event_id="e", user_id="u", item_id="p1", type=event_pb2.EVENT_TYPE_CLICK)
     product = product_pb2.Product(id="new", title="New")
     product.attributes["a"].values.append("x")
-    for name in ("price", "cost", "price_floor", "price_ceiling"):
+    for name in ("price", *PRICE_BOUNDS):
         getattr(product, name).currency_code = "USD"
     offer = offer_pb2.Offer(product_id="p1", source=offer_pb2.OFFER_SOURCE_PRICING)
     offer.updated_at.seconds = 1

@@ -238,6 +238,59 @@ async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
         assert not (await exported(stub, user_id="u")).rankings
 
 
+def prices(**fields: Any) -> event_pb2.ShownPrices:
+    """Of two items, of which the second has no price."""
+    usd = common_pb2.Money(currency_code="USD", units=19, nanos=900_000_000)
+    columns: dict[str, Any] = {
+        "price_list_id": "wholesale",
+        "place_id": "oslo",
+        "offers": [usd, common_pb2.Money()],
+        "list_prices": [common_pb2.Money(currency_code="USD", units=25), common_pb2.Money()],
+        "reasons": ["overstock", ""],
+        "quote_ids": ["0f" * 16, ""],
+        "in_stock": [True, False],
+    }
+    return event_pb2.ShownPrices(**(columns | fields))
+
+
+def priced(**fields: Any) -> ranker_pb2.RecordImpressionsRequest:
+    message = impressions_of("r", 1, 2)
+    message.shown[0].prices.CopyFrom(prices(**fields))
+    return message
+
+
+async def test_prices_of_a_page(stub: Stub) -> None:
+    """The log and the person's export have the prices that were shown with a page, as they were sent."""
+    await stub.RankItems(asked(user_id="u"))
+    await stub.RecordImpressions(priced())
+    await stub.RecordImpressions(impressions_of("r", 3))
+    log = ranker_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_IMPRESSIONS)
+    for pages in ((await stub.ReadLog(log)).impressions, (await exported(stub, user_id="u")).impressions):
+        assert [page.HasField("prices") for page in pages] == [True, False]
+        assert pages[0].prices == prices()
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"reasons": ["overstock"]}, "reasons"),
+        ({"in_stock": []}, "in_stock"),
+        ({"price_list_id": " "}, "price_list_id"),
+        ({"quote_ids": ["a\nb", ""]}, "quote_ids[0]"),
+        ({"reasons": ["x" * 65, ""]}, "reasons[0]"),
+        ({"offers": [common_pb2.Money(currency_code="USD", nanos=1), common_pb2.Money()]}, "offers[0]"),
+        ({"offers": [common_pb2.Money(currency_code="USD", units=-1), common_pb2.Money()]}, "offers[0]"),
+        ({"offers": [common_pb2.Money(currency_code="EUR"), common_pb2.Money()]}, "list_prices[0].currency_code"),
+    ],
+    ids=["reasons", "stock", "list", "quote id", "long reason", "part of a cent", "negative", "currencies"],
+)
+async def test_invalid_prices(stub: Stub, fields: dict[str, Any], wrong: str) -> None:
+    """Invalid prices are INVALID_ARGUMENT with the field's name; nothing is logged."""
+    await stub.RankItems(asked(user_id="u"))
+    assert await refusal(stub.RecordImpressions(priced(**fields))) == (INVALID, [f"shown[0].prices.{wrong}"])
+    assert not (await exported(stub, user_id="u")).impressions
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [

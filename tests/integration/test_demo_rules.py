@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import grpc
 import pytest
 
 from demo.catalogue import build_catalogue
 from demo.loading import load_products
 from kairos.common.v1 import product_pb2
+from kairos.control.v1 import merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
-from ops.in_process import in_process_suite
+from ops.in_process import BUDGET_MS, InProcessSuite, in_process_suite
 from services.common.convert import filter_from_proto, product_from_proto
 from services.common.filters import matches
+from services.common.merchandising import Rule, RuleSet
+from services.common.yaml_message import message_from_yaml
+from services.gateway.adapters.rules_file import load_rules
+from services.gateway.domain.rule_index import RuleIndex
+from services.gateway.flows.preview_rules import MAX_RULES
+from services.gateway.server import start_gateway
+from services.gateway.settings import BudgetSettings, GatewaySettings, MetricsSettings, ServerSettings, StagesSettings
+from services.gateway.wiring import Gateway
 
 Stub = gateway_pb2_grpc.GatewayServiceStub
 RULES = Path(__file__).parents[2] / "demo" / "merchandising_rules.yaml"
@@ -151,14 +162,18 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="module")
-def stub(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Stub]:
+def suite(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[InProcessSuite]:
     folder = tmp_path_factory.mktemp("demo")
     rules = {"merchandising_rules": RULES}
     with in_process_suite(folder / "state", ranker={"exploration": 0}, clock=clock, gateway=rules) as suite:
-        connection = Connection(suite.gateway_target, timeout_s=60)
-        load_products(connection, folder, build_catalogue(size=SIZE))
-        with connection.stub() as stub:
-            yield stub
+        load_products(Connection(suite.gateway_target, timeout_s=60), folder, build_catalogue(size=SIZE))
+        yield suite
+
+
+@pytest.fixture(scope="module")
+def stub(suite: InProcessSuite) -> Iterator[Stub]:
+    with Connection(suite.gateway_target, timeout_s=60).stub() as stub:
+        yield stub
 
 
 def asked(case: Case, **fields: Any) -> gateway_pb2.SearchRequest:
@@ -211,6 +226,71 @@ def test_a_placement(stub: Stub, clock: Clock) -> None:
     assert answer.results[0].product.id == "garden-tools-0001"
     assert "Whiskerby" not in {result.product.brand for result in answer.results}
     assert {one.id for one in answer.merchandising.applied_rules} == {"home-pin", "home-exclude"}
+
+
+class Published:
+    """These rules, for every tenant."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._index = RuleIndex(RuleSet("v", tuple(rules)))
+
+    def of(self, tenant: str) -> RuleIndex:
+        return self._index
+
+
+def shown(answer: gateway_pb2.SearchResponse) -> tuple[list[str], int]:
+    return ids(answer), answer.total_size
+
+
+def said(merchandising: gateway_pb2.Merchandising) -> gateway_pb2.Merchandising:
+    merchandising.ClearField("rules_version")
+    return merchandising
+
+
+@asynccontextmanager
+async def another_gateway(suite: InProcessSuite, clock: Clock) -> AsyncIterator[tuple[Gateway, Any]]:
+    """Over the stages of the suite; without rules."""
+    settings = GatewaySettings(
+        server=ServerSettings(port=0), metrics=MetricsSettings(port=0), stages=StagesSettings.at(suite.stages_target),
+        budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS),
+    )  # fmt: skip
+    server = await start_gateway(settings, clock=clock)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield server.gateway, gateway_pb2_grpc.GatewayServiceStub(channel)
+    finally:
+        await server.stop()
+
+
+async def test_a_preview_shows_what_searches_show(suite: InProcessSuite, clock: Clock) -> None:
+    """For each rule of searches: the products, the total and what rules did are those of a search before and after."""
+    clock.at = NOON
+    rules = load_rules(RULES).rules
+    messages = message_from_yaml(RULES.read_text("utf-8"), "rules", merchandising_pb2.MerchandisingRules).rules
+    of_searches = [message for message in messages if not message.trigger.placements]
+    queries = list(dict.fromkeys(case.query for case in CASES if case.query))
+    compared = set[str]()
+    async with another_gateway(suite, clock) as (gateway, stub):
+
+        async def searches(published: Iterable[Rule], asked: Sequence[str]) -> list[gateway_pb2.SearchResponse]:
+            gateway.parts.rules = Published(published)
+            return [await stub.Search(gateway_pb2.SearchRequest(query=query)) for query in asked]
+
+        for first in range(0, len(of_searches), MAX_RULES):
+            tried = of_searches[first : first + MAX_RULES]
+            others = [rule for rule in rules if rule.id not in {message.id for message in tried}]
+            gateway.parts.rules = Published(others)
+            answer = await stub.PreviewRules(gateway_pb2.PreviewRulesRequest(rules=tried, queries=queries))
+            assert answer.is_complete
+            changed = [one for one in answer.previews if one.HasField("merchandising")]
+            asked = [one.query for one in changed]
+            before, after = await searches(others, asked), await searches(rules, asked)
+            for preview, without, with_all in zip(changed, before, after, strict=True):
+                assert (list(preview.item_ids_before), preview.total_size_before) == shown(without)
+                assert (list(preview.item_ids_after), preview.total_size_after) == shown(with_all)
+                assert said(preview.merchandising) == said(with_all.merchandising)
+                compared |= {one.id for one in preview.merchandising.applied_rules}
+    assert len(compared & {message.id for message in of_searches}) > 50
 
 
 QUERIES = {"running shoes": True, "狗粮": False, "knife": True, "best jeans": False, "": True}

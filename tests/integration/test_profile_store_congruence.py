@@ -32,7 +32,7 @@ from services.ranker.domain.repurchase import category_key, item_key
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
 from services.ranker.ports import MAX_KEPT, ProfileStore
 from tests.integration.redis_server import RedisServer
-from tests.unit.ranker.rankings import made_ranking, same
+from tests.unit.ranker.rankings import made_ranking, same, shown_prices
 
 NOW_S = 1_800_000_000.0
 USER, OTHER = person_key("u", ""), person_key("other", "")
@@ -541,9 +541,9 @@ def test_acknowledged_events_survive(reopen: Reopen) -> None:
 
 
 def test_a_shown_page_is_restored(store: ProfileStore) -> None:
-    """The log has a page with all data and features of its ranking, bit by bit; its items are stored."""
-    page = Impressions(made_ranking("i1", "i2", ranked_s=NOW_S - 9), (4, 7), NOW_S)
-    page = replace(page, ranking=page.ranking.take([0, 1]))
+    """The log has a page with all data, features and prices of its ranking, bit by bit; its items are stored."""
+    ranking = made_ranking("i1", "i2", "i3", ranked_s=NOW_S - 9).take([0, 1, 2])
+    page = Impressions(replace(ranking, prices=shown_prices()), (4, 7, 8), NOW_S)
     store.record_impressions("t", [page], ITEMS[:2])
     ((_, read),) = store.impressions_after("t", 0, 9)
     assert same(read, page)

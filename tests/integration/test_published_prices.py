@@ -17,7 +17,8 @@ from kairos.pricing.v1 import pricing_pb2
 from ops.client import Connection, field_violations
 from ops.in_process import in_process_suite
 from services.common.gateway_access import GatewayAccessSettings
-from services.pricing.domain.pricing import Guardrails, MarkdownRules
+from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.pricing import MarkdownRules
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.sqlite_state import SqlitePublisherState

@@ -12,10 +12,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
-from services.gateway.domain.tokens import ranking_of
+from services.common.attribution import ranking_of
+from services.common.refunds import undone
 from services.ranker.domain.event import Event, EventType
 from services.ranker.domain.impressions import Impressions
-from services.ranker.domain.refunds import UNDOING, undone
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import day_of
 
 # How far an event says that the person got with the item: a purchase includes cart and click.

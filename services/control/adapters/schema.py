@@ -1,4 +1,4 @@
-"""The tables of the store as queries name them, and the migrations that make them."""
+"""The tables of the stores as queries name them, and the migrations that make them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from alembic.script import ScriptDirectory
 
 from services.common.errors import Conflict
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
+# By store: the folder of its migrations, and the table with the one that was applied last.
+_RESOURCES, _AUDIT = ("migrations", "alembic_version"), ("audit_migrations", "audit_version")
 # Any number that nothing else in the database locks.
 _MIGRATION_LOCK = 4_711_020
 
@@ -40,18 +41,36 @@ REVISIONS = sa.table(
 SNAPSHOTS = sa.table("snapshots", *map(sa.column, ("tenant", "version", "published_us", "content")))
 
 
-def migrate(connection: sa.Connection) -> None:
-    """Brings the tables to this version of Kairos, within the connection's transaction.
+PARTITIONS = sa.table(
+    "audit_partitions",
+    *map(sa.column, ("number", "period_us", "opened_us", "state", "entries")),
+)
+ARCHIVED_IDS = sa.table("audit_archived_ids", *map(sa.column, ("number", "first", "digests")))
+
+
+def migrate_resources(connection: sa.Connection) -> None:
+    """See _migrate."""
+    _migrate(connection, *_RESOURCES)
+
+
+def migrate_audit(connection: sa.Connection) -> None:
+    """See _migrate."""
+    _migrate(connection, *_AUDIT)
+
+
+def _migrate(connection: sa.Connection, folder: str, version_table: str) -> None:
+    """Brings the tables of a store to this version of Kairos, within the connection's transaction.
 
     Raises Conflict if a newer version of Kairos has made them.
     """
     if connection.dialect.name == "postgresql":
         # Processes that start together migrate one after the other.
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config = Config(attributes={"connection": connection, "version_table": version_table})
+    location = Path(__file__).with_name(folder)
+    config.set_main_option("script_location", str(location).replace("%", "%%"))
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    present = MigrationContext.configure(connection).get_current_revision()
+    present = MigrationContext.configure(connection, opts={"version_table": version_table}).get_current_revision()
     if present is not None and present not in known:
         raise Conflict(
             f"the database has the schema {present}, which a newer version of Kairos made; start that version, or "

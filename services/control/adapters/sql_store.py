@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-import structlog
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as NoConnection
 
-from services.common.errors import Unavailable
-from services.common.sqlite_errors import sqlite_errors
-from services.control.adapters.schema import RESOURCES, REVISIONS, SNAPSHOTS, TENANTS, migrate
+from services.control.adapters.database import Database
+from services.control.adapters.schema import RESOURCES, REVISIONS, SNAPSHOTS, TENANTS, migrate_resources
 from services.control.domain.changes import Changes, TenantView
 from services.control.domain.resources import (
     Action,
@@ -33,13 +26,6 @@ from services.control.domain.resources import (
 )
 from services.control.ports import Listing, Retention
 
-# Seconds that a call waits: for a connection, for another's lock, for a statement.
-_CONNECT_S, _LOCK_S, _STATEMENT_S = 2, 5, 15
-_POOL, _OVERFLOW = 4, 4
-_WRITES = "kairos_writes"
-
-_log = structlog.get_logger("kairos.control.store")
-
 
 class SqlControlStore:
     """See ports.ControlStore. `url` is SQLAlchemy's: sqlite:///folder/control.db, or postgresql+psycopg://user@host/name.
@@ -49,19 +35,19 @@ class SqlControlStore:
 
     def __init__(self, url: str, retention: Retention | None = None) -> None:
         self._retention = retention or Retention()
-        self._engine = _engine(url)
-        with self._transaction(writes=True) as connection:
-            migrate(connection)
+        self._database = Database(url)
+        with self._database.transaction(writes=True) as connection:
+            migrate_resources(connection)
 
     def change(self, tenant: str, decide: Callable[[TenantView], Changes]) -> Changes:
-        with self._transaction(writes=True) as connection:
+        with self._database.transaction(writes=True) as connection:
             view = _View(connection, tenant)
             changes = decide(view)
             self._write(connection, tenant, changes)
         return changes
 
     def resource(self, tenant: str, key: Key) -> Resource | None:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _resource(connection, tenant, key)
 
     def resources(self, tenant: str, listing: Listing, after: Key | None, limit: int) -> list[Resource]:
@@ -77,7 +63,7 @@ class SqlControlStore:
             query = query.where(columns.searched.contains(listing.text.casefold(), autoescape=True))
         if after is not None:
             query = query.where(sa.tuple_(columns.kind, columns.id) > sa.tuple_(after.kind, after.id))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(query.order_by(columns.kind, columns.id).limit(limit))
             return [_resource_of(row) for row in rows]
 
@@ -85,35 +71,28 @@ class SqlControlStore:
         query = sa.select(REVISIONS).where(*_is(REVISIONS, tenant, key))
         if before is not None:
             query = query.where(REVISIONS.c.version < before)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             rows = connection.execute(query.order_by(REVISIONS.c.version.desc()).limit(limit))
             return [_revision_of(row) for row in rows]
 
     def versions(self) -> Mapping[str, int]:
         query = sa.select(TENANTS.c.tenant, TENANTS.c.snapshot_version).where(TENANTS.c.snapshot_version > 0)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return {row.tenant: row.snapshot_version for row in connection.execute(query)}
 
     def snapshot(self, tenant: str) -> Snapshot | None:
         columns = SNAPSHOTS.c
         query = sa.select(SNAPSHOTS).where(columns.tenant == tenant).order_by(columns.version.desc()).limit(1)
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else _snapshot_of(row)
 
     def tenants(self) -> Mapping[str, Content]:
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             return _tenants(connection)
 
     def close(self) -> None:
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self, writes: bool = False) -> Iterator[sa.Connection]:
-        with _store_errors(), self._engine.connect() as raw:
-            connection = raw.execution_options(**{_WRITES: writes})
-            with connection.begin():
-                yield connection
+        self._database.close()
 
     def _write(self, connection: sa.Connection, tenant: str, changes: Changes) -> None:
         if not changes.revisions:
@@ -190,59 +169,6 @@ class _View:
 
     def tenants(self) -> Mapping[str, Content]:
         return _tenants(self._connection)
-
-
-def _engine(url: str) -> sa.Engine:
-    if not url.startswith("postgresql"):
-        engine = sa.create_engine(url, connect_args={"timeout": _LOCK_S}, pool_size=_POOL, max_overflow=_OVERFLOW)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-        return engine
-    options = {
-        "statement_timeout": _STATEMENT_S * 1_000,
-        "lock_timeout": _LOCK_S * 1_000,
-        "idle_in_transaction_session_timeout": _STATEMENT_S * 1_000,
-        "synchronous_commit": "on",
-    }
-    arguments = {
-        "connect_timeout": _CONNECT_S,
-        "application_name": "kairos-control",
-        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-    }
-    return sa.create_engine(
-        url, connect_args=arguments, pool_pre_ping=True, pool_size=_POOL, max_overflow=_OVERFLOW, pool_timeout=_LOCK_S
-    )
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    # Otherwise the driver begins and ends transactions by itself.
-    connection.isolation_level = None
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    # A transaction that reads first and writes later could find that another one has written meanwhile.
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except NoConnection as error:
-        raise Unavailable("control's database is busy; try again") from error
-    except DBAPIError as error:
-        if isinstance(error.orig, sqlite3.Error):
-            with sqlite_errors("control's store"):
-                raise error.orig from error
-        if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) and not error.connection_invalidated:
-            raise
-        _log.warning("the database cannot be used", error=str(error.orig))
-        raise Unavailable(
-            "control's database cannot be reached; what is published stays effective, try again"
-        ) from error
 
 
 def _is(table: sa.TableClause, tenant: str, key: Key) -> Sequence[sa.ColumnElement[bool]]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from services.common.limits import MAX_ID, id_problem, language_problem
-from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS
+from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS, Money, minor_unit, whole_minor_units
 from services.common.product import MAX_CATEGORY_PATH
 from services.control.domain.resources import Kind
 
+MAX_NEGATIVE_KEYWORDS = 64
 RESOURCE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
-Role = Literal["viewer", "editor", "approver", "admin"]
+Role = Literal["viewer", "editor", "approver", "admin", "recorder"]
+GatewayRole = Literal["read", "write"]
 
 
 def _id(value: str) -> str:
@@ -34,11 +36,18 @@ def _locale(value: str) -> str:
     return value
 
 
+def _party(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; send the name, which is shown with every sponsored result")
+    return value
+
+
 Id = Annotated[str, AfterValidator(_id)]
 Name = Annotated[str, StringConstraints(pattern=RESOURCE_ID)]
 Share = Annotated[Decimal, Field(ge=0, le=1)]
 Growth = Annotated[Decimal, Field(ge=0, le=10)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"\S")]
+Party = Annotated[str, Field(max_length=MAX_ID, validate_default=True), AfterValidator(_party)]
 Note = Annotated[str, StringConstraints(max_length=1_000)]
 
 
@@ -90,6 +99,9 @@ class _Amount(_Part):
             )
         return self
 
+    def money(self) -> Money:
+        return Money.from_units(self.currency_code, self.units, self.nanos)
+
 
 class _Timed(_Part):
     starts_at: datetime | None = None
@@ -103,13 +115,38 @@ class _Timed(_Part):
 
 
 class Campaign(_Timed):
-    advertiser: str = Field(min_length=1, max_length=MAX_ID)
+    """`targets`, `negative_keywords`, `daily_windows` and `time_zone` are checked as those of a merchandising rule."""
+
+    advertiser: Party = ""
+    payer: Party = ""
     product_ids: tuple[Id, ...] = Field(min_length=1, max_length=1_000)
-    budget: _Amount | None = None
+    bid: _Amount
+    daily_budget: _Amount
+    total_budget: _Amount | None = None
+    targets: dict[str, Any] = Field(default={})
+    negative_keywords: tuple[str, ...] = Field(default=(), max_length=MAX_NEGATIVE_KEYWORDS)
+    daily_windows: tuple[dict[str, Any], ...] = ()
+    time_zone: str = ""
+    own_person_ids: tuple[Id, ...] = Field(default=(), max_length=100)
+    target_return_on_spend: float | None = Field(default=None, gt=0, le=1_000)
 
     @model_validator(mode="after")
-    def _each_product_once(self) -> Campaign:
+    def _is_sound(self) -> Campaign:
         _each_once(self.product_ids, "product_ids")
+        amounts = {"bid": self.bid.money(), "daily_budget": self.daily_budget.money()}
+        if self.total_budget is not None:
+            amounts["total_budget"] = self.total_budget.money()
+        least, least_name = None, ""
+        for name, money in amounts.items():
+            if money.currency != self.bid.currency_code:
+                raise ValueError(f"{name} is in {money.currency} and bid in {self.bid.currency_code}; use one currency")
+            if whole_minor_units(money) is None:
+                raise ValueError(f"{name} has a fraction of {minor_unit(money.currency)} {money.currency}; round it")
+            if not money.amount:
+                raise ValueError(f"{name} is 0; send more")
+            if least is not None and money.amount < least:
+                raise ValueError(f"{name} is less than {least_name}; raise it")
+            least, least_name = money.amount, name
         return self
 
 
@@ -142,8 +179,15 @@ class Review(_Part):
 class TenantKey(_Part):
     name: Name
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    role: Role
+    role: Role | None = None
     expires_at: datetime | None = None
+    gateway_role: GatewayRole | None = None
+
+    @model_validator(mode="after")
+    def _has_a_role(self) -> TenantKey:
+        if self.role is None and self.gateway_role is None:
+            raise ValueError("has no role; set role for control, gateway_role for the gateway, or both")
+        return self
 
 
 class TenantQuotas(_Part):

@@ -10,7 +10,7 @@ MAX_RESOURCES = {
     Kind.MERCHANDISING_RULE: 5_000,
     Kind.SYNONYM_SET: 5_000,
     Kind.PRICE_POLICY: 100,
-    Kind.CAMPAIGN: 1_000,
+    Kind.CAMPAIGN: 10_000,
     Kind.EXPERIMENT: 100,
     Kind.REVIEW: 5_000,
     Kind.TENANT: 1,
@@ -25,6 +25,15 @@ MAX_LIST_TEXT = 128
 DEFAULT_PAGE, MAX_PAGE = 50, 500
 # Bytes of the contents of a page.
 MAX_PAGE_BYTES = 4 << 20
-# Bytes of a request, and of an answer: a snapshot, with the names and times of its resources.
+# Bytes of any other request, and of an answer: a snapshot, with the names and times of its resources.
 MAX_REQUEST_BYTES = 1 << 20
 MAX_ANSWER_BYTES = 24 << 20
+# Entries of one RecordEntries, bytes of its request, and bytes of a content.
+MAX_ENTRIES = 5_000
+MAX_RECORD_BYTES = 4 << 20
+MAX_ENTRY_BYTES = 16 << 10
+# Bytes of the contents of a page of entries: a client of gRPC takes 4 MiB unless it is told otherwise.
+MAX_ENTRY_PAGE_BYTES = 3 << 20
+# Seconds by which an entry may be older than the clock, and ahead of it. Each hour of entries is a table.
+MAX_ENTRY_AGE_S = 400 * 86_400
+MAX_ENTRY_AHEAD_S = 86_400

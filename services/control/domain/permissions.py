@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from services.common.context import DEFAULT_TENANT, check_tenant
 from services.common.errors import PermissionDenied
@@ -12,19 +11,25 @@ from services.control.domain.contents import Role
 from services.control.domain.resources import Kind
 
 ALL_TENANTS = "*"
-# Each role may do what those before it may.
-ROLES: tuple[Role, ...] = get_args(Role)
-# The least role that each method needs.
+# Each role may do what those before it may. The role recorder is none of them.
+LADDER: tuple[Role, ...] = ("viewer", "editor", "approver", "admin")
+# The least role of the ladder that each method needs.
 LEAST_ROLE: Mapping[str, Role] = {
     "GetResource": "viewer",
     "ListResources": "viewer",
     "ListRevisions": "viewer",
     "WatchSnapshots": "viewer",
+    "ListEntries": "viewer",
+    "GetEntry": "viewer",
     "CreateResource": "editor",
     "UpdateResource": "editor",
     "PublishResources": "approver",
     "ArchiveResource": "approver",
+    # Without keys every caller is an admin: services then record without a key.
+    "RecordEntries": "admin",
 }
+# All that a recorder may do.
+OF_RECORDERS = frozenset({"RecordEntries", "WatchSnapshots"})
 # Changes of these kinds need the role admin.
 _OF_ADMINS = frozenset({Kind.TENANT.value})
 
@@ -39,10 +44,14 @@ class Caller:
 
     def check(self, method: str, kinds: Iterable[str]) -> None:
         """Raises PermissionDenied unless the role suffices for the method and the kinds that it is about."""
+        if self.role == "recorder":
+            if method not in OF_RECORDERS:
+                raise PermissionDenied(f"{method} needs a key of another role; a recorder may only record and watch")
+            return
         least = LEAST_ROLE[method]
         if least != "viewer" and not _OF_ADMINS.isdisjoint(kinds):
             least = "admin"
-        if ROLES.index(self.role) < ROLES.index(least):
+        if LADDER.index(self.role) < LADDER.index(least):
             raise PermissionDenied(f"{method} needs a key with the role {least!r} here; this one has {self.role!r}")
 
     def tenant_of(self, asked: str) -> str:

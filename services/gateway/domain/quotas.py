@@ -101,15 +101,24 @@ class ByteBudget:
             self.held -= size
 
 
-class KeyQuota:
-    """What one API key may use of this process."""
+@dataclass(frozen=True)
+class KeyLimits:
+    """What one API key may use of a process."""
 
-    def __init__(
-        self, calls_per_s: float, burst_s: float, calls_in_flight: int, import_streams: int, retry_after_s: float
-    ) -> None:
-        self._calls = TokenBucket(calls_per_s, max(1.0, calls_per_s * burst_s))
-        self.calls_in_flight = Pool("calls_in_flight", calls_in_flight, calls_in_flight, retry_after_s)
-        self.import_streams = Pool("import_streams", import_streams, import_streams, retry_after_s)
+    calls_per_s: float
+    calls_in_flight: int
+    import_streams: int
+
+
+class KeyQuota:
+    """What one API key uses of this process. After a pause it may make the calls of `burst_s` seconds at once."""
+
+    def __init__(self, limits: KeyLimits, burst_s: float, retry_after_s: float) -> None:
+        self.limits = limits
+        in_flight, streams = limits.calls_in_flight, limits.import_streams
+        self._calls = TokenBucket(limits.calls_per_s, max(1.0, limits.calls_per_s * burst_s))
+        self.calls_in_flight = Pool("calls_in_flight", in_flight, in_flight, retry_after_s)
+        self.import_streams = Pool("import_streams", streams, streams, retry_after_s)
 
     def take_call(self, now_s: float) -> None:
         """Raises QuotaExceeded if the key has made its calls of this second."""

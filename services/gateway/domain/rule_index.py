@@ -7,19 +7,21 @@ it, however many rules there are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from operator import itemgetter
+from functools import cached_property
 
 from services.common.comparison import category_form_of
-from services.common.merchandising import Anchoring, Rule, RuleSet, synonym_terms
+from services.common.merchandising import Anchoring, Exclude, Rule, RuleProducts, RuleSet, synonym_terms
+from services.common.phrase_index import PhraseIndex, Words, is_anchored
 from services.common.query_words import query_words
+from services.gateway.domain.tokens import fingerprint
 
 # Of one request: those behind them in the order of conflicts have no effect.
 MAX_APPLIED = 100
-
-Words = tuple[str, ...]
+# Characters.
+_EXCLUSION_KEY = 4
 
 
 class Condition(Enum):
@@ -57,7 +59,7 @@ class Match:
     # Further conditions that the rule sets: category, time, and each of the audience.
     context: int = 0
 
-    @property
+    @cached_property
     def precedence(self) -> tuple[int, int, int, str]:
         """Smallest first: longer matches, then anchoring, then more context, then the id."""
         return -self.length, self.anchoring, -self.context, self.rule.id
@@ -70,26 +72,26 @@ class RuleIndex:
         self.version, self.rules = rules.version, rules.rules
         self.has_audience = any(rule.trigger.audience for rule in rules.rules)
         self.has_words = any(rule.trigger.queries or synonym_terms(rule) for rule in rules.rules)
-        # By the words of a text: the rules with it, and how they compare it with the query.
-        self._phrases: dict[Words, list[tuple[Anchoring, Rule]]] = defaultdict(list)
-        # By the first word: the lengths of texts that begin with it.
-        self._lengths: dict[str, tuple[int, ...]] = {}
+        self._contexts = {rule.id: _context_of(rule) for rule in rules.rules}
+        self._phrases = PhraseIndex[Rule]()
         self._categories: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
         self._placements: dict[str, list[Rule]] = defaultdict(list)
         # Rules of searches without a query and without a category in their triggers.
         self._always: list[Rule] = []
-        lengths: dict[str, set[int]] = defaultdict(set)
         for rule in rules.rules:
-            for anchoring, words in filter(itemgetter(1), self._add(rule)):
-                self._phrases[words].append((anchoring, rule))
-                lengths[words[0]].add(len(words))
-        self._lengths = {word: tuple(sorted(of)) for word, of in lengths.items()}
+            for anchoring, words in self._add(rule):
+                self._phrases.add(anchoring, words, rule)
+        self._exclusions: dict[str, list[RuleProducts]] = defaultdict(list)
+        for rule in rules.rules:
+            excluded = [action.products for action in rule.actions if isinstance(action, Exclude)]
+            if excluded:
+                self._exclusions[_exclusion_key(rule.id)] += excluded
 
     def matches(self, context: RuleContext) -> list[Match]:
         """At most MAX_APPLIED, by precedence."""
         found: dict[str, Match] = {}
         for anchoring, length, rule in self._candidates(context):
-            match = Match(rule, length, anchoring, _context_of(rule))
+            match = Match(rule, length, anchoring, self._contexts[rule.id])
             other = found.get(rule.id)
             if other is None:
                 if next(_unmet_beside_query(rule, context), None) is not None:
@@ -98,6 +100,11 @@ class RuleIndex:
                 continue
             found[rule.id] = match
         return sorted(found.values(), key=lambda match: match.precedence)[:MAX_APPLIED]
+
+    def excluded_by(self, keys: str) -> list[RuleProducts]:
+        """What the rules exclude that `exclusion_keys` was given. A rule that is gone excludes nothing."""
+        starts = range(0, len(keys), _EXCLUSION_KEY)
+        return [each for start in starts for each in self._exclusions.get(keys[start : start + _EXCLUSION_KEY], ())]
 
     def _add(self, rule: Rule) -> Iterator[tuple[Anchoring, Words]]:
         """Puts a rule without texts into its list; gives the texts of the others."""
@@ -123,16 +130,21 @@ class RuleIndex:
                 yield Anchoring.CONTAINS, 0, rule
             return
         for words in context.texts:
-            for start, word in enumerate(words):
-                for length in self._lengths.get(word, ()):
-                    for anchoring, rule in self._phrases.get(words[start : start + length], ()):
-                        if _is_anchored(anchoring, start, length, len(words)):
-                            yield anchoring, length, rule
+            yield from self._phrases.find(words)
         if context.category is not None:
             for rule in self._categories.get(context.category, ()):
                 yield Anchoring.CONTAINS, 0, rule
         for rule in self._always:
             yield Anchoring.CONTAINS, 0, rule
+
+
+def exclusion_keys(rule_ids: Iterable[str]) -> str:
+    """Names rules in little space, for page tokens. Two rules of one key exclude together, which is harmless there."""
+    return "".join(dict.fromkeys(map(_exclusion_key, rule_ids)))
+
+
+def _exclusion_key(rule_id: str) -> str:
+    return fingerprint(rule_id)[:_EXCLUSION_KEY]
 
 
 def unmet(rule: Rule, context: RuleContext) -> list[Condition]:
@@ -155,7 +167,7 @@ def places_of(phrase: Words, words: Words) -> Iterator[int]:
 def _meets_query(rule: Rule, context: RuleContext) -> bool:
     conditions = rule.trigger.queries
     return not conditions or any(
-        _is_anchored(condition.anchoring, start, len(condition.words), len(words))
+        is_anchored(condition.anchoring, start, len(condition.words), len(words))
         for condition in conditions
         for words in context.texts
         for start in places_of(condition.words, words)
@@ -176,12 +188,6 @@ def _unmet_beside_query(rule: Rule, context: RuleContext) -> Iterator[Condition]
         yield Condition.AUDIENCE
     if not rule.validity.holds(context.now_s):
         yield Condition.TIME
-
-
-def _is_anchored(anchoring: Anchoring, start: int, length: int, count: int) -> bool:
-    if anchoring is Anchoring.CONTAINS:
-        return True
-    return start == 0 and (anchoring is Anchoring.STARTS_WITH or length == count)
 
 
 def _context_of(rule: Rule) -> int:

@@ -23,16 +23,15 @@ def boosted(ids: Sequence[str], tiers: Sequence[int], multipliers: Mapping[str, 
 
     `tiers`: in ascending order, one for each product; empty: one tier. Of equal positions the boosted product is first.
     """
-    if not any(id in multipliers for id in ids):
+    if multipliers.keys().isdisjoint(ids):
         return list(ids)
-    tiers = tiers or [0] * len(ids)
+    bounded = {id: min(max(one, MIN_MULTIPLIER), MAX_MULTIPLIER) for id, one in multipliers.items()}
     first: dict[int, int] = {}
-    keys = {}
-    for place, (id, tier) in enumerate(zip(ids, tiers, strict=True)):
-        begins = first.setdefault(tier, place)
-        multiplier = min(max(multipliers.get(id, 1.0), MIN_MULTIPLIER), MAX_MULTIPLIER)
-        keys[id] = tier, (place - begins + 1) / multiplier, -multiplier, place
-    return sorted(ids, key=keys.__getitem__)
+    keys = list[tuple[int, float, float, int]]()
+    for place, (id, tier) in enumerate(zip(ids, tiers or [0] * len(ids), strict=True)):
+        multiplier = bounded.get(id, 1.0)
+        keys.append((tier, (place - first.setdefault(tier, place) + 1) / multiplier, -multiplier, place))
+    return [ids[place] for *_, place in sorted(keys)]
 
 
 def pinned(ids: Sequence[str], pins: Sequence[PinnedProduct]) -> tuple[list[str], list[PinnedProduct]]:

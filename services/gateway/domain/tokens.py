@@ -13,10 +13,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from services.common.attribution import SEAL_BYTES
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_PAGE_TOKEN, id_problem, language_problem
 
-_SEAL_BYTES = 9
 # Of an int32 in the contract.
 _MAX_NUMBER = 2**31 - 1
 
@@ -45,6 +45,8 @@ class PageToken:
     soft_filter: str = ""
     # Keys of products that rules put before their turn when browsing, with blanks between them.
     moved: str = ""
+    # The rules that exclude products from this ranking: see RuleIndex.excluded_by.
+    excluding: str = ""
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
@@ -59,7 +61,7 @@ class PageToken:
         try:
             page = cls(**_decode(token, keys))  # type: ignore[arg-type]
             _check_id(page.ranking_id)
-            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved)
+            texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved, page.excluding)
             if not all(isinstance(text, str) for text in texts):
                 raise ValueError("not a token of the gateway")
             base64.b64decode(page.soft_filter, validate=True)
@@ -95,18 +97,6 @@ class AttributionToken:
         return found
 
 
-def ranking_of(token: str) -> str:
-    """The ranking id in an attribution token of the log; empty if there is none.
-
-    The seal is not checked: RecordEvents accepted only sealed tokens, and readers of the log need no key.
-    """
-    try:
-        data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        return str(json.loads(data[_SEAL_BYTES:])["ranking_id"])
-    except (ValueError, TypeError, KeyError):
-        return ""
-
-
 def fingerprint(*parts: bytes | str) -> str:
     """A digest of everything that identifies a request."""
     digest = hashlib.blake2b(digest_size=9)
@@ -134,7 +124,7 @@ def _decode(token: str, keys: Sequence[str]) -> dict[str, object]:
     # The decoder ignores foreign characters and the last bits. Each token has exactly one accepted text.
     if base64.urlsafe_b64encode(data).decode().rstrip("=") != token:
         raise ValueError("not canonical")
-    seal, body = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
+    seal, body = data[:SEAL_BYTES], data[SEAL_BYTES:]
     if not any(hmac.compare_digest(seal, _seal(body, key)) for key in keys):
         raise ValueError("wrong seal")
     value: dict[str, object] = json.loads(body)
@@ -142,4 +132,4 @@ def _decode(token: str, keys: Sequence[str]) -> dict[str, object]:
 
 
 def _seal(body: bytes, key: str) -> bytes:
-    return hashlib.blake2b(body, digest_size=_SEAL_BYTES, key=hashlib.blake2b(key.encode()).digest()).digest()
+    return hashlib.blake2b(body, digest_size=SEAL_BYTES, key=hashlib.blake2b(key.encode()).digest()).digest()

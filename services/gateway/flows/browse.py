@@ -26,6 +26,8 @@ from services.gateway.stage_calls import StageCalls
 
 # The most that retrieval returns in one call.
 _MOST_ROWS = 1_000
+# Characters of the key of a product: a page token has room for those of all products that rules may name.
+_KEY = 8
 _AFTER_AUDIENCE = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_RETRIEVAL = (Stage.PRICING,)
 
@@ -121,7 +123,7 @@ async def _arranged(
 def _keys(candidates: retrieval_pb2.Candidates, viewer: Viewer) -> Sequence[str]:
     """Of each product, in a form without blanks: of its item group if one variant of each is shown."""
     groups = candidates.item_group_ids if viewer.is_collapsed else ()
-    return [fingerprint(key) for key in groups or candidates.ids]
+    return [fingerprint(key)[:_KEY] for key in groups or candidates.ids]
 
 
 async def _retrieve(

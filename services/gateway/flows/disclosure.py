@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kairos.common.v1 import product_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.common.product import PRICE_BOUNDS
 from services.gateway.request_info import RequestInfo
 
 _AT_A_BOUND = "The price is at a bound that the shop has set."
@@ -16,7 +17,7 @@ def disclosed_product(info: RequestInfo, product: product_pb2.Product) -> produc
 
 def shopper_product(product: product_pb2.Product) -> product_pb2.Product:
     """The same message, with what a shop's page may show."""
-    for field in ("cost", "price_floor", "price_ceiling"):
+    for field in PRICE_BOUNDS:
         product.ClearField(field)
     return product
 

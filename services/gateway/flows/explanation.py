@@ -24,6 +24,15 @@ _FILTER, _BOOST = gateway_pb2.INTERPRETATION_EFFECT_FILTER, gateway_pb2.INTERPRE
 _MARKDOWNS = (pricing_pb2.PRICE_REASON_OVERSTOCK, pricing_pb2.PRICE_REASON_AGED)
 
 
+@dataclass(slots=True)
+class Fired:
+    """As the message FiredRule. Most answers have many and show none: messages would take too long."""
+
+    type: gateway_pb2.RuleType.ValueType
+    subject: str
+    count: int = 0
+
+
 @dataclass(frozen=True)
 class Conditions:
     """The conditions of an answer, and the interpretation of its query.
@@ -35,7 +44,7 @@ class Conditions:
     interpretation: gateway_pb2.QueryInterpretation = field(default_factory=gateway_pb2.QueryInterpretation)
     recently_purchased: frozenset[str] = frozenset()
     # What merchandising rules did with each product, by id, and (rule id, what it excludes).
-    fired: Mapping[str, Sequence[gateway_pb2.FiredRule]] = field(default_factory=dict)
+    fired: Mapping[str, Sequence[Fired]] = field(default_factory=dict)
     excluded: Sequence[tuple[str, RuleProducts]] = ()
 
 
@@ -82,7 +91,8 @@ def explain_result(
     concepts = [(c.matched_text, c.id, c.expansions) for c in conditions.interpretation.concepts]
     explanation.concept_edges.extend(gateway_pb2.ConceptEdge(**edge._asdict()) for edge in edges(concepts, text))
     explanation.rules.extend(_conditions_met(product_from_proto(result.product, "product"), conditions))
-    explanation.rules.extend(conditions.fired.get(result.product.id, ()))
+    for fired in conditions.fired.get(result.product.id, ()):
+        explanation.rules.add(type=fired.type, subject=fired.subject, count=fired.count)
     if reasons is None:
         explanation.rules.extend(_price_rules(result.price))
         explanation.text = sentence.unexplained(texts, order, result.position, count, result.score)

@@ -6,9 +6,10 @@ Boosts and pins come after the ranker and before the page is cut, so that later 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
@@ -17,11 +18,9 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.comparison import category_form_of, comparison_form
 from services.common.convert import filter_to_proto
-from services.common.filters import ProductFilter, matches
+from services.common.filters import ProductFilter
 from services.common.limits import MAX_QUERY
 from services.common.merchandising import (
-    MAX_MULTIPLIER,
-    MIN_MULTIPLIER,
     Banner,
     Boost,
     Exclude,
@@ -33,7 +32,7 @@ from services.common.merchandising import (
     RuleProducts,
     Synonyms,
 )
-from services.common.product import CATEGORY_SEPARATOR, Product
+from services.common.product import Product
 from services.common.query_words import query_words, word_spans
 from services.gateway import fallbacks
 from services.gateway.convert import offer_context
@@ -42,6 +41,8 @@ from services.gateway.domain.rule_index import Match, RuleContext, RuleIndex, pl
 from services.gateway.domain.rule_order import PinnedProduct, boosted, pinned
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.candidates import appended, matching, offered, taken
+from services.gateway.flows.covered import Covered
+from services.gateway.flows.explanation import Fired
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -109,7 +110,7 @@ def search_context(
         if understood is not None:
             corrected = () if message.literal_query else (understood.corrected_text,)
             readings = [*corrected, understood.normalized_text]
-        texts = dict.fromkeys(filter(None, map(query_words, readings)))
+        texts = dict.fromkeys(filter(None, map(query_words, dict.fromkeys(readings))))
     return RuleContext(tuple(texts), _category_of(message), None, attributes_of(audience), now_s)
 
 
@@ -160,7 +161,13 @@ class AppliedRules:
     # By rule id.
     effects: dict[str, set[gateway_pb2.RuleEffect.ValueType]] = field(default_factory=dict)
     # By product id, for explanations.
-    fired: dict[str, list[gateway_pb2.FiredRule]] = field(default_factory=dict)
+    fired: dict[str, list[Fired]] = field(default_factory=lambda: defaultdict(list))
+    _actions: dict[type, list[tuple[Match, Any]]] = field(default_factory=lambda: defaultdict(list), init=False)
+
+    def __post_init__(self) -> None:
+        for match in self.matches:
+            for action in match.rule.actions:
+                self._actions[type(action)].append((match, action))
 
     def changed_text(self, understood: encoder_pb2.EncodeQueryResponse | None, typed: str) -> str:
         """The text to search for instead, by the first rule that replaces the query and all that ignore words of it.
@@ -171,10 +178,9 @@ class AppliedRules:
             return ""
         text = typed if understood is None else understood.corrected_text
         before = text
-        for match, action in self._of(ReplaceQuery):
+        for match, action in self._of(ReplaceQuery)[:1]:
             text = action.text
             self._did(match, gateway_pb2.RULE_EFFECT_REPLACE_QUERY)
-            break
         for match, ignored in self._of(IgnoreWords):
             for words in map(query_words, ignored.words):
                 if shorter := _without(text, words):
@@ -185,11 +191,12 @@ class AppliedRules:
 
     def add_synonyms(self, understood: encoder_pb2.EncodeQueryResponse) -> None:
         """As concepts of the query: their words are looked up beside its own."""
-        if self.is_literal:
+        synonyms = self._of(Synonyms)
+        if self.is_literal or not synonyms:
             return
         text = understood.retrieval_text
         words, spans, count = query_words(text), word_spans(text), 0
-        for match, action in self._of(Synonyms):
+        for match, action in synonyms:
             if action.language and action.language != understood.language:
                 continue
             for term in action.terms:
@@ -231,7 +238,7 @@ class AppliedRules:
 
     @property
     def changes_order(self) -> bool:
-        return self.reorders and any(isinstance(action, Pin | Boost) for _, action in self._all())
+        return self.reorders and bool(self._of(Pin) or self._of(Boost))
 
     def _named_ids(self) -> list[str]:
         """Products that rules put into the answer, found or not."""
@@ -258,8 +265,10 @@ class AppliedRules:
         Only those that exist, match the request's filter and `narrowing`, and are not excluded; a pinned one must be in
         stock.
         """
+        if not (ids := self._named_ids()):
+            return candidates
         known = {*candidates.ids, *excluded_ids}
-        if not (ids := [id for id in self._named_ids() if id not in known]):
+        if not (ids := [id for id in ids if id not in known]):
             return candidates
         lookup = retrieval_pb2.LookupProductsRequest(
             ids=ids,
@@ -282,10 +291,7 @@ class AppliedRules:
         added.CopyFrom(taken(named, rows))
         for id in added.ids:
             if id in included:
-                rule_id = included[id].rule.id
-                self.fired.setdefault(id, []).append(
-                    gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_INCLUDE, subject=rule_id)
-                )
+                self.fired[id].append(Fired(gateway_pb2.RULE_TYPE_INCLUDE, included[id].rule.id))
                 self._did(included[id], gateway_pb2.RULE_EFFECT_INCLUDE)
         if candidates.tiers:
             # Behind what the query found.
@@ -308,7 +314,8 @@ class AppliedRules:
         rows = {id: row for row, id in enumerate(candidates.ids)}
         ids = self._with_pinned_variants(ranking.item_ids, candidates, rows)
         of_product = dict(zip(ids, ranking.scores, strict=True))
-        tiers = [candidates.tiers[rows[id]] for id in ids] if candidates.tiers else []
+        of_row = list(candidates.tiers)
+        tiers = [of_row[rows[id]] for id in ids] if of_row else []
         order = self._boosted(ids, (sorted(tiers) == tiers and tiers) or [], candidates, rows)
         order = self._pinned(order, candidates, rows)
         if order == list(ranking.item_ids):
@@ -325,11 +332,10 @@ class AppliedRules:
             return
         answer = response.merchandising
         answer.CopyFrom(gateway_pb2.Merchandising(rules_version=self.version, searched_text=self.searched_text))
-        for match, redirect in self._of(Redirect):
+        for match, redirect in self._of(Redirect)[:1]:
             answer.redirect_url = redirect.url
             self._did(match, gateway_pb2.RULE_EFFECT_REDIRECT)
-            break
-        for match, banner in list(self._of(Banner))[:_MAX_BANNERS]:
+        for match, banner in self._of(Banner)[:_MAX_BANNERS]:
             answer.banners.add(rule_id=match.rule.id, payload=banner.payload)
             self._did(match, gateway_pb2.RULE_EFFECT_BANNER)
         for match in self.matches:
@@ -343,29 +349,26 @@ class AppliedRules:
         candidates: retrieval_pb2.Candidates,
         rows: Mapping[str, int],
     ) -> list[str]:
-        boosts = list(self._of(Boost))
+        boosts = self._of(Boost)
         if not boosts:
             return list(ids)
-        multipliers: dict[str, float] = {}
-        rules: dict[str, list[Match]] = {}
-        stocks, covered = list(candidates.stocks), _Covered(candidates)
+        before = {id: place for place, id in enumerate(ids)}
+        multipliers = dict[str, float]()
+        rules = defaultdict[str, list[Match]](list)
+        of_row, stocks, covered = list(candidates.ids), list(candidates.stocks), Covered(candidates, rows)
         for match, boost in boosts:
-            for id in ids:
-                if (boost.multiplier < 1 or stocks[rows[id]] != 0) and covered.by(boost.products, rows[id]):
+            for row in covered.by(boost.products):
+                id = of_row[row]
+                if id in before and (boost.multiplier < 1 or stocks[row] != 0):
                     multipliers[id] = multipliers.get(id, 1.0) * boost.multiplier
-                    rules.setdefault(id, []).append(match)
-        multipliers = {id: min(max(one, MIN_MULTIPLIER), MAX_MULTIPLIER) for id, one in multipliers.items()}
+                    rules[id].append(match)
         order = boosted(ids, tiers, multipliers)
         places = {id: place for place, id in enumerate(order)}
-        for before, id in enumerate(ids):
-            for match in rules.get(id, ()):
+        for id, matches in rules.items():
+            for match in matches:
                 self._did(match, gateway_pb2.RULE_EFFECT_BOOST)
-                self.fired.setdefault(id, []).append(
-                    gateway_pb2.FiredRule(
-                        type=gateway_pb2.RULE_TYPE_MERCHANDISING_BOOST, subject=match.rule.id,
-                        count=before - places[id],
-                    )
-                )  # fmt: skip
+                moved = Fired(gateway_pb2.RULE_TYPE_MERCHANDISING_BOOST, match.rule.id, before[id] - places[id])
+                self.fired[id].append(moved)
         return order
 
     def _pinned(self, ids: Sequence[str], candidates: retrieval_pb2.Candidates, rows: Mapping[str, int]) -> list[str]:
@@ -374,14 +377,14 @@ class AppliedRules:
             for match, pin in self._of(Pin)
             if pin.product_id in rows and candidates.stocks[rows[pin.product_id]] != 0
         ]
+        if not pins:
+            return list(ids)
         order, effective = pinned(ids, pins)
         by_id = {match.rule.id: match for match in self.matches}
         for pin in effective:
             self._did(by_id[pin.rule_id], gateway_pb2.RULE_EFFECT_PIN)
-            self.fired.setdefault(pin.product_id, []).append(
-                gateway_pb2.FiredRule(
-                    type=gateway_pb2.RULE_TYPE_PIN, subject=pin.rule_id, count=order.index(pin.product_id) + 1
-                )
+            self.fired[pin.product_id].append(
+                Fired(gateway_pb2.RULE_TYPE_PIN, pin.rule_id, order.index(pin.product_id) + 1)
             )
         return order
 
@@ -389,12 +392,12 @@ class AppliedRules:
         self, ids: Sequence[str], candidates: retrieval_pb2.Candidates, rows: Mapping[str, int]
     ) -> list[str]:
         """A pinned product takes the place of the variant of its group that the ranker chose."""
-        shown, groups = list(ids), candidates.item_group_ids
-        if not groups:
+        shown, groups, pins = list(ids), list(candidates.item_group_ids), self._of(Pin)
+        if not (groups and pins):
             return shown
         places = {groups[rows[id]]: place for place, id in enumerate(shown) if id in rows}
         fixed = set[str]()
-        for _, pin in sorted(self._of(Pin), key=lambda entry: entry[1].position):
+        for _, pin in sorted(pins, key=lambda entry: entry[1].position):
             row = rows.get(pin.product_id)
             if row is None or candidates.stocks[row] == 0 or pin.product_id in shown or groups[row] in fixed:
                 continue
@@ -403,42 +406,11 @@ class AppliedRules:
                 fixed.add(groups[row])
         return shown
 
-    def _of(self, kind: type[Kind]) -> Iterator[tuple[Match, Kind]]:
-        for match, action in self._all():
-            if isinstance(action, kind):
-                yield match, action
-
-    def _all(self) -> Iterator[tuple[Match, object]]:
-        return ((match, action) for match in self.matches for action in match.rule.actions)
+    def _of(self, kind: type[Kind]) -> Sequence[tuple[Match, Kind]]:
+        return self._actions.get(kind, ())
 
     def _did(self, match: Match, effect: gateway_pb2.RuleEffect.ValueType) -> None:
         self.effects.setdefault(match.rule.id, set()).add(effect)
-
-
-class _Covered:
-    """Which candidates an action is about. Whole products are read only for filters that the columns do not answer."""
-
-    def __init__(self, candidates: retrieval_pb2.Candidates) -> None:
-        self._candidates = candidates
-        self._ids, self._brands = list(candidates.ids), list(candidates.brands)
-        self._categories, self._stocks = list(candidates.categories), list(candidates.stocks)
-        self._whole: list[Product] = []
-        # Candidates of a search share few brands and categories.
-        self._known: dict[tuple[int, str, str, bool], bool] = {}
-
-    def by(self, products: RuleProducts, row: int) -> bool:
-        narrowing = products.filter
-        if narrowing is None or self._ids[row] in products.ids:
-            return self._ids[row] in products.ids
-        if narrowing.attributes or narrowing.product_types or narrowing.compatible_with or narrowing.price:
-            self._whole = self._whole or list(offered(self._candidates))
-            return matches(self._whole[row], narrowing)
-        key = (id(products), self._brands[row], self._categories[row], self._stocks[row] == 0)
-        if key not in self._known:
-            category = tuple(self._categories[row].split(CATEGORY_SEPARATOR)) if self._categories[row] else ()
-            product = Product("", "", brand=self._brands[row], category_path=category, stock=0 if key[3] else None)
-            self._known[key] = matches(product, narrowing)
-        return self._known[key]
 
 
 def _without(text: str, ignored: tuple[str, ...]) -> str:

@@ -7,16 +7,18 @@ retrieval's cursor when browsing (see `flows.search`). A ranking that is not ava
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import NotFound
+from services.common.product import Product
 from services.gateway import fallbacks
 from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.rule_index import exclusion_keys
 from services.gateway.domain.tokens import PageToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.effective_offers import offers_of
@@ -57,6 +59,7 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
             viewer.page.fingerprint, last, ranking.id, locale=locale, accuracy=ranking.total_accuracy,
             soft_filter=_soft_filter_text(ranking.soft_filter), cursor=ranking.cursor,
             total_size=ranking.total_size if ranking.cursor else 0, moved=" ".join(ranking.moved),
+            excluding=exclusion_keys(rule_id for rule_id, _ in ranking.conditions.excluded),
         )  # fmt: skip
     elif ranking.cursor:
         next_page = PageToken(
@@ -69,11 +72,14 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
     )  # fmt: skip
 
 
-async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page | None:
+async def stored_page(
+    calls: StageCalls, parts: Parts, viewer: Viewer, excluded_ids: Collection[str] = ()
+) -> Page | None:
     """The page of the stored ranking that the page token names; None if it must be computed.
 
     A product that was deleted meanwhile is missing in the ranking's `products`: the page is shorter, and the other
-    products keep their positions.
+    products keep their positions. Without retrieval the page has popular items: none of `excluded_ids`, and none that
+    rules excluded from the ranking.
     """
     rows = await _stored_rows(calls, parts, viewer)
     if rows is None:
@@ -87,7 +93,13 @@ async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page |
         next_page = replace(viewer.page, offset=first + len(rows.item_ids), ranking_id="")
     found = await _lookup(calls, parts, viewer, rows.item_ids)
     if found is None:
-        popular = cut(fallbacks.retrieval_late(parts, calls.info.tenant, viewer), viewer, calls.locale)
+        by_rules = parts.rules.of(calls.info.tenant).excluded_by(viewer.page.excluding)
+
+        def is_excluded(product: Product) -> bool:
+            return product.id in excluded_ids or any(each.cover(product) for each in by_rules)
+
+        late = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, is_excluded)
+        popular = cut(late, viewer, calls.locale)
         return replace(popular, total_size=rows.total_size, next_page=next_page)
     ranking = Ranking(
         viewer.page.ranking_id, rows.item_ids, rows.scores, rows.model_version,

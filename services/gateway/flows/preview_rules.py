@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -26,7 +25,7 @@ from services.gateway.flows import search
 from services.gateway.flows.merchandising import audience_of, search_context
 from services.gateway.parts import Parts
 from services.gateway.request_info import RequestInfo
-from services.gateway.stage_calls import StageCalls
+from services.gateway.stage_calls import Answers, StageCalls
 
 MAX_RULES = 10
 _DEFAULT_QUERIES = 100
@@ -55,8 +54,8 @@ class _Trial:
     def left_s(self, most_s: float = _SEARCH_S) -> float:
         return min(most_s, self.until_s - time.monotonic())
 
-    def calls(self) -> StageCalls:
-        return self.after.access.for_background("preview", self.tenant, self.left_s())
+    def calls(self, answers: Answers | None = None) -> StageCalls:
+        return self.after.access.for_background("preview", self.tenant, self.left_s(), answers)
 
 
 class _Fixed:
@@ -78,7 +77,7 @@ async def preview_rules(
     if info.deadline_s is not None:
         # The answer needs its time too.
         given_s = min(given_s, 0.95 * (info.deadline_s - began_s))
-    trial = _trial(rules, parts, message, info.tenant, began_s + given_s)
+    trial = await _trial(rules, parts, message, info.tenant, began_s + given_s)
     missing, counts = await asyncio.gather(_missing(trial), _queries(trial, message, began_s + given_s * _LOG_SHARE))
     places = asyncio.Semaphore(_AT_ONCE)
 
@@ -126,7 +125,7 @@ def _checked(message: gateway_pb2.PreviewRulesRequest) -> list[Rule]:
     return rules
 
 
-def _trial(
+async def _trial(
     rules: Sequence[Rule], parts: Parts, message: gateway_pb2.PreviewRulesRequest, tenant: str, until_s: float
 ) -> _Trial:
     published, own = parts.rules.of(tenant), {rule.id for rule in rules}
@@ -134,7 +133,9 @@ def _trial(
     at: Timestamp = message.at_time
     clock = (lambda: at.ToNanoseconds() / 1e9) if message.HasField("at_time") else parts.clock
     before = replace(parts, clock=clock)
-    after = replace(parts, clock=clock, rules=_Fixed(RuleIndex(RuleSet("preview", both))))
+    # Thousands of rules take longer than other requests should wait.
+    index = await asyncio.to_thread(RuleIndex, RuleSet("preview", both))
+    after = replace(parts, clock=clock, rules=_Fixed(index))
     return _Trial(rules, before, after, until_s, tenant)
 
 
@@ -177,16 +178,18 @@ async def _queries(trial: _Trial, message: gateway_pb2.PreviewRulesRequest, unti
 
 async def _preview(
     trial: _Trial, message: gateway_pb2.PreviewRulesRequest, query: str, count: int
-) -> gateway_pb2.RulePreview:
+) -> gateway_pb2.RulePreview | None:
+    """None if the encoder does not answer: which rules apply is not known then."""
     preview = gateway_pb2.RulePreview(query=query, count=count)
     request, _ = _viewer(message, query, trial.after, trial.tenant)
-    calls, index = trial.calls(), trial.after.rules.of(trial.tenant)
+    # Where rules make no difference to a stage, it is asked once for both searches.
+    answers: Answers = {}
+    calls, index = trial.calls(answers), trial.after.rules.of(trial.tenant)
     understood, audience = await asyncio.gather(
-        calls.call(
-            Stage.QUERY_ENCODER, trial.after.stubs.encoder.EncodeQuery, encoder_pb2.EncodeQueryRequest(text=query)
-        ),
-        audience_of(calls, trial.after, request, ()),
+        search.understand(calls, trial.after, request, query), audience_of(calls, trial.after, request, ())
     )
+    if understood is None:
+        return None
     context = search_context(index, request, understood, audience, trial.after.clock())
     for rule in trial.rules:
         if lacking := unmet(rule, context):
@@ -194,7 +197,7 @@ async def _preview(
     if len(preview.unmet_rules) == len(trial.rules):
         return preview
     (before, total_before, _), (after, total_after, said) = [
-        await _first(trial, parts, message, query) for parts in (trial.before, trial.after)
+        await _first(trial, parts, message, query, answers) for parts in (trial.before, trial.after)
     ]
     preview.item_ids_before.extend(before)
     preview.item_ids_after.extend(after)
@@ -204,12 +207,12 @@ async def _preview(
 
 
 async def _first(
-    trial: _Trial, parts: Parts, message: gateway_pb2.PreviewRulesRequest, query: str
+    trial: _Trial, parts: Parts, message: gateway_pb2.PreviewRulesRequest, query: str, answers: Answers
 ) -> tuple[Sequence[str], int, gateway_pb2.Merchandising]:
     """(the first products, the total, what rules say)."""
     request, viewer = _viewer(message, query, parts, trial.tenant)
     answer = gateway_pb2.SearchResponse()
-    ranking = await search.new_ranking(trial.calls(), parts, request, viewer, answer, None)
+    ranking = await search.new_ranking(trial.calls(answers), parts, request, viewer, answer, None)
     return ranking.item_ids[:_SHOWN], ranking.total_size, answer.merchandising
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kairos.common.v1 import offer_pb2, product_pb2
+from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import money_to_proto
 from services.common.errors import InvalidArgument
+from services.common.product import PRICE_BOUNDS
 from services.gateway import fallbacks
-from services.gateway.convert import check_texts, require_ids
+from services.gateway.convert import check_texts, price_reason, require_ids
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.flows.disclosure import disclosed_quote
@@ -21,6 +22,7 @@ from services.gateway.stage_calls import StageCalls
 
 MAX_QUOTES = 100
 _ANY = offer_pb2.OfferContext()
+_NO_QUOTE = pricing_pb2.PriceQuote()
 
 
 async def quote_prices(
@@ -72,6 +74,23 @@ async def quote(
     return {quote.item_id: disclosed_quote(calls.info, quote) for quote in quotes}
 
 
+def shown_prices(
+    quotes: Sequence[pricing_pb2.PriceQuote | None],
+    offers: Sequence[EffectiveOffer | None],
+    context: offer_pb2.OfferContext,
+) -> event_pb2.ShownPrices | None:
+    """For the log, of the results of a page: their quotes and their effective offers. None if none has a price."""
+    if not any(quotes):
+        return None
+    shown = [quote or _NO_QUOTE for quote in quotes]
+    return event_pb2.ShownPrices(
+        price_list_id=context.price_list_id, place_id=context.place_id, offers=[quote.offer for quote in shown],
+        list_prices=[quote.list_price for quote in shown], reasons=map(price_reason, shown),
+        quote_ids=[quote.quote_id for quote in shown],
+        in_stock=[offer is None or offer.stock != 0 for offer in offers],
+    )  # fmt: skip
+
+
 def _require_currency(
     products: Iterable[product_pb2.Product], offers: Mapping[str, EffectiveOffer], wanted: str
 ) -> None:
@@ -89,11 +108,11 @@ def _priced_item(
     item = pricing_pb2.PricedItem(
         item_id=product.id, list_price=money_to_proto(offer.list_price), offer=money_to_proto(offer.price),
         created_at_seconds=product.created_at.seconds, stock=offer.stock, price_list_id=context.price_list_id,
-        place_id=context.place_id,
+        place_id=context.place_id, category_path=product.category_path,
     )  # fmt: skip
     # A price list in another currency has no bounds: they are not converted.
     if product.price.currency_code == offer.price.currency:
-        for name in ("cost", "price_floor", "price_ceiling"):
+        for name in PRICE_BOUNDS:
             if product.HasField(name):
                 getattr(item, name).CopyFrom(getattr(product, name))
     return item

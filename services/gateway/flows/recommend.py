@@ -49,7 +49,7 @@ async def recommend(
     configuration = parts.serving.of(calls.info.tenant)
     snapshot_version = parts.snapshot_versions.get(calls.info.tenant, 0)
     name, placement = configuration.placement(message.placement)
-    page, response = await stored_page(calls, parts, viewer), gateway_pb2.RecommendResponse()
+    page, response = await stored_page(calls, parts, viewer, _of_request(message)), gateway_pb2.RecommendResponse()
     if page is None:
         ranking = await _ranking_of(calls, parts, message, viewer, viewer.explained, name, placement, response)
         page = cut(ranking, viewer, calls.locale)
@@ -112,7 +112,7 @@ async def _ranking_of(
     )
     rules = rules_of_placement(calls, parts, message, name, audience)
     purchased = frozenset(known.recently_purchased_item_ids)
-    excluded = frozenset([*message.item_ids, *message.cart_item_ids]) | rules.excluded_ids
+    excluded = _of_request(message) | rules.excluded_ids
     # The variants of a product that is shown or bought are the same thing.
     groups = frozenset(products.item_group_ids) if viewer.is_collapsed else frozenset[str]()
     if placement.filters.exclude_purchased:
@@ -143,6 +143,11 @@ async def _ranking_of(
     ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)
     rules.report_in(response, ranking)
     return ranking
+
+
+def _of_request(message: gateway_pb2.RecommendRequest) -> frozenset[str]:
+    """Products that the shopper sees already."""
+    return frozenset([*message.item_ids, *message.cart_item_ids])
 
 
 def _with_rules(found: _Found, candidates: retrieval_pb2.Candidates, kept_count: int) -> _Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.gateway.convert import offer_context
@@ -15,7 +15,7 @@ from services.gateway.flows.explanation import add_source, explain_result
 from services.gateway.flows.history_events import add_event, history_titles
 from services.gateway.flows.localized import localized_product
 from services.gateway.flows.paging import Page
-from services.gateway.flows.prices import quote
+from services.gateway.flows.prices import quote, shown_prices
 from services.gateway.flows.variants import other_variants
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -54,7 +54,9 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             add_event(result, reasons, titles, texts)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
-    _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
+    offers = [ranking.offers.get(product.id) for product in products]
+    prices = shown_prices([quotes.get(product.id) for product in products], offers, context)
+    _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows], prices)
     return results
 
 
@@ -67,12 +69,19 @@ def attribution_of(calls: StageCalls, page: Page, parts: Parts) -> str:
     return token.encode(parts.token_keys.of(calls.info.tenant)[0])
 
 
-def _log_shown(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer, positions: list[int]) -> None:
+def _log_shown(
+    calls: StageCalls,
+    parts: Parts,
+    page: Page,
+    viewer: Viewer,
+    positions: list[int],
+    prices: event_pb2.ShownPrices | None,
+) -> None:
     """In the background: the ranking if the ranker does not have it yet, then the positions."""
     storing = None
     if not page.ranking.is_stored and page.ranking.item_ids:
         storing = parts.rankings.store(calls.info.tenant, page.ranking.to_store(viewer))
     if positions:
-        shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions)
+        shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions, prices=prices)
         shown.shown_at.FromNanoseconds(int(parts.clock() * 1e9))
         parts.impressions.put(calls.info.tenant, shown, storing)

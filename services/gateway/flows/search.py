@@ -122,7 +122,7 @@ async def _find_and_rank(
     explained: Explained | None,
 ) -> Ranking:
     understood, session, picture, audience = await asyncio.gather(
-        _understand(calls, parts, message, message.query),
+        understand(calls, parts, message, message.query),
         _session(calls, parts, message),
         _encode_picture(calls, parts, message),
         audience_of(calls, parts, message, _AFTER_ENCODER),
@@ -130,7 +130,7 @@ async def _find_and_rank(
     rules = rules_of_search(calls, parts, message, understood, audience)
     typed = message.query.strip()
     if changed := rules.changed_text(understood, typed):
-        typed, understood = changed, await _understand(calls, parts, message, changed)
+        typed, understood = changed, await understand(calls, parts, message, changed)
     tenant, wanted, groups, asked = calls.info.tenant, None, list[retrieval_pb2.MatchGroup](), None
     spellings = list[retrieval_pb2.SpellingAlternative]()
     if understood is None:
@@ -215,7 +215,7 @@ async def _encode_picture(
     return None if answer is None else answer.vector
 
 
-async def _understand(
+async def understand(
     calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest, text: str
 ) -> encoder_pb2.EncodeQueryResponse | None:
     """None for an empty text, and if the encoder does not answer."""

@@ -1,17 +1,17 @@
-"""Offers: a price for each product, within guardrails. A price never depends on the person who asks."""
+"""Items, offers, and pricers that propose a price. A price never depends on the person who asks."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from enum import Enum
 from typing import Protocol
 
-from services.common.money import Money, in_minor_units, minor_unit
+from services.common.money import Money
 
 _DAY_S = 86_400.0
-_LIST_PRICE_APPLIES = "The list price applies."
+LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
@@ -27,7 +27,8 @@ class PriceReason(Enum):
 @dataclass(frozen=True)
 class PricedItem:
     """`created_s`: when the shop began to sell the item, in seconds since the epoch; 0: unknown. `stock` None: not
-    tracked. `published`: the effective offer of the price list and the place; None: the caller knows none.
+    tracked. `published`: the effective offer of the price list and the place; None: the caller knows none. `guardrail`:
+    what held it, a number of guardrails.Guardrail; 0 for the shop's own price.
     """
 
     item_id: str
@@ -40,15 +41,10 @@ class PricedItem:
     published: Money | None = None
     price_list_id: str = ""
     place_id: str = ""
-
-
-@dataclass(frozen=True)
-class Guardrails:
-    """Bounds of every offer: `minimum_margin` as a share of the cost, the others as shares of the list price."""
-
-    minimum_margin: Decimal
-    maximum_discount: Decimal
-    maximum_increase: Decimal
+    minimum_advertised_price: Money | None = None
+    category_path: tuple[str, ...] = ()
+    guardrail: int = 0
+    lowest_30_days: Money | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +58,16 @@ class ProposedPrice:
 
 @dataclass(frozen=True)
 class Offer:
-    """floor <= amount <= ceiling, all rounded to the minor unit of the currency."""
+    """floor <= amount <= ceiling, all rounded to the minor unit of the currency. `guardrail`: what held the amount, a
+    number of guardrails.Guardrail; 0 for the shop's own price.
+    """
 
     floor: Money
     ceiling: Money
     amount: Money
     reason: PriceReason
     explanation: str
+    guardrail: int = 0
 
 
 class Pricer(Protocol):
@@ -78,52 +77,6 @@ class Pricer(Protocol):
 
     def next_change_s(self, item: PricedItem, now_s: float) -> float:
         """The next time at which the proposal may change though the item does not; infinite if there is none."""
-
-
-def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
-    """The proposed price, moved to the floor or ceiling if it is beyond. A floor above the ceiling applies.
-
-    No floor is above the list price: no guardrail raises an offer above it. A list price below cost is the shop's
-    decision. An offer is at least one minor unit, unless the list price is 0.
-    """
-    currency, price = item.list_price.currency, item.list_price.amount
-    floors = [price * (1 - rails.maximum_discount)]
-    if item.cost is not None:
-        floors.append(item.cost.amount * (1 + rails.minimum_margin))
-    if item.price_floor is not None:
-        floors.append(item.price_floor.amount)
-    ceilings = [price * (1 + rails.maximum_increase)]
-    if item.price_ceiling is not None:
-        ceilings.append(item.price_ceiling.amount)
-    least = minor_unit(currency) if price else Decimal(0)
-    most = max(in_minor_units(price, currency, ROUND_FLOOR), least)
-    floor = min(max(in_minor_units(max(floors), currency, ROUND_CEILING), least), most)
-    ceiling = max(floor, in_minor_units(min(ceilings), currency, ROUND_FLOOR))
-    rounded = in_minor_units(proposed.amount, currency, ROUND_HALF_UP)
-    amount = min(max(rounded, floor), ceiling)
-    reason, explanation = proposed.reason, proposed.explanation
-    if amount != rounded:
-        change = "raised the offer to the floor" if amount > rounded else "lowered the offer to the ceiling"
-        reason = PriceReason.GUARDRAIL
-        explanation = f"{explanation} A guardrail {change} of {Money(currency, amount)}."
-    return Offer(Money(currency, floor), Money(currency, ceiling), Money(currency, amount), reason, explanation)
-
-
-def quoted(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
-    """What a quote offers: the published offer if there is one, otherwise the computed one.
-
-    A published offer applies also beyond floor and ceiling, which are widened to it: it is the shop's decision. Its
-    reason is the pricer's if the pricer computes the same amount.
-    """
-    computed = offer(item, proposed, rails)
-    amount = item.published
-    if amount is None or amount.amount == computed.amount.amount:
-        return computed
-    floor, ceiling = (min(computed.floor.amount, amount.amount), max(computed.ceiling.amount, amount.amount))
-    reason, explanation = PriceReason.PUBLISHED, "The shop's published offer applies."
-    if amount.amount == item.list_price.amount:
-        reason, explanation = PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES
-    return Offer(Money(amount.currency, floor), Money(amount.currency, ceiling), amount, reason, explanation)
 
 
 class ListPrice:
@@ -167,4 +120,4 @@ class MarkdownRules:
 
 
 def _list_price(item: PricedItem) -> ProposedPrice:
-    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES)
+    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, LIST_PRICE_APPLIES)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR
 
 from services.common.money import Money, in_minor_units
-from services.pricing.domain.pricing import Guardrails, PricedItem, Pricer, offer
+from services.pricing.domain.guardrails import Guardrails, offer
+from services.pricing.domain.pricing import PricedItem, Pricer
 
 # The id of the default price list.
 DEFAULT_LIST = ""
@@ -59,6 +60,8 @@ class OfferedProduct:
     shop: Mapping[str, ShopOffer] = field(default_factory=dict)
     published: Mapping[str, PublishedPrice] = field(default_factory=dict)
     published_ns: int = 0
+    minimum_advertised_price: Money | None = None
+    category_path: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,12 @@ def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -
     price = next((made.price for made in chain if made.price is not None), product.price)
     if price is None:
         return None
-    bounds = [bound for bound in (product.cost, product.price_floor, product.price_ceiling) if bound is not None]
-    has_bounds = all(bound.currency == price.currency for bound in bounds)
+    bounds = (product.cost, product.price_floor, product.price_ceiling, product.minimum_advertised_price)
+    has_bounds = all(bound.currency == price.currency for bound in bounds if bound is not None)
     item = PricedItem(
         product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
         next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
+        minimum_advertised_price=product.minimum_advertised_price, category_path=product.category_path,
     )  # fmt: skip
     sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
     ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))

@@ -10,6 +10,7 @@ from kairos.common.v1 import offer_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import money_from_proto, money_to_proto
 from services.common.money import Money
+from services.common.product import PriceBound
 from services.pricing.domain.publication import OfferedProduct, PriceChange, PublishedPrice, ShopOffer
 
 
@@ -30,13 +31,13 @@ def product_from_proto(listed: gateway_pb2.ListedProduct) -> OfferedProduct:
         else:
             shop[made.price_list_id] = _shop_offer(made)
 
-    def money(name: Literal["price", "cost", "price_floor", "price_ceiling"]) -> Money | None:
+    def money(name: Literal["price"] | PriceBound) -> Money | None:
         return money_from_proto(getattr(product, name), name) if product.HasField(name) else None
 
     return OfferedProduct(
         product.id, money("price"), money("cost"), money("price_floor"), money("price_ceiling"),
         product.stock if product.HasField("stock") else None, float(product.created_at.seconds), shop, published,
-        published_ns,
+        published_ns, money("minimum_advertised_price"), tuple(product.category_path),
     )  # fmt: skip
 
 

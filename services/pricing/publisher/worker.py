@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from services.pricing.domain.pricing import Guardrails, Pricer
+from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.pricing import Pricer
 from services.pricing.domain.publication import OfferedProduct, next_change_s, price_changes
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.ports import GatewayFailed, PageTokenRefused, PublisherState, Schedule, ShopGateway

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.ranker.adapters.price_arrays import prices_from_arrays, prices_to_arrays
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, StoredRanking
 
@@ -46,6 +47,9 @@ def to_bytes(ranking: StoredRanking) -> bytes:
             "categories": list(items.categories), "brands": list(items.brands),
         }  # fmt: skip
         arrays += [(items.vectors.dtype.str, items.vectors), (_PRICES, items.prices)]
+    if ranking.prices is not None:
+        header["prices"], of_prices = prices_to_arrays(ranking.prices)
+        arrays += [(array.dtype.str, array) for array in of_prices]
     header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join(
@@ -69,11 +73,12 @@ def from_bytes(data: bytes) -> StoredRanking:
     items = ItemColumns()
     if (columns := header.get("columns")) is not None:
         items = ItemColumns(**columns, vectors=next(arrays), prices=next(arrays))
+    prices = prices_from_arrays(header["prices"], arrays) if "prices" in header else None
     return StoredRanking(
         **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
         candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
-        logged=logged, items=items,
+        logged=logged, items=items, prices=prices,
     )  # fmt: skip
 
 

@@ -108,7 +108,8 @@ local function entries(set)
   end
   return found
 end
--- As domain/refunds.py: a set of the ids of the purchases that are undone; and all purchases, if there are refunds.
+-- As services/common/refunds.py: a set of the ids of the purchases that are undone; and all purchases, if there are
+-- refunds.
 local function undone_of(person)
   local gone, purchases, refunds = {}, {}, entries(person .. 'refunds')
   if #refunds == 0 then return gone, purchases end

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from services.common.refunds import undone
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_retention import SqliteRetention
 from services.ranker.domain.event import Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.popularity import SHARES, log_mass_of, moved, popularity_key
-from services.ranker.domain.refunds import REFUNDS, undone
+from services.ranker.domain.refunds import REFUNDS
 from services.ranker.domain.repurchase import BoughtDay, day_of, purchase_counts
 from services.ranker.domain.user_history import PURCHASES, RECENT
 

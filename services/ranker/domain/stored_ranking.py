@@ -14,6 +14,7 @@ from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.person import person_key
+from services.ranker.domain.shown_prices import ShownPrices
 from services.ranker.domain.user_features import UserFeatures
 
 # The first items of a ranking keep their vectors, for training: few customers see more.
@@ -88,7 +89,8 @@ class StoredRanking:
 
     `propensities` are the probabilities that the policy put an item at its place. `leg_scores` are retrieval's, by leg.
     `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
-    make the order. `items` are the first items; training needs the vectors of those that were shown.
+    make the order. `items` are the first items; training needs the vectors of those that were shown. `prices`: of a
+    page of the log, those that were shown; None if no price was known, and in records from before prices were logged.
     """
 
     ranking_id: str
@@ -107,19 +109,20 @@ class StoredRanking:
     leg_scores: Mapping[str, FloatArray] = field(default_factory=dict)
     logged: LoggedFeatures | None = None
     items: ItemColumns = field(default_factory=ItemColumns)
+    prices: ShownPrices | None = None
 
     @property
     def person(self) -> str:
         return person_key(self.user_id, self.visitor_id)
 
     def take(self, rows: Sequence[int]) -> StoredRanking:
-        """The ranking with these rows only, without `items`."""
+        """The ranking with these rows only, without `items` and `prices`."""
         at = list(rows)
         return replace(
             self, item_ids=[self.item_ids[row] for row in at], scores=self.scores[at],
             propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
             logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
-            items=ItemColumns(),
+            items=ItemColumns(), prices=None,
         )  # fmt: skip
 
     def reordered_as(self, other: StoredRanking) -> StoredRanking:

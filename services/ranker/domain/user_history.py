@@ -17,8 +17,8 @@ from typing import NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
+from services.common.refunds import undone
 from services.ranker.domain.event import Event, EventType, HistoryEntry
-from services.ranker.domain.refunds import undone
 
 DoubleArray = npt.NDArray[np.float64]
 _Made = TypeVar("_Made")

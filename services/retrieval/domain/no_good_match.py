@@ -96,8 +96,8 @@ def _soft_of(selection: Selection) -> SoftFilter | None:
 
 def _answers(selection: Selection) -> BoolArray:
     """The rows that have all content words besides those of conditions. If none has, those of the asked type."""
-    view, typed = selection.view, selection.typed
-    answers = view.alive.copy()
+    view, typed, allowed = selection.view, selection.typed, selection.conditions.allowed
+    answers = allowed.copy()
     words = [word for word in selection.words if not word.is_condition]
     for word in words:
         has = view.containing(word.alternatives)
@@ -106,7 +106,7 @@ def _answers(selection: Selection) -> BoolArray:
         answers &= has
     if words and answers.any():
         return answers
-    return np.zeros(len(view), np.bool_) if typed is None else typed.typed & view.alive
+    return np.zeros(len(view), np.bool_) if typed is None else typed.typed & allowed
 
 
 def _without_conditions(query: RetrievalQuery, selection: Selection, candidates: Candidates) -> Iterator[Help]:

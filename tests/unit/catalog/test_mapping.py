@@ -151,6 +151,8 @@ def test_what_depends_on_a_wrong_value_is_left_out_too() -> None:
     assert (made, fields) == (product_pb2.Product(id="1", title="Shoe"), ["price", "price_floor", "cost"])
     made, fields = dropped(price="5", price_floor="4", price_ceiling="3")
     assert (made.HasField("price_floor"), made.HasField("price_ceiling"), fields) == (False, True, ["price_floor"])
+    made, fields = dropped(price="5", price_floor="6", minimum_advertised_price="7")
+    assert (made.HasField("price"), fields) == (True, ["minimum_advertised_price", "price_floor"])
 
 
 def test_long_lists_keep_their_beginning() -> None:

@@ -19,6 +19,8 @@ from services.common.money import (
     Money,
     currency_name_form,
     currency_named,
+    from_minor_units,
+    whole_minor_units,
 )
 from services.query_encoder.domain.constraints import find_price
 
@@ -149,3 +151,16 @@ def test_every_code_is_a_name() -> None:
     """Every code of ISO 4217 names its own currency in any shop, and all names are in the form that is looked up."""
     assert all(currency_named(code.lower(), "USD") == code for code in MINOR_UNIT_DECIMALS)
     assert {currency_name_form(name) for name in CURRENCY_NAMES} == CURRENCY_NAMES
+
+
+@pytest.mark.parametrize(("currency", "amount", "units"), [("USD", "2.5", 250), ("JPY", "7", 7), ("KWD", "0.125", 125)])
+def test_minor_units(currency: str, amount: str, units: int) -> None:
+    """An amount is a whole number of minor units, and back."""
+    money = Money(currency, Decimal(amount))
+    assert whole_minor_units(money) == units
+    assert from_minor_units(currency, units) == money
+
+
+def test_a_fraction_of_a_minor_unit_is_no_whole_number() -> None:
+    """USD 0.005 is no number of cents."""
+    assert whole_minor_units(Money("USD", Decimal("0.005"))) is None

@@ -80,6 +80,16 @@ def test_id_and_title_are_enough() -> None:
             {"price": usd(2), "price_floor": usd(3), "price_ceiling": usd(1)},
             "price_floor",
         ),
+        (
+            {"price": usd(2), "price_floor": usd(2)},
+            {"price": usd(2), "price_floor": usd(3)},
+            "price_floor",
+        ),
+        (
+            {"price": usd(2), "minimum_advertised_price": usd(2)},
+            {"price": usd(2), "minimum_advertised_price": usd(3)},
+            "minimum_advertised_price",
+        ),
         ({"stock": 0}, {"stock": -1}, "stock"),
         ({"item_group_id": "g" * 128}, {"item_group_id": "g" * 129}, "item_group_id"),
         ({"item_group_id": ""}, {"item_group_id": "a\nb"}, "item_group_id"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import Overloaded
-from services.gateway.domain.quotas import KeyQuota, Pool, QuotaExceeded, TokenBucket
+from services.gateway.domain.quotas import KeyLimits, KeyQuota, Pool, QuotaExceeded, TokenBucket
 
 rates, depths = st.floats(0.1, 1_000), st.floats(1, 100)
 pauses = st.lists(st.floats(0, 10), min_size=1, max_size=60)
@@ -91,7 +91,7 @@ def test_a_failed_call_gives_its_place_back() -> None:
 
 def test_a_key_within_its_quota() -> None:
     """The first calls of `burst_s` seconds pass at once; the next one names the quota and the time to wait."""
-    quota = KeyQuota(calls_per_s=10, burst_s=0.5, calls_in_flight=1, import_streams=1, retry_after_s=0.1)
+    quota = KeyQuota(KeyLimits(calls_per_s=10, calls_in_flight=1, import_streams=1), burst_s=0.5, retry_after_s=0.1)
     for _ in range(5):
         quota.take_call(0.0)
     with pytest.raises(QuotaExceeded, match="10 calls a second") as refused:

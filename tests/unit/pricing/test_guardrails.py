@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from decimal import Decimal
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.money import MINOR_UNIT_DECIMALS, Money, in_minor_units, minor_unit
+from services.pricing.domain.guardrails import NO_PAST, Guardrail, Guardrails, Past, offer, quoted
 from services.pricing.domain.pricing import (
-    Guardrails,
     MarkdownRules,
     PricedItem,
     PriceReason,
     ProposedPrice,
-    offer,
 )
 
 RAILS = Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))
+TENTH_OFF = Decimal("0.9")
 RULES = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
 amounts = st.decimals(min_value=0, max_value=100_000, places=2)
 currencies = st.sampled_from(["USD", "JPY", "KWD"])
@@ -51,7 +54,7 @@ def test_a_guardrail_is_explained() -> None:
     made = offer(PricedItem("a", usd("100")), ProposedPrice(Decimal(10), PriceReason.OVERSTOCK, "x"), RAILS)
     assert made.reason is PriceReason.GUARDRAIL
     assert made.amount == usd("70.00")
-    assert made.explanation == "x A guardrail raised the offer to the floor of USD 70.00."
+    assert made.explanation == "x A guardrail raised the offer to USD 70.00: the largest discount."
 
 
 def test_overstock_is_marked_down() -> None:
@@ -101,3 +104,74 @@ def test_a_list_price_below_the_floor() -> None:
     made = offer(item, RULES(item, 0), RAILS)
     assert (made.amount, made.floor, made.ceiling) == (usd("50.00"), usd("50.00"), usd("50.00"))
     assert (made.reason, made.explanation) == (PriceReason.LIST_PRICE, "The list price applies.")
+
+
+def held(
+    rails: Guardrails, past: Past = NO_PAST, amount: str = "10", now_s: float = 0, **fields: Any
+) -> tuple[str, str]:
+    """Of a product at 100: the offer and the guardrail that held it."""
+    made = offer(
+        PricedItem("a", usd("100"), **fields), ProposedPrice(Decimal(amount), PriceReason.AGED, "x"), rails, past, now_s
+    )
+    return str(made.amount.amount), Guardrail(made.guardrail).name
+
+
+@pytest.mark.parametrize(
+    ("more", "fields", "past", "proposed", "expected"),
+    [
+        ({}, {}, {}, "80", ("80.00", "NONE")),
+        ({}, {}, {}, "NaN", ("100.00", "INVALID_PROPOSAL")),
+        ({}, {}, {"current": Decimal("0.8")}, "Infinity", ("80.00", "INVALID_PROPOSAL")),
+        ({"maximum_discount": Decimal(1)}, {}, {}, "-5", ("0.01", "SMALLEST_UNIT")),
+        ({}, {}, {}, "120", ("100.00", "MAXIMUM_INCREASE")),
+        ({"maximum_increase": Decimal("0.1")}, {}, {}, "120", ("110.00", "MAXIMUM_INCREASE")),
+        ({}, {"minimum_advertised_price": usd("85")}, {}, "10", ("85.00", "MINIMUM_ADVERTISED_PRICE")),
+        ({}, {"cost": usd("80")}, {}, "10", ("84.00", "MINIMUM_MARGIN")),
+        ({}, {"price_floor": usd("83.5")}, {}, "10", ("83.50", "PRICE_FLOOR")),
+        ({}, {"price_ceiling": usd("60")}, {}, "99", ("60.00", "PRICE_CEILING")),
+        ({}, {"price_ceiling": usd("60"), "cost": usd("80")}, {}, "99", ("84.00", "PRICE_CEILING")),
+        ({"freeze_s": (0, 9)}, {}, {"current": Decimal("0.9")}, "10", ("90.00", "FREEZE")),
+        ({"freeze_s": (0, 9)}, {"cost": usd("90")}, {"current": Decimal("0.9")}, "10", ("94.50", "MINIMUM_MARGIN")),
+        ({"freeze_s": (1, 9)}, {}, {"current": Decimal("0.9")}, "80", ("80.00", "NONE")),
+        ({}, {}, {}, "10", ("70.00", "MAXIMUM_DISCOUNT")),
+        ({"discount_budget": usd("5")}, {}, {"is_budget_spent": True}, "90", ("100.00", "DISCOUNT_BUDGET")),
+        ({"discount_budget": Money("EUR", Decimal(5))}, {}, {}, "90", ("100.00", "DISCOUNT_BUDGET")),
+        ({"maximum_daily_change": Decimal("0.05")}, {}, {"day": (TENTH_OFF,) * 2}, "10", ("85.50", "DAILY_CHANGE")),
+        ({"maximum_daily_change": Decimal("0.05")}, {}, {"day": (TENTH_OFF,) * 2}, "99", ("94.50", "DAILY_CHANGE")),
+        (
+            {"maximum_daily_change": Decimal("0.05")}, {},
+            {"current": Decimal("0.8"), "day": (Decimal("0.8"), Decimal(1))}, "95", ("80.00", "DAILY_CHANGE"),
+        ),
+        (
+            {"maximum_weekly_change": Decimal("0.1")},
+            {}, {"week": (TENTH_OFF, Decimal(1))}, "10", ("90.00", "WEEKLY_CHANGE"),
+        ),
+        ({}, {}, {"allowed": (Decimal("0.9"), Decimal(1))}, "80", ("90.00", "REVIEW")),
+        ({"price_endings": (99, 95)}, {}, {}, "80", ("79.99", "PRICE_ENDING")),
+        ({"price_endings": (99, 95)}, {}, {}, "79.97", ("79.95", "PRICE_ENDING")),
+        ({"price_endings": (99,)}, {"price_floor": usd("80")}, {}, "80", ("80.99", "PRICE_ENDING")),
+        (
+            {"price_endings": (99,)}, {"price_floor": usd("80"), "price_ceiling": usd("80.5")},
+            {}, "80.2", ("80.20", "NONE"),
+        ),
+        ({"price_endings": (99,)}, {}, {}, "100", ("100.00", "NONE")),
+    ],
+)  # fmt: skip
+def test_each_guardrail(
+    more: dict[str, Any], fields: dict[str, Any], past: dict[str, Any], proposed: str, expected: tuple[str, str]
+) -> None:
+    """Each guardrail holds a proposal, and the offer names the one that held it; of two the stronger one counts."""
+    rails = dataclasses.replace(RAILS, **more)
+    assert held(rails, Past(**past), proposed, 0, **fields) == expected
+
+
+def test_a_held_price_is_quoted_with_its_guardrail() -> None:
+    """A published price that was computed before keeps the name of the guardrail that held it, and one of the shop has
+    none.
+    """
+    item = PricedItem("a", usd("100"), published=usd("95.00"), guardrail=Guardrail.DAILY_CHANGE)
+    made = quoted(item, ProposedPrice(Decimal(80), PriceReason.AGED, "x"), RAILS)
+    assert (made.amount, made.guardrail, made.reason) == (usd("95.00"), Guardrail.DAILY_CHANGE, PriceReason.GUARDRAIL)
+    assert made.explanation == "A guardrail held the offer at USD 95.00: the largest change in a day."
+    shop = quoted(dataclasses.replace(item, guardrail=0), ProposedPrice(Decimal(80), PriceReason.AGED, "x"), RAILS)
+    assert (shop.reason, shop.guardrail) == (PriceReason.PUBLISHED, 0)

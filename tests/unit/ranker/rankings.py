@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
+from services.ranker.domain.shown_prices import ShownPrices
 from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, StoredRanking
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS
 
@@ -36,6 +38,14 @@ def made_ranking(
             list(item_ids[:2]), (100 * numbers(random, len(item_ids[:2]), dimensions)).astype(np.int8), "m@1",
             np.full(len(item_ids[:2]), np.nan), ["Shoes"] * len(item_ids[:2]), ["B"] * len(item_ids[:2]),
         ),
+    )  # fmt: skip
+
+
+def shown_prices(*quote_ids: str, offers: Sequence[int] = (1_990, 70_000, 0)) -> ShownPrices:
+    """Of three items, of which the last has no price."""
+    return ShownPrices(
+        "wholesale", "oslo", ["USD", "NOK", ""], np.array(offers, np.int64), np.array([2_490, 70_000, 0], np.int64),
+        ["overstock", "fallback", ""], list(quote_ids) or ["9f" * 16, "", ""], np.array([True, False, True]),
     )  # fmt: skip
 
 

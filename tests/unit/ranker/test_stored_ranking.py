@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.domain.impressions import is_logged_whole
+from services.ranker.domain.shown_prices import ShownPrices
 from services.ranker.domain.stored_ranking import ItemColumns
-from tests.unit.ranker.rankings import made_ranking, same
+from tests.unit.ranker.rankings import made_ranking, same, shown_prices
 
 
 @pytest.mark.parametrize("features", [True, False])
@@ -21,6 +23,35 @@ def test_bytes_keep_everything(features: bool) -> None:
                         ["", "Ünïcode > 书"], ["B", ""])  # fmt: skip
     ranking = replace(ranking, items=items, query="bottes d'été 靴")
     assert same(from_bytes(to_bytes(ranking)), ranking)
+
+
+@pytest.mark.parametrize(
+    "prices",
+    [
+        shown_prices(),
+        shown_prices("quote-1", "", "书"),
+        shown_prices("0" * 32, "", ""),
+        shown_prices("", "", ""),
+        shown_prices(offers=(2**40, 3, 0)),
+    ],
+    ids=["uuids", "other ids", "zeros", "no quotes", "large amounts"],
+)
+def test_bytes_keep_prices(prices: ShownPrices) -> None:
+    """The prices that were shown are decoded as they were, whatever the ids of their quotes look like."""
+    ranking = replace(made_ranking("a", "b", "c"), prices=prices)
+    assert same(from_bytes(to_bytes(ranking)), ranking)
+
+
+def test_prices_are_compact() -> None:
+    """Ten prices with their quotes take at most 50 bytes each in the log; a ranking without prices takes none."""
+    ids = [f"i{n}" for n in range(10)]
+    prices = ShownPrices(
+        "", "", ["USD"] * 10, np.arange(10) * 1_999, np.arange(10) * 2_499, ["list_price", "overstock"] * 5,
+        [hashlib.blake2b(id.encode(), digest_size=16).hexdigest() for id in ids], np.ones(10, np.bool_),
+    )  # fmt: skip
+    bare = to_bytes(made_ranking(*ids))
+    assert len(to_bytes(replace(made_ranking(*ids), prices=prices))) - len(bare) <= 500
+    assert b"prices" not in bare
 
 
 def test_long_vectors_are_kept_as_float16() -> None:

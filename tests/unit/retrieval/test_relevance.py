@@ -56,7 +56,7 @@ def query_of(text: str, **fields: object) -> RetrievalQuery:
 
 
 def found(
-    query: RetrievalQuery, cosine: float, conditions: WordConditions | None = None
+    query: RetrievalQuery, cosine: float, conditions: WordConditions | None = None, excluded: KeyArray = _NO_KEYS
 ) -> tuple[Assessment, NoGoodMatch | None]:
     """With all products that meet the filter as candidates; `cosine` of those with a word of the query."""
     catalogue = view()
@@ -64,7 +64,7 @@ def found(
         Words([numbers_of(text) for text in group.alternatives], text=group.alternatives[0])
         for group in query.match_groups
     ]
-    selection = Selection.of(catalogue, catalogue.base_offers(), query, words, _NO_KEYS, numbers_of, conditions)
+    selection = Selection.of(catalogue, catalogue.base_offers(), query, words, excluded, numbers_of, conditions)
     mask = selection.conditions.mask()
     rows = [row for row in range(len(PRODUCTS)) if mask[row]]
     every = candidates(
@@ -132,6 +132,16 @@ def test_a_filter_that_leaves_out_what_is_asked_for() -> None:
     """The help names the field, and counts the products without it."""
     _, abstention = found(query_of("leather case", filter=ProductFilter(categories=("Music",))), FAR)
     assert abstention == NoGoodMatch(Reason.CONDITIONS, (Help(HelpKind.WITHOUT_FILTER, "category", 6),))
+
+
+def test_helps_count_no_excluded_product() -> None:
+    """Products that the request excludes are in no count, and nothing helps if all are excluded."""
+    query = query_of("leather case", filter=ProductFilter(categories=("TV",)))
+    _, abstention = found(query, NEAR, excluded=np.array([0, 1], np.uint64))
+    assert abstention == NoGoodMatch(Reason.CONDITIONS, (Help(HelpKind.WITHOUT_FILTER, "category", 4),))
+    _, abstention = found(query, NEAR, excluded=np.arange(6, dtype=np.uint64))
+    assert abstention is not None
+    assert HelpKind.WITHOUT_FILTER not in [help.kind for help in abstention.helps]
 
 
 def test_a_condition_of_the_text_that_nothing_meets() -> None:

@@ -5,5 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, transactional_ddl=False)
+context.configure(
+    connection=connection, transactional_ddl=False, version_table=context.config.attributes["version_table"]
+)
 context.run_migrations()

@@ -26,6 +26,11 @@ class Conditions:
     offers: EffectiveOffers
     currency: str = ""
 
+    @property
+    def allowed(self) -> BoolArray:
+        """The living rows that are not excluded, whatever conditions they meet."""
+        return self.alive & self.fields[_EXCLUDED] if _EXCLUDED in self.fields else self.alive
+
     def mask(self, without: str = "") -> BoolArray:
         """The living rows that meet all conditions, or all but those on one field."""
         mask = self.alive

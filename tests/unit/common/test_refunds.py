@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.refunds import pieces_left, undone
 from services.ranker.domain.event import Event, EventType
-from services.ranker.domain.refunds import undone
 
 
 def bought(id: str, at_s: float, order: str = "", quantity: int = 1, item: str = "i") -> Event:
@@ -39,6 +39,14 @@ def test_a_part_of_the_pieces(pieces: list[int], gone: set[str]) -> None:
     for order in ("", "o"):
         refunds = [refund(5 + n, order, quantity, id=f"r{n}") for n, quantity in enumerate(pieces)]
         assert undone([bought("a", 1, order, quantity=2)], refunds) == gone
+
+
+def test_pieces_that_are_left() -> None:
+    """A part of the pieces is given back of the latest purchase first; what is left is never negative."""
+    purchases = [bought("a", 1, "o", quantity=2), bought("b", 2, "o", quantity=3)]
+    assert pieces_left(purchases, [refund(7, "o", 1)]) == {"a": 2, "b": 2}
+    assert pieces_left(purchases, [refund(7, "o", 4)]) == {"a": 1, "b": 0}
+    assert pieces_left(purchases, [refund(7, "o", 9)]) == {"a": 0, "b": 0}
 
 
 PURCHASES = st.builds(
