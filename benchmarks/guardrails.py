@@ -31,7 +31,6 @@ from services.common.money import Money
 from services.pricing.convert import items_from_proto, quote_to_proto
 from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer, quoted
 from services.pricing.domain.pricing import Offer, PricedItem, Pricer, PriceReason, ProposedPrice
-from services.pricing.ports import Quote
 from services.pricing.settings import PricingSettings
 from services.pricing.wiring import build_guardrails, build_pricer
 
@@ -176,8 +175,8 @@ def _quotes_per_s(data: bytes, pricer: Pricer, bound: Any, seconds: float) -> fl
     count, began_s = 0, time.process_time()
     while (spent_s := time.process_time() - began_s) < seconds:
         items = items_from_proto(pricing_pb2.QuotePricesRequest.FromString(data))
-        quotes = [Quote(f"{count}", item, bound(item, pricer(item, 0.0)), "v", "r", 0.0, 900.0) for item in items]
-        pricing_pb2.QuotePricesResponse(quotes=map(quote_to_proto, quotes)).SerializeToString()
+        quotes = [quote_to_proto(item, bound(item, pricer(item, 0.0)), quote_id=f"{count}") for item in items]
+        pricing_pb2.QuotePricesResponse(quotes=quotes).SerializeToString()
         count += len(items)
     return count / spent_s
 

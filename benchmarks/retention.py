@@ -2,13 +2,12 @@
 
     python -m benchmarks.retention --out R.json --plot R.png [--share 0.01]
 
-The shop shows 20 pages of ten items a second, records 6 events a second and quotes 200 prices a second. Rate, counts,
-catalogue and the bytes of the archive are multiplied by `--share`; ages are not. The clock is passed in: a simulated
-day takes seconds. Each page has the features of a real ranking, and its user is one of many. After each quarter of a
-day the keeper's work is done and the sizes are measured: the SQLite file with its log of changes, the memory of a real
-Redis and its append-only file, the audit log and its archive. A size is flat if the 90th percentile of the last third
-of the month is at most 5 % above that of the third before: while Redis rewrites its append-only file, the old and
-the new one are there for a moment.
+The shop shows 20 pages of ten items a second and records 6 events a second. Rate, counts and catalogue are multiplied
+by `--share`; ages are not. The clock is passed in: a simulated day takes seconds. Each page has the features of a real
+ranking, and its user is one of many. After each quarter of a day the keeper's work is done and the sizes are measured:
+the SQLite file with its log of changes, the memory of a real Redis and its append-only file. A size is flat if the 90th
+percentile of the last third of the month is at most 5 % above that of the third before: while Redis rewrites its
+append-only file, the old and the new one are there for a moment.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +34,7 @@ from tqdm import tqdm
 
 from benchmarks.profile_events import redis_server
 from benchmarks.ranker_state import candidates, one_ranking
-from services.common.money import Money
 from services.common.telemetry import TelemetrySettings, configure_telemetry
-from services.pricing.adapters.parquet_archive import ParquetArchive
-from services.pricing.adapters.sqlite_audit_log import AuditBounds, SqliteAuditLog
-from services.pricing.domain.pricing import Offer, PricedItem, PriceReason
-from services.pricing.ports import Quote
-from services.pricing.settings import AuditSettings
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
@@ -51,7 +43,7 @@ from services.ranker.domain.stored_ranking import ItemColumns, StoredRanking
 from services.ranker.ports import LogBound, ProfileStore, Retention
 from services.ranker.settings import RankingSettings, RetentionSettings
 
-PAGES_S, EVENTS_S, QUOTES_S, ITEMS, USERS = 20.0, 6.0, 200.0, 50_000, 200_000
+PAGES_S, EVENTS_S, ITEMS, USERS = 20.0, 6.0, 50_000, 200_000
 DAYS, STEP_S, PAGE, TENANT = 30, 86_400.0 / 4, 10, "default"
 # Records of one call.
 GROUP = 500
@@ -165,32 +157,6 @@ def of_redis(ranking: StoredRanking, share: float, seed: int) -> Sizes:
         )  # fmt: skip
 
 
-def of_prices(share: float) -> Sizes:
-    settings, clock, sizes = AuditSettings(), Clock(), Sizes()
-    limits = AuditBounds(
-        settings.online_days * 86_400, int(settings.online_quotes * share),
-        max(int(settings.partition_quotes * share), 100),
-    )  # fmt: skip
-    price = Money("USD", Decimal("9.50"))
-    offer = Offer(price, price, price, PriceReason.OVERSTOCK, "10% off: 200 pieces are in stock.")
-    with tempfile.TemporaryDirectory(prefix="kairos-month-") as folder:
-        archive = ParquetArchive(f"{folder}/archive", int(settings.archive_mib * 2**20 * share))
-        with closing(SqliteAuditLog(Path(folder), archive, limits, clock)) as log:
-            for _ in steps(clock, "Prices"):
-                for numbers in groups(QUOTES_S * STEP_S * share):
-                    log.append([(TENANT, [_quote(clock.now_s, n, offer) for n in numbers])])
-                log.archive(clock.now_s)
-                sizes.setdefault("Prices: log", []).append(log.size().online_bytes)
-                sizes.setdefault("Prices: archive", []).append(log.size().archive_bytes)
-    return sizes
-
-
-def _quote(now_s: float, number: int, offer: Offer) -> Quote:
-    item = PricedItem(f"item-{number % 1_000:06}", offer.amount, stock=200)
-    quote_id = f"{random.getrandbits(128):032x}"
-    return Quote(quote_id, item, offer, "rules@1", quote_id, now_s + number / 100, now_s + 900)
-
-
 def is_flat(sizes: list[int]) -> bool:
     third = len(sizes) // 3
     return bool(np.percentile(sizes[-third:], 90) <= 1.05 * np.percentile(sizes[third : 2 * third], 90))
@@ -217,7 +183,6 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=0.01, help="of the rate and of the bounds")
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
-    # The archive says when it removes its oldest file: here it does so all the time.
     configure_telemetry("benchmark", TelemetrySettings(log_level="error"))
     share, seed, began = arguments.share, arguments.seed, time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -226,7 +191,6 @@ def main() -> int:
     sizes = of_sqlite(ranking, share, seed)
     if shutil.which("redis-server"):
         sizes |= of_redis(ranking, share, seed)
-    sizes |= of_prices(share)
     table = Table("size", "day 10", "day 20", "day 30", "flat", title=f"MiB, {share:.2%} of the rate and of the bounds")
     for name, of in sizes.items():
         days = [f"{of[len(of) * part // 3 - 1] / 2**20:.1f}" for part in (1, 2, 3)]

@@ -3,107 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import grpc
 import typer
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from rich.markup import escape
 from rich.table import Table
 
-from cli.calls import connection_of, failed, out, print_json
+from cli import audit, control_pins
+from cli.calls import failed, out, print_json
+from cli.control_client import (
+    PAGE,
+    STATE_PREFIX,
+    Listed,
+    checked_input,
+    client_of,
+    connect,
+    dictionary_of,
+    moment_text,
+)
 from cli.control_files import as_yaml, content_of, difference, kind_name, kind_number, read_resources
 from cli.options import Json
-from kairos.control.v1 import control_pb2, control_pb2_grpc
-from ops.client import Connection, explain_error
+from kairos.control.v1 import control_pb2
 from services.common.errors import InvalidArgument
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
+app.callback()(connect)
+app.add_typer(control_pins.app, name="pins")
+app.add_typer(audit.app, name="audit")
+app.command("import-audit")(audit.import_audit)
 
-_PAGE = 500
-_PREFIX = "RESOURCE_STATE_"
 Kind = Annotated[str, typer.Argument(help="For example synonym_set or merchandising_rule.")]
 Id = Annotated[str, typer.Argument(help="Id of the resource.")]
 File = Annotated[Path, typer.Argument(help="YAML file with one or more documents: kind, id, content.")]
 OfKind = Annotated[str, typer.Option("--kind", help="Only this kind. Default: all.")]
-
-
-class Listed(Enum):
-    """The states that can be listed."""
-
-    DRAFT = "draft"
-    PUBLISHED = "published"
-    ARCHIVED = "archived"
-
-
-@app.callback()
-def connect(
-    context: typer.Context,
-    target: Annotated[
-        str, typer.Option(envvar="KAIROS_CONTROL_TARGET", help="Address of control, host:port.")
-    ] = "127.0.0.1:50060",
-    api_key: Annotated[
-        str, typer.Option(envvar="KAIROS_CONTROL_API_KEY", help="API key of control. Empty: none is sent.")
-    ] = "",
-    tenant: Annotated[str, typer.Option(help="Tenant. Default: that of the key.")] = "",
-) -> None:
-    """The options for TLS are those of `kairos`."""
-    connection = replace(connection_of(context), target=target, api_key=api_key)
-    context.obj = Client(connection, tenant)
-
-
-class Client:
-    """Calls control. An error is printed and ends the command."""
-
-    def __init__(self, connection: Connection, tenant: str) -> None:
-        self._connection, self.tenant = connection, tenant
-
-    def call(self, method: str, request: Any, *, missing_is_fine: bool = False) -> Any:
-        """The answer. None for a resource that does not exist, if `missing_is_fine`."""
-        request.tenant = self.tenant
-        with self._connection.channel() as channel:
-            stub = control_pb2_grpc.ControlServiceStub(channel)
-            try:
-                return getattr(stub, method)(
-                    request, timeout=max(self._connection.timeout_s, 10), metadata=self._connection.metadata
-                )
-            except grpc.RpcError as error:
-                if missing_is_fine and error.code() is grpc.StatusCode.NOT_FOUND:
-                    return None
-                raise failed(explain_error(error), exit_code=2) from None
-
-    def resources(self, kind: str = "", state: Listed | None = None, text: str = "") -> list[control_pb2.Resource]:
-        request = control_pb2.ListResourcesRequest(page_size=_PAGE, text=text)
-        if kind:
-            request.kind = kind_number(kind)
-        if state:
-            request.state = control_pb2.ResourceState.Value(f"{_PREFIX}{state.name}")
-        found: list[control_pb2.Resource] = []
-        while True:
-            answer = self.call("ListResources", request)
-            found += answer.resources
-            if not answer.next_page_token:
-                return found
-            request.page_token = answer.next_page_token
-
-    def resource(self, kind: int, id: str, is_published: bool = False) -> control_pb2.Resource | None:
-        view = control_pb2.CONTENT_VIEW_PUBLISHED if is_published else control_pb2.CONTENT_VIEW_LATEST
-        request = control_pb2.GetResourceRequest(kind=kind, id=id, view=view)  # type: ignore[arg-type]
-        answer = self.call("GetResource", request, missing_is_fine=True)
-        return None if answer is None else answer.resource
-
-    def publish(self, resources: list[control_pb2.Resource]) -> control_pb2.PublishResourcesResponse:
-        references = [control_pb2.ResourceReference(kind=one.kind, id=one.id, etag=one.etag) for one in resources]
-        answer: control_pb2.PublishResourcesResponse = self.call(
-            "PublishResources", control_pb2.PublishResourcesRequest(resources=references)
-        )
-        return answer
 
 
 @app.command("list")
@@ -115,15 +48,15 @@ def list_resources(
     as_json: Json = False,
 ) -> None:
     """List resources."""
-    with _input():
-        found = _client(context).resources(kind, state, text)
+    with checked_input():
+        found = client_of(context).resources(kind, state, text)
     if as_json:
-        print(json.dumps([_dictionary(resource) for resource in found], ensure_ascii=False))
+        print(json.dumps([dictionary_of(resource) for resource in found], ensure_ascii=False))
         return
     table = Table("kind", "id", "state", "version", "published", "changed by", "changed at", box=None, pad_edge=False)
     for one in found:
         row = (kind_name(one.kind), escape(one.id), _state(one), str(one.version), str(one.published_version or "-"))
-        table.add_row(*row, escape(one.changed_by), _moment(one.updated_at))
+        table.add_row(*row, escape(one.changed_by), moment_text(one.updated_at))
     out.print(table)
 
 
@@ -136,8 +69,8 @@ def get(
     as_json: Json = False,
 ) -> None:
     """Print a resource as YAML, with its etag. `apply` accepts it."""
-    with _input():
-        resource = _client(context).resource(kind_number(kind), id, published)
+    with checked_input():
+        resource = client_of(context).resource(kind_number(kind), id, published)
     if resource is None:
         raise failed(f"there is no {kind} {id!r}{' with a published version' if published else ''}")
     if as_json:
@@ -158,10 +91,10 @@ def apply(
     A document with an etag is refused if the resource has changed since; one without replaces what is there. Exit code
     2 if control refuses one: those before it are stored.
     """
-    client = _client(context)
-    with _input():
+    client = client_of(context)
+    with checked_input():
         resources = read_resources(file)
-    done = [_applied(client, resource) for resource in resources]
+    done = [client.apply(resource) for resource in resources]
     version = client.publish([resource for _, resource in done]).snapshot_version if publish else None
     if as_json:
         listed = [{"kind": kind_name(one.kind), "id": one.id, "outcome": what} for what, one in done]
@@ -181,8 +114,8 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Print what `apply` would change. Exit code 0 without a difference, 1 with one, 2 if it cannot be told."""
-    client, found = _client(context), dict[str, str]()
-    with _input():
+    client, found = client_of(context), dict[str, str]()
+    with checked_input():
         resources = read_resources(file)
     for new in resources:
         old, name = client.resource(new.kind, new.id, published), f"{kind_name(new.kind)}/{new.id}"
@@ -201,8 +134,8 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Make drafts effective: all or none of those that are named."""
-    client = _client(context)
-    with _input():
+    client = client_of(context)
+    with checked_input():
         wanted = [_named(name) for name in names or ()]
         if file is not None:
             wanted += [(one.kind, one.id) for one in read_resources(file)]
@@ -225,8 +158,8 @@ def publish(
 @app.command()
 def archive(context: typer.Context, kind: Kind, id: Id, as_json: Json = False) -> None:
     """Remove a resource from what is effective. It stays readable, and an update makes it a draft again."""
-    client = _client(context)
-    with _input():
+    client = client_of(context)
+    with checked_input():
         resource = client.resource(kind_number(kind), id)
     if resource is None:
         raise failed(f"there is no {kind} {id!r}", exit_code=2)
@@ -247,9 +180,9 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Print who changed a resource, when and how, the newest change first."""
-    client = _client(context)
-    with _input():
-        request = control_pb2.ListRevisionsRequest(kind=kind_number(kind), id=id, page_size=_PAGE)
+    client = client_of(context)
+    with checked_input():
+        request = control_pb2.ListRevisionsRequest(kind=kind_number(kind), id=id, page_size=PAGE)
     found: list[control_pb2.Revision] = []
     while True:
         answer = client.call("ListRevisions", request)
@@ -258,12 +191,12 @@ def history(
             break
         request.page_token = answer.next_page_token
     if as_json:
-        print(json.dumps([_dictionary(revision) for revision in found], ensure_ascii=False))
+        print(json.dumps([dictionary_of(revision) for revision in found], ensure_ascii=False))
         return
     for one in found:
         action = control_pb2.RevisionAction.Name(one.action).removeprefix("REVISION_ACTION_").lower()
         snapshot = f", snapshot {one.snapshot_version}" if one.snapshot_version else ""
-        out.print(f"{one.version:>4}  {_moment(one.changed_at)}  {action:<10}{escape(one.changed_by)}{snapshot}")
+        out.print(f"{one.version:>4}  {moment_text(one.changed_at)}  {action:<10}{escape(one.changed_by)}{snapshot}")
         if changes:
             before, after = (content_of(one.before) if one.HasField("before") else None,
                              content_of(one.after) if one.HasField("after") else None)  # fmt: skip
@@ -281,8 +214,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write resources as one YAML file that `apply` reads."""
-    client = _client(context)
-    with _input():
+    client = client_of(context)
+    with checked_input():
         found = client.resources(kind)
     if not latest:
         found = [
@@ -290,26 +223,12 @@ def export(
             for one in (client.resource(each.kind, each.id, True) for each in found if each.published_version)
             if one is not None
         ]
-    text = json.dumps([_dictionary(one) for one in found], ensure_ascii=False) if as_json else as_yaml(found)
+    text = json.dumps([dictionary_of(one) for one in found], ensure_ascii=False) if as_json else as_yaml(found)
     if file is None:
         print(text, end="")
     else:
         file.write_text(text, "utf-8")
         out.print(f"wrote {len(found)} resources to {escape(str(file))}")
-
-
-def _applied(client: Client, resource: control_pb2.Resource) -> tuple[str, control_pb2.Resource]:
-    present = client.resource(resource.kind, resource.id)
-    if present is None:
-        answer = client.call("CreateResource", control_pb2.CreateResourceRequest(resource=resource))
-        return "created", answer.resource
-    if not resource.etag or resource.etag == present.etag:
-        is_archived = present.state == control_pb2.RESOURCE_STATE_ARCHIVED
-        if content_of(present) == content_of(resource) and not is_archived:
-            return "unchanged", present
-        resource.etag = present.etag
-    answer = client.call("UpdateResource", control_pb2.UpdateResourceRequest(resource=resource))
-    return "updated", answer.resource
 
 
 def _named(name: str) -> tuple[control_pb2.ResourceKind.ValueType, str]:
@@ -319,27 +238,5 @@ def _named(name: str) -> tuple[control_pb2.ResourceKind.ValueType, str]:
     return kind_number(kind), id
 
 
-@contextmanager
-def _input() -> Iterator[None]:
-    """What is wrong with a file or an argument is printed, and ends the command with exit code 2."""
-    try:
-        yield
-    except InvalidArgument as error:
-        raise failed("\n".join(f"{one.field}: {one.description}" for one in error.violations), exit_code=2) from None
-
-
-def _client(context: typer.Context) -> Client:
-    client: Client = context.obj
-    return client
-
-
 def _state(resource: control_pb2.Resource) -> str:
-    return control_pb2.ResourceState.Name(resource.state).removeprefix(_PREFIX).lower()
-
-
-def _moment(moment: Any) -> str:
-    return f"{moment.ToDatetime():%Y-%m-%d %H:%M:%S}"
-
-
-def _dictionary(message: Message) -> dict[str, Any]:
-    return dict(MessageToDict(message, preserving_proto_field_name=True))
+    return control_pb2.ResourceState.Name(resource.state).removeprefix(STATE_PREFIX).lower()

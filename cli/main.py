@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, config, control, domain, events, judge, label, models, offers, rules, suite, users
+from cli import catalog, config, control, domain, events, judge, label, models, offers, reviews, rules, suite, users
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.explain import explain
@@ -71,6 +71,7 @@ app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
+app.add_typer(reviews.app, name="reviews")
 app.add_typer(rules.app, name="rules")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):

@@ -31,10 +31,9 @@ def up(
     except SuiteError as error:
         _console.print(f"[red]{error}")
         raise typer.Exit(1) from None
-    control = f", control {state.control}" if state.control else ""
-    _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}{control}")
+    _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}, control {state.control}")
     if as_json:
-        addresses = {"gateway": state.gateway, "metrics": state.metrics, "control": state.control or None}
+        addresses = {"gateway": state.gateway, "metrics": state.metrics, "control": state.control}
         print(json.dumps(addresses), flush=True)
     if not detach:
         _console.print("Press Ctrl-C to stop it.")
@@ -56,12 +55,12 @@ def status(
     """Print whether the suite runs, and the memory of each process. Exit code 1 if the gateway does not serve."""
     folder = _settings(data_dir).data_dir.resolve()
     state, processes = read_state(folder), suite_processes(folder)
-    answers = health(state.gateway, state.control) if state else {}
+    answers = health(state) if state else {}
     if as_json:
         document = {
             "running": state is not None,
             "gateway": state.gateway if state else None,
-            "control": state.control or None if state else None,
+            "control": state.control if state else None,
             "health": answers,
             "processes": [vars(process) for process in processes],
             "resident_bytes": sum(process.resident_bytes for process in processes),
@@ -79,7 +78,7 @@ def _settings(data_dir: Path | None) -> SuiteSettings:
 def _print_status(state: SuiteState | None, answers: dict[str, str], processes: list[SuiteProcess]) -> None:
     console = Console()
     console.print(f"gateway {state.gateway}" if state else "[yellow]the suite is not running")
-    if state and state.control:
+    if state:
         console.print(f"control {state.control}")
     for name, answer in answers.items():
         console.print(f"  {name:<10} [{'green' if answer == 'SERVING' else 'red'}]{answer}")

@@ -97,7 +97,7 @@ def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) ->
     while time.monotonic() < deadline:
         if supervisor.poll() is not None:
             raise SuiteError(f"the supervisor ended; the reason is in {settings.data_dir}/logs/supervisor.log")
-        answers = health(state.gateway, state.control)
+        answers = health(state)
         if answers and all(answer == "SERVING" for answer in answers.values()):
             return state
         time.sleep(0.3)
@@ -105,12 +105,9 @@ def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) ->
     raise SuiteError(f"not ready after {READY_TIMEOUT_S:.0f} s: {late}; the logs are in {settings.data_dir}/logs")
 
 
-def health(target: str, control: str = "") -> dict[str, str]:
-    """See `health_of`. With the health of control, if its address is given."""
-    answers = health_of(grpc.insecure_channel(target))
-    if control:
-        answers["control"] = _health_of_control(control)
-    return answers
+def health(suite: SuiteState) -> dict[str, str]:
+    """The health of the gateway, of each stage and of control, by name: see `health_of`."""
+    return {**health_of(grpc.insecure_channel(suite.gateway)), "control": _health_of_control(suite.control)}
 
 
 def health_of(channel: grpc.Channel) -> dict[str, str]:

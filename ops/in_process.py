@@ -22,6 +22,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.common.outbox.settings import AuditAccessSettings
 from services.common.process import freeze_gc, keep_freed_memory
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
@@ -153,7 +154,10 @@ async def _start(
         clock,
         random,
     )
-    pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
+    # Nobody takes the quotes: they stay in the outbox.
+    pricing = build_pricing_handler(
+        PricingSettings(data_dir=folder / "pricing", redis_url="", control=AuditAccessSettings())
+    )
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):
         closing.callback(handler.close)

@@ -37,8 +37,6 @@ class SuiteSettings(ServiceSettings):
     learner_metrics_port: int = Field(default=9465, ge=0, le=65535)
     # Whether the learner runs beside the stages.
     learner: bool = True
-    # Whether control runs beside the stages; the gateway then follows what it publishes.
-    control: bool = False
     # Ports of control, and of its metrics.
     control_port: int = Field(default=50060, ge=0, le=65535)
     control_metrics_port: int = Field(default=9467, ge=0, le=65535)
@@ -72,8 +70,6 @@ class SuiteSettings(ServiceSettings):
     def busy_ports(self) -> dict[str, int]:
         """The ports that another process listens on, by setting."""
         ports = {name: value for name, value in self.model_dump().items() if name.endswith("_port") and value}
-        if not self.control:
-            ports = {name: port for name, port in ports.items() if not name.startswith("control_")}
         return {name: port for name, port in ports.items() if not _is_free(port)}
 
 

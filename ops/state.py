@@ -21,8 +21,7 @@ class SuiteState(BaseModel):
     gateway: str
     metrics: str
     ingress: str
-    # Empty: control does not run.
-    control: str = ""
+    control: str
 
     @classmethod
     def of(cls, settings: SuiteSettings, supervisor_pid: int) -> SuiteState:
@@ -31,7 +30,7 @@ class SuiteState(BaseModel):
             gateway=f"{LOOPBACK}:{settings.gateway_port}",
             metrics=f"http://{LOOPBACK}:{settings.metrics_port}/metrics",
             ingress=f"{LOOPBACK}:{settings.ingress_grpc_port}",
-            control=f"{LOOPBACK}:{settings.control_port}" if settings.control else "",
+            control=f"{LOOPBACK}:{settings.control_port}",
         )
 
     def is_alive(self) -> bool:

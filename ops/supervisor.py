@@ -1,5 +1,5 @@
-"""The supervisor: starts the host process of Serve, the gateway, the price publisher, and if they are enabled the
-learner and control, and restarts each of them when it ends.
+"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, and the learner if it is
+enabled, and restarts each of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
@@ -37,6 +37,9 @@ _MIN_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 10.0
 # How often the descendants of a child are listed.
 _DESCENDANTS_PERIOD_S = 2.0
+
+# Services that call control.
+_OF_CONTROL = ("GATEWAY", "PRICING")
 
 _log = structlog.get_logger("kairos.supervisor")
 
@@ -130,8 +133,7 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
     control = Child("control", [sys.executable, "-m", "services.control"], logs / "control.log")
     # In the order in which they start; they stop in the opposite order.
-    enabled = [*([learner] if settings.learner else []), *([control] if settings.control else [])]
-    children = [host, gateway, publisher, *enabled]
+    children = [control, host, gateway, publisher, *([learner] if settings.learner else [])]
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
@@ -175,7 +177,7 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_CONTROL_SERVER__PORT": str(settings.control_port),
         "KAIROS_CONTROL_METRICS__PORT": str(settings.control_metrics_port),
         "KAIROS_GATEWAY_CONTROL__FOLDER": str(settings.data_dir / "published"),
-        **({"KAIROS_GATEWAY_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}"} if settings.control else {}),
+        **{f"KAIROS_{service}_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}" for service in _OF_CONTROL},
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }

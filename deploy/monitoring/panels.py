@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.slos import BEHIND_S, PRICES_BEHIND_S, SLOS
+from deploy.monitoring.slos import BEHIND_S, FILLING, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
 
 STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
@@ -255,6 +255,28 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             limit=PRICES_BEHIND_S,
         ),
         Panel(
+            "Oldest quote in the outbox",
+            {"pricing": "max (ray_kairos_pricing_outbox_oldest_age_seconds)"},
+            "s",
+            "Quotes wait there until control has them. About a second is normal.",
+            limit=OUTBOX_WAITS_S,
+        ),
+        Panel(
+            "Outbox, full at 100 %",
+            {"pricing": "max (ray_kairos_pricing_outbox_fill_ratio)"},
+            "percentunit",
+            "A full outbox refuses quotes.",
+            limit=FILLING,
+        ),
+        Panel(
+            "Quotes delivered",
+            {
+                "entries": _rate("ray_kairos_pricing_outbox_delivered_entries"),
+                "failures": _rate("ray_kairos_pricing_outbox_delivery_failures"),
+            },
+            "cps",
+        ),
+        Panel(
             "Prices published and withdrawn",
             {
                 "{{kind}}": _rate("kairos_price_publisher_changes_total", "kind"),
@@ -310,6 +332,23 @@ CONTROL = (
         },
     ),
     Panel("Database", {"up": "min (kairos_control_database_up)"}),
+    Panel(
+        "Audit entries", {
+            "stored": _rate("kairos_control_audit_entries_total"),
+            "stored already": _rate("kairos_control_audit_duplicates_total"),
+            "archived": _rate("kairos_control_audit_archived_entries_total"),
+            "failures of the archive": _rate("kairos_control_audit_archive_failures_total"),
+        },
+        "cps",
+    ),
+    Panel("Audit entries in the database", {"entries": "max (kairos_control_audit_online_entries)"}),
+    Panel(
+        "Size of the audit", {
+            "database": "max (kairos_control_audit_online_bytes)",
+            "archive on this disk": "max (kairos_control_audit_archive_bytes)",
+        },
+        "bytes",
+    ),
 )  # fmt: skip
 
 

@@ -80,6 +80,8 @@ SHOPPER_MODEL_OLD_S = 14 * 86_400
 
 # From this share of memory or disk on, somebody must act; from the second one on, at once.
 FILLING, FULL = 0.8, 0.95
+# Seconds that a quote may wait for control. A delivery takes one.
+OUTBOX_WAITS_S = 600
 # A backup a night, and half a day for one that failed and was repeated by hand.
 BACKUP_OLD_S = 36 * 3_600
 _BACKUPS = 'cronjob=~"kairos-(backup|postgres-backup|qdrant-snapshots)"'
@@ -172,7 +174,7 @@ CONDITIONS = (
         "The ranker's store has used four fifths of its memory or disk. When it is full, it refuses events.",
     ),
     (
-        # Exported by the kubelet: Redis, Qdrant, the audit log and the embedded engines.
+        # Exported by the kubelet: Redis, Qdrant, PostgreSQL and the embedded engines.
         "KairosDiskFilling", "ticket", "10m", f"{_DISK} > {FILLING}",
         "Four fifths of the disk {{ $labels.persistentvolumeclaim }} are in use.",
     ),
@@ -213,6 +215,27 @@ CONDITIONS = (
         "A gateway does not follow what control publishes for the tenant {{ $labels.tenant }}.",
     ),
     (
+        "KairosAuditNotArchived", "ticket", "10m",
+        "sum(increase(kairos_control_audit_archive_failures_total[1h])) > 5",
+        "Control cannot archive the audit: it stays in the database, which grows.",
+    ),
+    (
+        # Entries that were recorded a second time are usual after a restart, not all the time.
+        "KairosAuditRepeated", "ticket", "1h",
+        "sum(rate(kairos_control_audit_duplicates_total[30m])) > sum(rate(kairos_control_audit_entries_total[30m]))",
+        "Most audit entries come a second time: a service does not get the answers of control.",
+    ),
+    (
+        # Replicas share an outbox: each exports the same.
+        "KairosOutboxWaits", "ticket", "5m",
+        f"max(ray_kairos_pricing_outbox_oldest_age_seconds) > {OUTBOX_WAITS_S}",
+        "Quotes are not delivered to control. They wait in pricing's outbox; prices are quoted.",
+    ),
+    (
+        "KairosOutboxFull", "page", "1m", f"max(ray_kairos_pricing_outbox_fill_ratio) > {FILLING}",
+        "Pricing's outbox is four fifths full: control takes no quotes. When it is full, no price is quoted.",
+    ),
+    (
         # Exported by redis_exporter.
         "KairosRedisNotSaved", "page", "1m",
         "min(redis_aof_last_write_status) == 0 or min(redis_aof_last_bgrewrite_status) == 0",
@@ -224,10 +247,8 @@ CONDITIONS = (
         "A replica of a shard is not active: one more lost node, and products are missing.",
     ),
     (
-        "KairosNotKeptWithinBounds", "ticket", "10m",
-        "sum(increase(ray_kairos_ranker_upkeep_failures[1h])) > 5"
-        " or sum(increase(ray_kairos_pricing_archive_failures[1h])) > 5",
-        "Logs of the ranker, or the audit log of prices, are not kept within their bounds, and grow.",
+        "KairosNotKeptWithinBounds", "ticket", "10m", "sum(increase(ray_kairos_ranker_upkeep_failures[1h])) > 5",
+        "Logs of the ranker are not kept within their bounds, and grow.",
     ),
     (
         "KairosRankingsDropped", "ticket", "10m", "sum(increase(ray_kairos_ranker_rankings_dropped[15m])) > 0",

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from ops.backup import files
 from ops.settings import SuiteSettings
+from services.common.server_access import ServerAccessSettings
 from services.common.settings import ServiceSettings, load_settings
 from services.control.settings import ControlSettings
 from services.pricing.settings import PricingSettings
@@ -34,7 +35,7 @@ SERVICES: dict[str, type[ServiceSettings]] = {
     # Its PostgreSQL has backups of its own.
     "control": ControlSettings,
 }
-# Groups of settings whose files are keys.
+# Group of settings whose files are keys, as are those of ServerAccessSettings.
 _SECRET = "security"
 # Seconds to wait for a pause of the writes. A batch of an import takes less.
 _PAUSE_TIMEOUT_S = 30.0
@@ -90,7 +91,7 @@ def _paths(settings: BaseModel, name: str, defaults: dict[str, Path]) -> Iterato
             value = defaults[field]
         if isinstance(value, Path):
             yield f"{name}.{field}", value
-        elif isinstance(value, BaseModel) and field != _SECRET:
+        elif isinstance(value, BaseModel) and field != _SECRET and not isinstance(value, ServerAccessSettings):
             yield from _paths(value, f"{name}.{field}", {})
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from kairos.common.v1 import common_pb2, offer_pb2
 from kairos.pricing.v1 import pricing_pb2
-from services.common.convert import money_from_proto, money_to_proto, time_to_proto
+from services.common.convert import money_from_proto, money_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_LIST_ID, id_problem, text_problem
 from services.common.money import Money, in_minor_units
 from services.common.product import MAX_CATEGORY, MAX_CATEGORY_LEVELS, PriceBound
 from services.pricing.domain.guardrails import Guardrail
-from services.pricing.domain.pricing import PricedItem, PriceReason
-from services.pricing.ports import Quote
+from services.pricing.domain.pricing import Offer, PricedItem, PriceReason
 
 # Items of one request.
 MAX_ITEMS = 1_000
@@ -42,29 +40,25 @@ def items_from_proto(request: pricing_pb2.QuotePricesRequest) -> list[PricedItem
     return items
 
 
-def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
-    offer = quote.offer
+def quote_to_proto(item: PricedItem, offer: Offer, **more: Any) -> pricing_pb2.PriceQuote:
+    """`more`: the fields that do not depend on the item."""
     return pricing_pb2.PriceQuote(
-        quote_id=quote.quote_id,
-        item_id=quote.item.item_id,
-        list_price=money_to_proto(quote.item.list_price),
+        item_id=item.item_id,
+        list_price=money_to_proto(item.list_price),
         price_floor=money_to_proto(offer.floor),
         price_ceiling=money_to_proto(offer.ceiling),
         offer=money_to_proto(offer.amount),
         reason=_REASONS[offer.reason],
         explanation=offer.explanation,
-        model_version=quote.model_version,
-        quoted_at=time_to_proto(datetime.fromtimestamp(quote.quoted_s, UTC)),
-        valid_until=time_to_proto(datetime.fromtimestamp(quote.valid_until_s, UTC)),
         guardrail=offer_pb2.PriceGuardrail.ValueType(offer.guardrail),
-        lowest_price_30_days=_lowest(quote),
+        lowest_price_30_days=_lowest(item, offer),
+        **more,
     )
 
 
-def _lowest(quote: Quote) -> common_pb2.Money | None:
+def _lowest(item: PricedItem, offer: Offer) -> common_pb2.Money | None:
     """Only of a reduction."""
-    item = quote.item
-    is_reduced = item.lowest_30_days is not None and quote.offer.amount.amount < item.list_price.amount
+    is_reduced = item.lowest_30_days is not None and offer.amount.amount < item.list_price.amount
     return money_to_proto(item.lowest_30_days) if is_reduced and item.lowest_30_days else None
 
 

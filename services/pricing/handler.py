@@ -2,78 +2,94 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
+from kairos.control.v1 import audit_pb2
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.common.convert import context_from_proto
+from services.common.convert import context_from_proto, time_to_proto
 from services.common.group_commit import GroupCommit
-from services.common.periodic import Periodic
+from services.common.outbox.delivery import Delivery
+from services.common.outbox.outbox import EntryBatch, Outbox, packed
 from services.common.rpc import rpc
 from services.pricing.convert import items_from_proto, quote_to_proto
 from services.pricing.domain.guardrails import Guardrails, quoted
 from services.pricing.domain.pricing import Pricer
-from services.pricing.ports import AuditLog, Quote
 
 
 class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
-    """`valid_s`: seconds that a quote is valid. `archive_every_s`: seconds between two looks at the size of the audit
-    log. `clock` gives seconds since the epoch.
+    """`valid_s`: seconds that a quote is valid. `clock` gives seconds since the epoch. Without a `delivery` the quotes
+    stay in the outbox.
     """
 
     def __init__(
-        self, pricer: Pricer, model_version: str, guardrails: Guardrails, audit_log: AuditLog, valid_s: float,
-        clock: Callable[[], float] = time.time, archive_every_s: float = 60.0,
+        self, pricer: Pricer, model_version: str, guardrails: Guardrails, outbox: Outbox, valid_s: float,
+        clock: Callable[[], float] = time.time, delivery: Delivery | None = None,
     ) -> None:  # fmt: skip
         self._pricer, self._model_version, self._guardrails = pricer, model_version, guardrails
-        self._audit_log, self._valid_s, self._clock = audit_log, valid_s, clock
-        self._thread = ThreadPoolExecutor(1, "audit")
+        self._outbox, self._delivery = outbox, delivery
+        self._valid_s, self._clock = valid_s, clock
+        self._thread = ThreadPoolExecutor(1, "outbox")
         # Calls that come in during a write share the next one.
-        self._writes = GroupCommit(audit_log.append, lambda batch: len(batch[1]), self._thread)
-        self._archiving = Periodic("audit-archive", self._archive, archive_every_s)
+        self._writes = GroupCommit(self._write, lambda batches: sum(batch.count for batch in batches), self._thread)
 
     @rpc(pricing_pb2.QuotePricesResponse)
     async def QuotePrices(self, request: pricing_pb2.QuotePricesRequest) -> pricing_pb2.QuotePricesResponse:
         context = context_from_proto(request.context)
         items, now_s = items_from_proto(request), self._clock()
+        quoted_at, valid_until = (time_to_proto(datetime.fromtimestamp(s, UTC)) for s in (now_s, now_s + self._valid_s))
         quotes = [
-            Quote(
+            quote_to_proto(
+                item,
+                quoted(item, self._pricer(item, now_s), self._guardrails, now_s),
                 quote_id=uuid.uuid4().hex,
-                item=item,
-                offer=quoted(item, self._pricer(item, now_s), self._guardrails, now_s),
                 model_version=self._model_version,
-                request_id=context.request_id,
-                quoted_s=now_s,
-                valid_until_s=now_s + self._valid_s,
+                quoted_at=quoted_at,
+                valid_until=valid_until,
             )
             for item in items
         ]
-        # The quotes are durable in the audit log before they are returned.
-        await self._writes.add((context.tenant, quotes))
-        return pricing_pb2.QuotePricesResponse(quotes=map(quote_to_proto, quotes))
+        # Fields that this version does not know may be of any size.
+        request.DiscardUnknownFields()
+        entries = [
+            audit_pb2.AuditEntry(
+                id=quote.quote_id,
+                recorded_at=quoted_at,
+                subject_id=quote.item_id,
+                request_id=context.request_id,
+                quoted_price=audit_pb2.QuotedPrice(item=item, quote=quote),
+            )
+            for item, quote in zip(request.items, quotes, strict=True)
+        ]
+        # The quotes are durable in the outbox before they are returned.
+        await self._writes.add(packed(context.tenant, entries))
+        return pricing_pb2.QuotePricesResponse(quotes=quotes)
 
     def check(self) -> None:
-        """Raises if the audit log does not answer."""
-        self._audit_log.quotes_of("default", "", 1)
+        """Raises if the outbox does not answer."""
+        self._outbox.size()
 
     def measures(self) -> dict[str, float]:
-        """What pricing knows of its audit log, by the name of the metric."""
-        size = self._audit_log.size()
+        """What pricing knows of its outbox, by the name of the metric."""
+        size, bounds = self._outbox.size(), self._outbox.bounds
         return {
-            "kairos_pricing_audit_quotes": size.online_quotes,
-            "kairos_pricing_audit_bytes": size.online_bytes,
-            "kairos_pricing_archive_bytes": size.archive_bytes,
-            "kairos_pricing_archived_quotes": size.archived_quotes,
-            "kairos_pricing_archive_failures": self._archiving.failures,
+            "kairos_pricing_outbox_entries": size.entries,
+            "kairos_pricing_outbox_bytes": size.bytes,
+            "kairos_pricing_outbox_fill_ratio": max(size.entries / bounds.entries, size.bytes / bounds.bytes),
+            "kairos_pricing_outbox_oldest_age_seconds": size.oldest_age_s,
+            "kairos_pricing_outbox_delivered_entries": self._delivery.delivered if self._delivery else 0,
+            "kairos_pricing_outbox_delivery_failures": self._delivery.failures if self._delivery else 0,
         }
 
-    def _archive(self, _: threading.Event) -> None:
-        self._audit_log.archive(self._clock())
-
     def close(self) -> None:
-        self._archiving.close()
+        if self._delivery:
+            self._delivery.close()
         self._thread.shutdown()
-        self._audit_log.close()
+        self._outbox.close()
+
+    def _write(self, calls: Sequence[Sequence[EntryBatch]]) -> list[None]:
+        self._outbox.append([batch for batches in calls for batch in batches])
+        return [None] * len(calls)

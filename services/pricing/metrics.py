@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 MEASURES = {
-    "kairos_pricing_audit_quotes": "Quotes in the audit log that are online.",
-    "kairos_pricing_audit_bytes": "Bytes of the audit log on the disk.",
-    "kairos_pricing_archive_bytes": "Bytes of the archive of the audit log, if it is on the same disk.",
-    "kairos_pricing_archived_quotes": "Quotes that were moved to the archive.",
-    "kairos_pricing_archive_failures": "Failed turns of the task that archives the audit log.",
+    "kairos_pricing_outbox_entries": "Quotes in the outbox, which control does not have yet.",
+    "kairos_pricing_outbox_bytes": "Bytes of the quotes in the outbox.",
+    "kairos_pricing_outbox_fill_ratio": "Share of its bound that the outbox holds. At 1 no price is quoted.",
+    "kairos_pricing_outbox_oldest_age_seconds": "Time that the oldest quote in the outbox has waited.",
+    "kairos_pricing_outbox_delivered_entries": "Quotes that this replica delivered to control.",
+    "kairos_pricing_outbox_delivery_failures": "Failed tries of this replica to deliver the outbox.",
 }

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.common.outbox.settings import AuditAccessSettings, OutboxSettings
 from services.common.settings import ServiceSettings
 
 
@@ -38,34 +39,19 @@ class RuleSettings(BaseModel):
     aged_markdown: Decimal = Field(default=Decimal("0.15"), ge=0, lt=1)
 
 
-class AuditSettings(BaseModel):
-    """How much of the audit log stays online, and where the rest goes. A quote takes about 300 bytes online."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    # Quotes are archived when they are older, or more, than this. Whole partitions are moved: see partition_quotes.
-    online_days: float = Field(default=7, gt=0)
-    online_quotes: int = Field(default=5_000_000, ge=1)
-    # A partition is closed after so many quotes, or after a day. 200,000 take about 60 MB online.
-    partition_quotes: int = Field(default=200_000, ge=1)
-    # Where closed partitions go, as Parquet files: a folder, or a URL that pyarrow knows (s3://bucket/audit). Kairos
-    # removes nothing there. Empty: the folder `archive` in data_dir, within archive_mib.
-    archive_url: str = ""
-    # Of the folder in data_dir. Beyond it the oldest files are removed, with a warning in the log.
-    archive_mib: int = Field(default=8_192, ge=1)
-    # Seconds between two looks.
-    interval_s: float = Field(default=60.0, gt=0)
-
-
 class PricingSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_PRICING_")
 
-    # Folder of the audit log.
+    # Folder of the outbox, if it is a file.
     data_dir: Path = Path("var/pricing")
     # rules: markdowns for overstock and aged items. list-price: the baseline, no markdown.
     pricer: Literal["rules", "list-price"] = "rules"
     guardrails: GuardrailSettings = GuardrailSettings()
     rules: RuleSettings = RuleSettings()
-    audit: AuditSettings = AuditSettings()
     # Seconds that a quote is valid.
     quote_valid_s: float = Field(default=900, gt=0)
+    # For example redis://redis:6379/0: the outbox is a stream in it, which all replicas share. Empty: it is a file.
+    redis_url: str = ""
+    outbox: OutboxSettings = OutboxSettings()
+    # Where the quotes in the outbox go.
+    control: AuditAccessSettings = AuditAccessSettings()

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from services.pricing.adapters.parquet_archive import ParquetArchive
-from services.pricing.adapters.sqlite_audit_log import AuditBounds, SqliteAuditLog
+import structlog
+
+from services.common.outbox.delivery import Delivery
+from services.common.outbox.settings import build_outbox
 from services.pricing.domain.guardrails import Guardrails
 from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
 from services.pricing.handler import PricingHandler
-from services.pricing.ports import AuditLog
 from services.pricing.settings import PricingSettings
 
 # Increased with every change of the rules.
 VERSION = 1
 
 
+_log = structlog.get_logger("kairos.pricing")
+
+
 def build_handler(settings: PricingSettings) -> PricingHandler:
+    """Raises InvalidArgument for a Redis that may lose what it has acknowledged."""
+    earlier = settings.data_dir / "audit.db"
+    if earlier.exists():
+        _log.warning(
+            "an earlier version of Kairos kept its quotes in this file: take them into control, then move it away",
+            file=str(earlier), remedy=f"kairos control import-audit {earlier}",
+        )  # fmt: skip
+    outbox = build_outbox(settings.outbox, "pricing", settings.data_dir, settings.redis_url)
     return PricingHandler(
         build_pricer(settings),
         f"{settings.pricer}@{VERSION}",
         build_guardrails(settings),
-        build_audit_log(settings),
+        outbox,
         settings.quote_valid_s,
-        archive_every_s=settings.audit.interval_s,
+        delivery=Delivery(outbox, settings.control, settings.outbox.interval_s) if settings.control.target else None,
     )
 
 
@@ -36,12 +48,3 @@ def build_guardrails(settings: PricingSettings) -> Guardrails:
 def rules_of(settings: PricingSettings) -> str:
     """Everything that a computed price depends on besides the item and the time, as a text to compare."""
     return f"{VERSION} {settings.model_dump_json(include={'pricer', 'guardrails', 'rules'})}"
-
-
-def build_audit_log(settings: PricingSettings) -> AuditLog:
-    audit = settings.audit
-    archive = ParquetArchive(audit.archive_url)
-    if not audit.archive_url:
-        archive = ParquetArchive(str(settings.data_dir / "archive"), audit.archive_mib << 20)
-    bounds = AuditBounds(audit.online_days * 86_400, audit.online_quotes, audit.partition_quotes)
-    return SqliteAuditLog(settings.data_dir, archive, bounds)

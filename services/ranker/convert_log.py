@@ -13,12 +13,17 @@ _NAMES = {
 }
 # Of a position: more than any log has.
 _MOST_DIGITS = 18
+_MOST_NEWEST = 1_000_000
 
 
 def check_log(message: ranker_pb2.ReadLogRequest) -> None:
     if message.log not in _NAMES:
         raise InvalidArgument.of("log", f"is {message.log}; send EVENTS, IMPRESSIONS, RANKINGS or FAIRNESS_ATTRIBUTES")
     log_start(message)
+    if not 0 <= message.newest_count <= _MOST_NEWEST:
+        raise InvalidArgument.of("newest_count", f"is {message.newest_count}; send 0 to {_MOST_NEWEST}")
+    if message.newest_count and message.log != ranker_pb2.LOG_KIND_IMPRESSIONS:
+        raise InvalidArgument.of("newest_count", "is set for another log than IMPRESSIONS; leave it out")
 
 
 def log_start(message: ranker_pb2.ReadLogRequest) -> int:

@@ -22,6 +22,7 @@ class LogReader:
             names = schemas.get(tenant, AttributeSchema()).fairness_names
             return store.attributes_after(tenant, position, limit, names) if names else []
 
+        self._store = store
         # By log: how it is read, the message of a record, and the field of the answer.
         self._logs: dict[int, tuple[Callable[..., Any], Callable[[Any], Any], str]] = {
             ranker_pb2.LOG_KIND_EVENTS: (store.events_after, event_to_proto, "events"),
@@ -33,6 +34,8 @@ class LogReader:
     def read(self, tenant: str, message: ranker_pb2.ReadLogRequest) -> ranker_pb2.ReadLogResponse:
         """The page from the token on. It ends with the record that fills it: by count, or by PAGE_BYTES."""
         position, size = log_start(message), page_size(message.page_size)
+        if message.newest_count and not message.page_token:
+            position = self._store.newest_impressions_start(tenant, message.newest_count)
         read, to_proto, field = self._logs[message.log]
         response, content, count = ranker_pb2.ReadLogResponse(is_last_page=True), 0, 0
         # One more than a page holds, which says whether anything follows.

@@ -132,6 +132,9 @@ class ProfileStore(Protocol):
     ) -> list[tuple[int, Impressions]]:
         """As `events_after`, for the log of impressions."""
 
+    def newest_impressions_start(self, tenant: str, count: int) -> int:
+        """The position behind which the newest `count` impressions follow; fewer if some of them were removed."""
+
     def whole_rankings_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, StoredRanking]]:

@@ -49,11 +49,11 @@ class Shell:
     folder: Path
     tenant: str
 
-    def kairos(self, *arguments: str, expected: int = 0) -> str:
-        """What `kairos control` prints. `expected` is its exit code."""
-        access = ["--target", self.target, "--api-key", key_of("anna"), "--tenant", self.tenant]
+    def kairos(self, *arguments: str, expected: int = 0, group: str = "control", key: str = "anna") -> str:
+        """What a command of `kairos control`, or of another group, prints. `expected` is its exit code."""
+        access = ["--target", self.target, "--api-key", key_of(key), "--tenant", self.tenant]
         with chdir(self.folder):
-            done = CliRunner().invoke(app, ["control", *access, *arguments])
+            done = CliRunner().invoke(app, [group, *access, *arguments], env={"COLUMNS": "200"})
         assert done.exit_code == expected, f"{arguments} ended with {done.exit_code}\n{done.output}"
         return done.output
 
@@ -61,13 +61,14 @@ class Shell:
         """A block of a page. Its `kairos` commands run in this process: each would take a second to start."""
         rest = ""
         for line in text.splitlines(keepends=True):
-            if not line.startswith("kairos control "):
+            if not line.startswith(("kairos control ", "kairos reviews ")):
                 rest += line
                 continue
             self._bash(rest)
             rest, may_fail = "", line.endswith(" || true\n")
             command, _, file = line.removesuffix(" || true\n").partition(" > ")
-            said = self.kairos(*shlex.split(command)[2:], expected=int(may_fail))
+            _, group, *arguments = shlex.split(command)
+            said = self.kairos(*arguments, expected=int(may_fail), group=group)
             if file:
                 self.write(file.strip(), said)
         self._bash(rest)
@@ -90,7 +91,11 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "KAIROS_CONTROL_SERVER__PORT": str(port),
         "KAIROS_CONTROL_METRICS__PORT": "0",
         "KAIROS_CONTROL_SECURITY__API_KEYS": json.dumps(
-            [{"sha256": digest_of("anna"), "name": "anna", "tenant": "*", "role": "admin"}]
+            [
+                {"sha256": digest_of("anna"), "name": "anna", "tenant": "*", "role": "admin"},
+                {"sha256": digest_of("ben"), "name": "ben", "tenant": "*", "role": "approver"},
+                {"sha256": digest_of("carl"), "name": "carl", "tenant": "*", "role": "editor"},
+            ]
         ),
     }
     process = subprocess.Popen([sys.executable, "-m", "services.control"], cwd=ROOT, env=environment)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kairos.common.v1 import common_pb2
 from kairos.encoder.v1 import encoder_pb2
+from kairos.pricing.v1 import pricing_pb2
 from services.pricing import metrics as of_pricing
 from services.pricing.settings import PricingSettings
 from services.pricing.wiring import build_handler as build_pricing
@@ -31,13 +33,20 @@ async def test_the_ranker_reports_its_state(tmp_path: Path) -> None:
     assert found["kairos_ranker_upkeep_failures"] == 0
 
 
-async def test_pricing_reports_its_audit_log(tmp_path: Path) -> None:
-    """Quotes and bytes, online and archived."""
-    handler = build_pricing(PricingSettings(data_dir=tmp_path))
+async def test_pricing_reports_its_outbox(tmp_path: Path) -> None:
+    """Quotes and bytes that wait, how full it is and for how long the oldest waits, and that control is away."""
+    settings = {"outbox": {"most_entries": 10, "interval_s": 0.01}, "control": {"target": "127.0.0.1:1"}}
+    handler = build_pricing(PricingSettings.model_validate({"data_dir": tmp_path, **settings}))
+    asked = pricing_pb2.PricedItem(item_id="a", list_price=common_pb2.Money(currency_code="USD", units=1))
+    await handler.QuotePrices(pricing_pb2.QuotePricesRequest(items=[asked]), NoContext())
+    await until(lambda: handler.measures()["kairos_pricing_outbox_delivery_failures"] > 0)
     found = handler.measures()
     handler.close()
     assert found.keys() == of_pricing.MEASURES.keys()
-    assert found["kairos_pricing_audit_bytes"] > 0
+    assert (found["kairos_pricing_outbox_entries"], found["kairos_pricing_outbox_fill_ratio"]) == (1, 0.1)
+    assert found["kairos_pricing_outbox_bytes"] > 100
+    assert 0 < found["kairos_pricing_outbox_oldest_age_seconds"] < 60
+    assert found["kairos_pricing_outbox_delivered_entries"] == 0
 
 
 async def test_the_query_encoder_reports_its_cache(tmp_path: Path) -> None:

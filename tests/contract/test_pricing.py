@@ -1,9 +1,8 @@
-"""PricingService over real gRPC with its SQLite audit log, by protos/kairos/pricing/v1/pricing.proto."""
+"""PricingService over real gRPC with its outbox in a SQLite file, by protos/kairos/pricing/v1/pricing.proto."""
 
 from __future__ import annotations
 
 import signal
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,12 +13,18 @@ import grpc
 import pytest
 
 from kairos.common.v1 import common_pb2
+from kairos.control.v1 import audit_pb2
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
+from services.common.outbox.outbox import OutboxBounds
+from services.common.outbox.sqlite_outbox import SqliteOutbox
+from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.pricing.settings import PricingSettings
 from services.pricing.wiring import build_handler
 from tests.contract.refusals import refusal
 from tests.contract.serving import process
+from tests.fakes.audit import FakeAudit
+from tests.fakes.audit import serving as delivered_to
+from tests.fakes.waiting import until
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 DAY_S = 86_400
@@ -156,13 +161,6 @@ async def test_a_published_offer_beyond_the_bounds(stub: Stub) -> None:
     assert (high.price_floor, high.offer, high.price_ceiling) == (money(7_000), money(9_800), money(9_800))
 
 
-async def test_list_and_place_are_in_the_log(stub: Stub, tmp_path: Path) -> None:
-    """The log names the price list and the place of a quote."""
-    await quote(stub, item("a", offer=money(9_900), price_list_id="wholesale", place_id="harbour"))
-    (row,) = logged(tmp_path, "default", "a")
-    assert (row["offer"], row["price_list_id"], row["place_id"]) == ("99.00", "wholesale", "harbour")
-
-
 async def test_never_by_person(stub: Stub) -> None:
     """The same item has the same offer in every request."""
     asked = [asking(item(stock=200), request_id=f"r{number}") for number in range(5)]
@@ -207,9 +205,9 @@ TORN = common_pb2.Money(currency_code="USD", units=1, nanos=-1)
     ],
 )  # fmt: skip
 async def test_bad_items(stub: Stub, tmp_path: Path, wrong: pricing_pb2.PricedItem, field: str) -> None:
-    """A bad item is INVALID_ARGUMENT that names its field; no item of the request is quoted or written to the log."""
+    """A bad item is INVALID_ARGUMENT that names its field; no item of the request is quoted or put on record."""
     assert await refusal(stub.QuotePrices(asking(item("a"), wrong))) == (INVALID, [f"items[1].{field}"])
-    assert logged(tmp_path, "default", "a") == []
+    assert waiting(tmp_path, "default") == []
 
 
 @pytest.mark.parametrize("count", [0, 1_001])
@@ -219,44 +217,85 @@ async def test_how_many_items(stub: Stub, count: int) -> None:
 
 
 async def test_spent_budget(stub: Stub, tmp_path: Path) -> None:
-    """A request without time left is refused before any work; nothing is written to the log."""
+    """A request without time left is refused before any work; nothing is put on record."""
     request = asking(item("a"))
     request.context.budget.remaining.FromNanoseconds(0)
     assert (await refusal(stub.QuotePrices(request)))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert logged(tmp_path, "default", "a") == []
+    assert waiting(tmp_path, "default") == []
 
 
-async def test_every_quote_is_in_the_log(stub: Stub, tmp_path: Path) -> None:
-    """The log has the inputs and the result of each quote as exact decimals, by tenant, newest first."""
+async def test_every_quote_is_in_the_outbox(stub: Stub, tmp_path: Path) -> None:
+    """The outbox has each quote as it was given, with the item as it was sent, its request and time, by tenant."""
     asked = item("a", money(4_999), cost=money(1_000), price_ceiling=money(4_950), stock=7)
     first = (await stub.QuotePrices(asking(asked, tenant="shop", request_id="q1"))).quotes[0]
     second = (await stub.QuotePrices(asking(asked, tenant="shop", request_id="q2"))).quotes[0]
-    rows = logged(tmp_path, "shop", "a")
-    assert [row["quote_id"] for row in rows] == [second.quote_id, first.quote_id]
-    row = rows[1]
-    assert row | {"quoted_s": "", "valid_until_s": ""} == {
-        "quote_id": first.quote_id, "item_id": "a", "currency": "USD", "list_price": "49.99", "cost": "10",
-        "merchandiser_floor": None, "merchandiser_ceiling": "49.5", "stock": "7", "created_s": "0.0",
-        "price_floor": "35.00", "price_ceiling": "49.50", "offer": "49.50", "reason": "guardrail",
-        "explanation": first.explanation, "model_version": "rules@1", "request_id": "q1", "quoted_s": "",
-        "valid_until_s": "", "price_list_id": "", "place_id": "",
-    }  # fmt: skip
-    assert float(row["valid_until_s"]) - float(row["quoted_s"]) == 900
-    assert logged(tmp_path, "default", "a") == []
+    entries = waiting(tmp_path, "shop")
+    assert [entry.id for entry in entries] == [first.quote_id, second.quote_id]
+    entry = entries[0]
+    assert (entry.subject_id, entry.request_id, entry.recorded_at) == ("a", "q1", first.quoted_at)
+    assert (entry.quoted_price.item, entry.quoted_price.quote) == (asked, first)
+    assert waiting(tmp_path, "default") == []
 
 
-@pytest.mark.parametrize("statement", ["UPDATE quote_1 SET offer = '0'", "DELETE FROM quote_1"])
-async def test_quotes_are_final(stub: Stub, tmp_path: Path, statement: str) -> None:
-    """A quote in the log can be neither changed nor removed, not even through the file."""
-    await stub.QuotePrices(asking(item("a")))
-    database = sqlite3.connect(tmp_path / "audit.db")
-    with pytest.raises(sqlite3.IntegrityError, match="a quote in the audit log is never"):
-        database.execute(statement)
-    database.close()
+async def test_unknown_fields_do_not_go_on_record(stub: Stub, tmp_path: Path) -> None:
+    """What an item has beyond the contract is left out: an entry stays as small as control accepts it."""
+    sent = pricing_pb2.PricedItem.FromString(item("a").SerializeToString() + bytes([0xFA, 0x7F, 5]) + b"extra")
+    await quote(stub, sent)
+    (entry,) = waiting(tmp_path, "default")
+    assert entry.quoted_price.item.SerializeToString() == item("a").SerializeToString()
+
+
+async def test_the_largest_request_is_accepted_by_control(stub: Stub, tmp_path: Path) -> None:
+    """Items with the longest texts are entries within control's bounds: 16,384 bytes each, 4 MiB together."""
+    texts: dict[str, Any] = {"price_list_id": "单" * 64, "place_id": "店" * 64, "category_path": ["类" * 128] * 8}
+    long = [item(f"{n:04}".ljust(128, "商"), **texts) for n in range(500)]
+    await stub.QuotePrices(asking(*long, request_id="求" * 128))
+    assert len(waiting(tmp_path, "default")) == 500
+    outbox = opened(tmp_path)
+    stored = outbox.oldest(1_000_000, 64 << 20)
+    outbox.close()
+    assert len(stored) > 1
+    assert all(len(one.batch.content) <= 4 << 20 for one in stored)
+    assert all(entry.quoted_price.ByteSize() <= 16_384 for entry in waiting(tmp_path, "default"))
+
+
+async def test_a_full_outbox(tmp_path: Path) -> None:
+    """When the outbox is full a call is RESOURCE_EXHAUSTED and says when to try again; nothing is lost."""
+    async with serving(tmp_path, outbox={"most_entries": 3}) as stub:
+        given = await stub.QuotePrices(asking(item("a"), item("b")))
+        code, _ = await refusal(stub.QuotePrices(asking(item("a"), item("b"))))
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        last = await quote(stub, item("c"))
+    expected = [*(made.quote_id for made in given.quotes), last.quote_id]
+    assert [entry.id for entry in waiting(tmp_path, "default")] == expected
+
+
+async def test_quotes_reach_control(tmp_path: Path) -> None:
+    """The quotes are delivered to control, with the key of pricing; the outbox is empty then."""
+    audit = FakeAudit()
+    with delivered_to(audit) as port:
+        control = {"target": f"127.0.0.1:{port}", "api_key": "secret"}
+        async with serving(tmp_path, control=control, outbox={"interval_s": 0.02}) as stub:
+            made = await quote(stub, item("a"))
+            await until(lambda: waiting(tmp_path, "default") == [])
+    assert [*audit.stored] == [("default", made.quote_id)]
+    assert audit.keys == {"Bearer secret"}
+
+
+async def test_a_log_of_an_earlier_version_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pricing starts beside the file of an earlier version, leaves it as it is, and names the command that imports
+    it.
+    """
+    configure_telemetry("pricing", TelemetrySettings())
+    (tmp_path / "audit.db").write_bytes(b"quotes")
+    async with serving(tmp_path) as stub:
+        await quote(stub, item("a"))
+    assert (tmp_path / "audit.db").read_bytes() == b"quotes"
+    assert f"kairos control import-audit {tmp_path / 'audit.db'}" in capsys.readouterr().err
 
 
 async def test_acknowledged_quotes_survive_kill_9(tmp_path: Path) -> None:
-    """After SIGKILL the log has every quote that a caller got."""
+    """After SIGKILL the outbox has every quote that a caller got."""
     given: list[pricing_pb2.PriceQuote] = []
     with process("pricing", tmp_path) as (running, address):
         async with grpc.aio.insecure_channel(address) as channel:
@@ -271,15 +310,24 @@ async def test_acknowledged_quotes_survive_kill_9(tmp_path: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError):
                 await ask()
         assert running.wait() == -signal.SIGKILL
-    recorded = {row["quote_id"]: row["offer"] for row in logged(tmp_path, "default", "a")}
+    recorded = {entry.id: entry.quoted_price.quote for entry in waiting(tmp_path, "default")}
     assert len(given) >= 21
     for made in given:
-        assert recorded[made.quote_id] == f"{made.offer.units}.{made.offer.nanos // 10_000_000:02}"
+        assert recorded[made.quote_id] == made
 
 
-def logged(folder: Path, tenant: str, item_id: str) -> list[dict[str, str]]:
-    """The log as another process reads it."""
-    log = SqliteAuditLog(folder)
-    rows = log.quotes_of(tenant, item_id, limit=10_000)
-    log.close()
-    return rows
+def opened(folder: Path) -> SqliteOutbox:
+    """The outbox as another process reads it."""
+    return SqliteOutbox(folder, OutboxBounds(1_000_000, 64 << 20))
+
+
+def waiting(folder: Path, tenant: str) -> list[audit_pb2.AuditEntry]:
+    """The entries in the outbox, the oldest first."""
+    outbox, entries, after = opened(folder), list[audit_pb2.AuditEntry](), ""
+    while found := outbox.oldest(1_000_000, 64 << 20, after):
+        after = found[-1].place
+        batches = [stored.batch for stored in found if stored.batch.tenant == tenant]
+        for batch in batches:
+            entries += audit_pb2.RecordEntriesRequest.FromString(batch.content).entries
+    outbox.close()
+    return entries

@@ -98,3 +98,21 @@ async def test_wrong_requests_are_refused(stub: Stub) -> None:
         (asking(EVENTS, size=-1), "page_size"),
     ):
         assert await refusal(stub.ReadLog(message)) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+
+
+async def test_the_newest_pages(stub: Stub) -> None:
+    """`newest_count` is where the first page begins; another log, and a number out of bounds, is refused."""
+    for number in range(4):
+        await stub.RankItems(ranking(ranking_id=f"r{number}"))
+        await stub.RecordImpressions(impressions_of(f"r{number}", 1))
+    asked = asking(IMPRESSIONS, size=1)
+    asked.newest_count = 2
+    first = await stub.ReadLog(asked)
+    asked.page_token = first.next_page_token
+    second = await stub.ReadLog(asked)
+    assert [each.ranking_id for page in (first, second) for each in page.impressions] == ["r2", "r3"]
+    assert second.is_last_page
+    for log, count in ((EVENTS, 1), (IMPRESSIONS, -1), (IMPRESSIONS, 1_000_001)):
+        wrong = asking(log)
+        wrong.newest_count = count
+        assert await refusal(stub.ReadLog(wrong)) == (grpc.StatusCode.INVALID_ARGUMENT, ["newest_count"])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc
 from ops.processes import suite_processes
 from ops.settings import SuiteSettings
 from ops.state import SuiteState, read_state
@@ -22,6 +24,8 @@ from ops.state import SuiteState, read_state
 STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 SERVICES = (*STAGES, "gateway")
 _COMMAND_TIMEOUT_S = 300.0
+# Of a call of control.
+_CALL_TIMEOUT_S = 10.0
 
 
 @dataclass
@@ -81,13 +85,19 @@ class RunningSuite:
         return [_described(process) for process in self.seen if _lives(process)]
 
     def audited(self, quote_ids: Sequence[str]) -> dict[str, str]:
-        """The request id of each of these quotes, from pricing's audit log."""
-        marks = ", ".join("?" * len(quote_ids))
-        with sqlite3.connect(f"file:{self.data_dir / 'pricing' / 'audit.db'}?mode=ro", uri=True) as db:
-            query = f"SELECT quote_id, request_id FROM quote WHERE quote_id IN ({marks})"
-            found = dict(db.execute(query, list(quote_ids)).fetchall())
-        db.close()
+        """The request id of each of these quotes that control has on record."""
+        found: dict[str, str] = {}
+        with grpc.insecure_channel(self.state.control) as channel:
+            stub = audit_pb2_grpc.AuditServiceStub(channel)
+            for id in quote_ids:
+                asked = audit_pb2.GetEntryRequest(kind=audit_pb2.ENTRY_KIND_PRICE_QUOTE, id=id)
+                with contextlib.suppress(grpc.RpcError):
+                    found[id] = stub.GetEntry(asked, timeout=_CALL_TIMEOUT_S).entry.request_id
         return found
+
+    def are_on_record(self, quote_ids: Sequence[str]) -> None:
+        """Waits until control has all of these quotes: they are delivered within seconds."""
+        eventually("the quotes are on record", 30, lambda: len(self.audited(quote_ids)) == len(quote_ids))
 
     def log(self, name: str) -> str:
         return (self.data_dir / "logs" / f"{name}.log").read_text()

@@ -64,12 +64,22 @@ def test_a_killed_service(suite: RunningSuite, shop: Shop, writer: Writer, servi
     assert writer.unexpected == []
     assert shop.missing([*writer.product_ids, *(product.id for product in shop.products)]) == []
     assert shop.are_recorded([*last, *writer.events])
-    assert len(suite.audited([quote.quote_id for quote in quoted.quotes])) == len(clicked)
+    suite.are_on_record([quote.quote_id for quote in quoted.quotes])
     after = shop.search(QUERY, known)
     assert _rose(before, after, clicked)
     assert _rose(before, shop.search(QUERY, fresh), others)
     scores = {result.product.id: result.score for result in after.results}
     assert all(abs(scores[result.product.id] - result.score) < _SAME_SCORE for result in kept.results[:10])
+
+
+def test_control_is_killed(suite: RunningSuite, shop: Shop) -> None:
+    """Prices are quoted while control is down, and are on record when it is back."""
+    killed = suite.kill("control")
+    quotes = [quote for _ in range(5) for quote in shop.quote([shop.products[0].id]).quotes]
+    assert all(quote.quote_id for quote in quotes)
+    assert not shop.search(QUERY).degradations
+    eventually("control is restarted", 60, lambda: set(suite.pids("control")) - set(killed))
+    suite.are_on_record([quote.quote_id for quote in quotes])
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="without HAProxy's wheel Serve's own proxy is the ingress")

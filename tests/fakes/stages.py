@@ -447,7 +447,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         """
         await self.take(request)
         if self.queries:
-            shown = [event_pb2.Impressions(query=query, positions=[1]) for query in self.queries]
+            newest = self.queries[-request.newest_count :]
+            shown = [event_pb2.Impressions(query=query, positions=[1]) for query in newest]
             return ranker_pb2.ReadLogResponse(impressions=shown, is_last_page=True)
         if not request.page_token.isdigit() and request.page_token:
             raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")

@@ -38,6 +38,7 @@ from kairos.retrieval.v1 import retrieval_pb2_grpc
 from ops.client import Connection
 from ops.in_process import InProcessSuite
 from services.common.gateway_access import GatewayAccessSettings
+from services.common.outbox.sqlite_outbox import SqliteOutbox
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -48,7 +49,6 @@ from services.gateway.settings import (
     ServerSettings,
     StagesSettings,
 )
-from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
 from services.pricing.handler import PricingHandler
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
@@ -233,6 +233,6 @@ def _ranker(data_dir: Path) -> RankerHandler:
 def _pricing(data_dir: Path) -> PricingHandler:
     settings = PricingSettings(data_dir=data_dir)
     return PricingHandler(
-        build_pricer(settings), "rules", build_guardrails(settings), SqliteAuditLog(data_dir), settings.quote_valid_s,
-        clock=NOW.timestamp,
+        build_pricer(settings), "rules", build_guardrails(settings), SqliteOutbox(data_dir, settings.outbox.bounds),
+        settings.quote_valid_s, clock=NOW.timestamp,
     )  # fmt: skip

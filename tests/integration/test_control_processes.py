@@ -4,15 +4,9 @@ database. Nothing that was acknowledged is lost or doubled.
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -24,35 +18,9 @@ from kairos.control.v1 import control_pb2, control_pb2_grpc
 from services.control.settings import ApiKey
 from tests.contract.controls import Client, digest_of, reference_to, resource_of, running
 from tests.integration.postgres_server import PostgresServer
+from tests.integration.processes import Process, free_port, started, wait_for
 
 KIND = control_pb2.RESOURCE_KIND_SYNONYM_SET
-ROOT = Path(__file__).parents[2]
-# For a process to start, and for the writer to get on, on a busy machine.
-_PATIENCE_S = 60.0
-
-
-class Process:
-    """A process that is killed and started again."""
-
-    def __init__(self, *module: str, **environment: str) -> None:
-        self._command, self._environment = [sys.executable, "-m", *module], {**os.environ, **environment}
-        self.lines: list[str] = []
-        self.start()
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT, env=self._environment
-        )
-        threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdout is not None
-        with process.stdout as lines:
-            self.lines.extend(map(str.strip, lines))
 
 
 class Writer:
@@ -109,26 +77,10 @@ class Writer:
         return int(self.stub.PublishResources(request, timeout=2).snapshot_version)
 
 
-@contextmanager
-def started(process: Process) -> Iterator[Process]:
-    try:
-        yield process
-    finally:
-        process.kill()
-
-
-def wait_for(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)  # until another process has got on
-
-
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_nothing_acknowledged_is_lost_or_doubled(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each resource was created once and published once, snapshots have no gap, and the watcher has the last one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {
         "KAIROS_CONTROL_DATA_DIR": str(tmp_path / "control"),
         "KAIROS_CONTROL_SERVER__PORT": str(port),

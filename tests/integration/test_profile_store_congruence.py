@@ -402,6 +402,18 @@ def test_a_users_oldest_impressions(store: ProfileStore) -> None:
     assert store.oldest_impressions("t", [USER]) == {USER: 5}
 
 
+def test_where_the_newest_impressions_begin(store: ProfileStore) -> None:
+    """Behind the position the newest ones of the tenant follow; all of them if there are fewer."""
+    assert store.newest_impressions_start("t", 3) == 0
+    for number in range(5):
+        store.record_impressions("t", [shown("a", ranking=f"r{number}")])
+        store.record_impressions("other", [shown("a", ranking=f"o{number}")])
+    for count in (1, 2, 5, 9):
+        start = store.newest_impressions_start("t", count)
+        found = [page.key[0] for _, page in store.impressions_after("t", start, 99)]
+        assert found == [f"r{number}" for number in range(5)][-count:]
+
+
 def test_counts_add_up(store: ProfileStore) -> None:
     """Sums grow by the added counts, separately by key and tenant."""
     store.add_counts("t", "trial", {"requests": 2, "seconds": 0.5})

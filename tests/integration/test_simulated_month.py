@@ -5,18 +5,15 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
-from services.common.money import Money
-from services.pricing.adapters.parquet_archive import ParquetArchive
-from services.pricing.adapters.sqlite_audit_log import AuditBounds, SqliteAuditLog
-from services.pricing.domain.pricing import Offer, PricedItem, PriceReason
-from services.pricing.ports import Quote
+from services.common.errors import Overloaded
+from services.common.outbox.outbox import EntryBatch, OutboxBounds
+from services.common.outbox.sqlite_outbox import FILE, SqliteOutbox
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
@@ -111,27 +108,23 @@ def test_redis_stops_growing(redis_server: RedisServer) -> None:
     assert held(store) == (300, 5 * PAGES, 5)
 
 
-def test_the_audit_log_stops_growing(tmp_path: Path) -> None:
-    """Log and local archive together are as large at the end of the month as in its middle."""
-    clock, sizes = Clock(), []
-    log = SqliteAuditLog(
-        tmp_path, ParquetArchive(str(tmp_path / "archive"), 60_000), AuditBounds(DAY_S, 150, 50), clock
-    )
-    price = Money("USD", Decimal("9.50"))
-    offer = Offer(price, price, price, PriceReason.LIST_PRICE, "The list price applies.")
-    for step in range(STEPS):
-        clock.now_s += DAY_S
-        quotes = [
-            Quote(f"{step}/{n}", PricedItem("i", price), offer, "rules@1", "r", clock.now_s, clock.now_s)
-            for n in range(60)
-        ]
-        log.append([("t", quotes)])
-        if step % 3 < 2:
-            continue
-        log.archive(clock.now_s)
-        with closing(sqlite3.connect(tmp_path / "audit.db")) as db:
+def test_the_outbox_stops_growing(tmp_path: Path) -> None:
+    """After two weeks without control the file of the outbox has the size of its bound. When control has taken all, it
+    gives the disk back.
+    """
+    sizes, bounds = [], OutboxBounds(1_000_000, 64 << 20)
+    outbox = SqliteOutbox(tmp_path, bounds)
+    day = [EntryBatch("t", 1_000, bytes(1 << 20))] * 8
+    for _ in range(STEPS // 2):
+        with suppress(Overloaded):
+            outbox.append(day)
+        with closing(sqlite3.connect(tmp_path / FILE)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        sizes.append(log.size().online_bytes + log.size().archive_bytes)
+        sizes.append((tmp_path / FILE).stat().st_size)
     assert is_flat(sizes)
-    assert log.size().online_quotes <= 240
-    assert log.size().archived_quotes == STEPS * 60 - log.size().online_quotes
+    assert sizes[-1] < 1.1 * bounds.bytes
+    while found := outbox.oldest(1_000_000, 8 << 20):
+        outbox.remove(found)
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert (tmp_path / FILE).stat().st_size < 0.5 * bounds.bytes

@@ -45,7 +45,7 @@ class OutboxBounds:
 
 @dataclass(frozen=True)
 class OutboxSize:
-    """What an outbox holds: entries, bytes of their contents, and the seconds that the oldest has waited, 0 if empty."""
+    """What an outbox holds. `bytes` are those of the contents; `oldest_age_s` is 0 if it is empty."""
 
     entries: int
     bytes: int
@@ -60,7 +60,7 @@ class Outbox(Protocol):
 
     bounds: OutboxBounds
 
-    def append(self, batches: Sequence[EntryBatch]) -> list[None]:
+    def append(self, batches: Sequence[EntryBatch]) -> None:
         """Writes all batches or none. They are durable when this returns. Raises Overloaded if it is full."""
 
     def oldest(self, most_entries: int, most_bytes: int, after: str = "") -> list[StoredBatch]:

@@ -68,12 +68,11 @@ class RedisOutbox:
         with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):
             self._check()
 
-    def append(self, batches: Sequence[EntryBatch]) -> list[None]:
+    def append(self, batches: Sequence[EntryBatch]) -> None:
         arguments = [part for batch in batches for part in (batch.tenant, batch.count, batch.content)]
         with self._errors():
             if not self._append(self._keys, [self.bounds.entries, self.bounds.bytes, *arguments]):
                 raise full(self.bounds)
-        return [None] * len(batches)
 
     def oldest(self, most_entries: int, most_bytes: int, after: str = "") -> list[StoredBatch]:
         with self._errors():

@@ -44,7 +44,7 @@ class SqliteOutbox:
             for statement in _SCHEMA.strip().split(";\n"):
                 self._db.execute(statement)
 
-    def append(self, batches: Sequence[EntryBatch]) -> list[None]:
+    def append(self, batches: Sequence[EntryBatch]) -> None:
         entries, size = sum(batch.count for batch in batches), sum(len(batch.content) for batch in batches)
         now_s = self._clock()
         with self._transaction():
@@ -56,7 +56,6 @@ class SqliteOutbox:
                 [(now_s, batch.tenant, batch.count, batch.content) for batch in batches],
             )
             self._db.execute("UPDATE held SET entries = entries + ?, bytes = bytes + ?", (entries, size))
-        return [None] * len(batches)
 
     def oldest(self, most_entries: int, most_bytes: int, after: str = "") -> list[StoredBatch]:
         query = "SELECT id, tenant, entries, content FROM batch WHERE id > ? ORDER BY id LIMIT ?"

@@ -34,8 +34,8 @@ _SHOWN = 10
 _AT_ONCE = 4
 # Of one search.
 _SEARCH_S = 5.0
-# Records of one page of the log. The share of the time for reading it.
-_LOG_PAGE, _LOG_SHARE = 1_000, 1 / 3
+# Records of the log, and of one page of it. The share of the time for reading it.
+_LOGGED, _LOG_PAGE, _LOG_SHARE = 50_000, 1_000, 1 / 3
 _MOST_IDS = 1_000
 # The year 3000: clocks of time zones end with the year 9999.
 _LATEST_S = 32_503_680_000
@@ -166,7 +166,9 @@ async def _queries(trial: _Trial, message: gateway_pb2.PreviewRulesRequest, unti
     counts, token = Counter[str](), ""
     ask = trial.after.stubs.ranker.ReadLog
     while time.monotonic() < until_s:
-        request = ranker_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_IMPRESSIONS, page_token=token, page_size=_LOG_PAGE)
+        request = ranker_pb2.ReadLogRequest(
+            log=ranker_pb2.LOG_KIND_IMPRESSIONS, page_token=token, page_size=_LOG_PAGE, newest_count=_LOGGED
+        )
         page = await trial.calls().call(Stage.RANKER, ask, request)
         # The first page of each ranking.
         counts.update(one.query.strip() for one in page.impressions if 1 in one.positions and one.query.strip())

@@ -15,7 +15,7 @@ LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
-    """Why an offer is what it is. The values are stored in the audit log."""
+    """Why an offer is what it is."""
 
     LIST_PRICE = "list_price"
     OVERSTOCK = "overstock"

@@ -188,6 +188,10 @@ class RedisProfileStore(RedisRetention):
             for place, e in self._log(tenant, "impressions", position, limit, person)
         ]
 
+    def newest_impressions_start(self, tenant: str, count: int) -> int:
+        # Positions of a tenant follow each other.
+        return max(0, int(self._redis.get(f"{tenant_prefix(tenant)}impressions:last") or 0) - count)
+
     def whole_rankings_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, StoredRanking]]:

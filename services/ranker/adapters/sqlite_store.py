@@ -207,6 +207,10 @@ class SqliteProfileStore(SqlitePersons):
             for place, ranking, positions, shown_s in rows
         ]
 
+    def newest_impressions_start(self, tenant: str, count: int) -> int:
+        query = "SELECT position FROM impressions WHERE tenant = ? ORDER BY position DESC LIMIT 1 OFFSET ?"
+        return next((int(position) for (position,) in self._read(query, (tenant, count))), 0)
+
     def whole_rankings_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, StoredRanking]]:

@@ -134,6 +134,28 @@ CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
         {'kairos_control_snapshot_version{tenant="default"}': "7x80",
          'kairos_gateway_snapshot_version{tenant="default",pod="a"}': "7x80"},
     ),
+    "KairosAuditNotArchived": (
+        {'kairos_control_audit_archive_failures_total{pod="a"}': "0+1x80"},
+        {},
+        {'kairos_control_audit_archive_failures_total{pod="a"}': "0x30 1x50"},
+    ),
+    "KairosAuditRepeated": (
+        {'kairos_control_audit_duplicates_total{pod="a"}': "0+300x80",
+         'kairos_control_audit_entries_total{pod="a"}': "0+200x80"},
+        {},
+        {'kairos_control_audit_duplicates_total{pod="a"}': "0+20x80",
+         'kairos_control_audit_entries_total{pod="a"}': "0+200x80"},
+    ),
+    "KairosOutboxWaits": (
+        {'ray_kairos_pricing_outbox_oldest_age_seconds{pod="a"}': "0+60x80"},
+        {},
+        {'ray_kairos_pricing_outbox_oldest_age_seconds{pod="a"}': "1x80"},
+    ),
+    "KairosOutboxFull": (
+        {'ray_kairos_pricing_outbox_fill_ratio{pod="a"}': "0.81x80"},
+        {},
+        {'ray_kairos_pricing_outbox_fill_ratio{pod="a"}': "0.4x80"},
+    ),
     "KairosRedisNotSaved": (
         {"redis_aof_last_write_status": "0x80", "redis_aof_last_bgrewrite_status": "1x80"},
         {},

@@ -28,7 +28,7 @@ def state(tmp_path: Path) -> Path:
     state = tmp_path / "var"
     for name in ("pricing", "models/search/1", "logs", "run"):
         (state / name).mkdir(parents=True)
-    with closing(sqlite3.connect(state / "pricing" / "audit.db")) as db:
+    with closing(sqlite3.connect(state / "pricing" / "outbox.db")) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE quote (id TEXT)")
         db.execute("INSERT INTO quote VALUES ('q1')")
@@ -45,7 +45,7 @@ def kairos(*arguments: str | Path, code: int = 0) -> Result:
 
 
 def quotes(state: Path) -> list[str]:
-    with closing(sqlite3.connect(state / "pricing" / "audit.db")) as db:
+    with closing(sqlite3.connect(state / "pricing" / "outbox.db")) as db:
         return [row[0] for row in db.execute("SELECT id FROM quote")]
 
 
@@ -64,11 +64,13 @@ def test_state_is_restored(state: Path, tmp_path: Path) -> None:
 
 
 def test_what_people_decided_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database of control is restored while control runs; its TLS keys are not saved."""
+    """The database of control is restored while control runs; its TLS keys, and those of its clients, are not saved."""
     (tmp_path / "var" / "control").mkdir(parents=True)
     for name in ("certificate", "key"):
         (tmp_path / name).write_text("secret")
         monkeypatch.setenv(f"KAIROS_CONTROL_SECURITY__{name.upper()}", str(tmp_path / name))
+        monkeypatch.setenv(f"KAIROS_PRICING_CONTROL__{name.upper()}", str(tmp_path / name))
+    monkeypatch.setenv("KAIROS_PRICING_CONTROL__CA", str(tmp_path / "certificate"))
     key, content = Key("synonym_set", "coats"), {"words": ["coat", "jacket"]}
 
     def store(folder: str) -> SqlControlStore:
@@ -106,7 +108,7 @@ def test_existing_files_are_replaced_only_by_force(state: Path, tmp_path: Path) 
     kairos("backup", tmp_path / "b", "--data-dir", state)
     kairos("backup", tmp_path / "b", "--data-dir", state, code=2)
     kairos("backup", tmp_path / "b", "--data-dir", state, "--force")
-    with closing(sqlite3.connect(state / "pricing" / "audit.db")) as db:
+    with closing(sqlite3.connect(state / "pricing" / "outbox.db")) as db:
         db.execute("INSERT INTO quote VALUES ('after the backup')")
         db.commit()
     (state / "models" / "new").write_text("after the backup")
@@ -145,7 +147,7 @@ def test_a_backup_of_a_later_version_is_refused(state: Path, tmp_path: Path) -> 
     kairos("backup", tmp_path / "b", "--data-dir", state, "--force")
     edited(tmp_path / "b", qdrant_edge="99.0.0")
     assert "99.0.0" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output
-    with closing(sqlite3.connect(state / "pricing" / "audit.db")) as db:
+    with closing(sqlite3.connect(state / "pricing" / "outbox.db")) as db:
         db.execute("PRAGMA user_version=9")
     kairos("backup", tmp_path / "b", "--data-dir", state, "--force")
     assert "version 9" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output

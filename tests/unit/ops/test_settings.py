@@ -11,6 +11,7 @@ from ops.settings import LOOPBACK, SuiteSettings
 from ops.supervisor import suite_environment
 from services.control.settings import ControlSettings
 from services.gateway.settings import GatewaySettings
+from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
@@ -54,14 +55,14 @@ def test_all_services_follow_one_registry(
         assert (service.registry_dir, service.registry_url) == (ranker.models_dir, ranker.registry_url)
 
 
-@pytest.mark.parametrize("control", [True, False])
-def test_the_gateway_follows_control_if_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control: bool) -> None:
-    """The gateway has the address where control listens; without it has none, and the port is free to others."""
-    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2, control=control).resolved()
+def test_gateway_and_pricing_know_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have the address where control listens. A port that is taken is named."""
+    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2).resolved()
     for name, value in suite_environment(settings).items():
         monkeypatch.setenv(name, value)
     listening = ControlSettings().server
     assert listening.port == settings.control_port
-    assert GatewaySettings().control.target == (f"{listening.host}:{listening.port}" if control else "")
+    for service in (GatewaySettings(), PricingSettings()):
+        assert service.control.target == f"{listening.host}:{listening.port}"
     with socket.create_server((LOOPBACK, settings.control_port)):
-        assert set(settings.busy_ports()) == ({"control_port"} if control else set())
+        assert settings.busy_ports() == {"control_port": settings.control_port}

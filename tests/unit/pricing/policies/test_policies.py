@@ -1,0 +1,243 @@
+"""What each policy proposes, and that guardrails bound it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.common.errors import InvalidArgument
+from services.pricing.domain.demand.model import DemandModel
+from services.pricing.domain.policies.choice import Ladder
+from services.pricing.domain.policies.clearance import ClearancePolicy
+from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
+from services.pricing.domain.policies.greedy import GreedyPolicy
+from services.pricing.domain.policies.list_price import ListPricePolicy
+from services.pricing.domain.policies.port import Objective, PricePolicy, ProposalReason
+from services.pricing.domain.policies.rules import RulesPolicy
+from services.pricing.domain.policies.seeds import SeededNormals
+from services.pricing.domain.policies.thompson import ThompsonPolicy
+from services.pricing.domain.pricing import MarkdownRules
+from tests.unit.pricing.policies.situations import bounded, learned, situation
+
+SECRET = b"sixteen bytes or more"
+WIDE = bounded(1.0, 20.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> DemandModel:
+    return learned(-4.0)
+
+
+@pytest.fixture(scope="module")
+def vague() -> DemandModel:
+    """Three periods: much is unknown."""
+    return learned(-2.5, periods=3)
+
+
+def thompson(model: DemandModel, tenant: str = "t", secret: bytes = SECRET) -> ThompsonPolicy:
+    return ThompsonPolicy(model, SeededNormals(tenant, secret))
+
+
+OPTIMISING: list[Callable[[DemandModel], PricePolicy]] = [
+    GreedyPolicy,
+    thompson,
+    lambda model: ContextualThompsonPolicy(model, SeededNormals("t", SECRET)),
+    lambda model: ClearancePolicy(model, Objective.SELL_THROUGH),
+]
+
+
+def test_the_list_price() -> None:
+    """The baseline proposes the list price and says so."""
+    (made,) = ListPricePolicy().propose([situation()], WIDE)
+    assert (made.amount, made.reason, made.evidence) == (Decimal("10.00"), ProposalReason.LIST_PRICE, None)
+
+
+def test_rules_mark_down() -> None:
+    """The rules' amount and reason are those of the markdown."""
+    rules = RulesPolicy(MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15")))
+    full, normal = rules.propose([situation(stock=200), situation(stock=20)], WIDE)
+    assert (full.amount, full.reason) == (Decimal("9.000"), ProposalReason.OVERSTOCK)
+    assert (normal.amount, normal.reason) == (Decimal("10.00"), ProposalReason.LIST_PRICE)
+
+
+def test_greedy_finds_the_best_price(model: DemandModel) -> None:
+    """With elasticity -4 and cost 6 the best price is 6 · 4 / 3 = 8, and 8.50 is the nearest of the ladder."""
+    (made,) = GreedyPolicy(model).propose([situation()], WIDE)
+    assert made.amount == Decimal("8.50")
+    (wider,) = GreedyPolicy(model, ladder=Ladder(0.5, 1.5, 101)).propose([situation()], WIDE)
+    assert float(wider.amount) == pytest.approx(8.0, abs=0.25)
+    assert wider.reason is ProposalReason.DEMAND
+
+
+def test_the_objective_is_configuration(model: DemandModel) -> None:
+    """Pieces ask for the lowest price; revenue for a lower price than margin."""
+    ladder = Ladder(0.5, 1.5, 101)
+    margin, revenue, pieces = (
+        GreedyPolicy(model, objective, ladder).propose([situation()], WIDE)[0].amount
+        for objective in (Objective.MARGIN, Objective.REVENUE, Objective.UNITS)
+    )
+    assert pieces == revenue == Decimal("5.00")
+    assert margin > revenue
+
+
+def test_a_proposal_carries_its_evidence(model: DemandModel) -> None:
+    """The facts of an explanation: elasticity with interval, demand, revenue and profit here and at the list price."""
+    (made,) = GreedyPolicy(model).propose([situation()], WIDE)
+    evidence = made.evidence
+    assert evidence is not None
+    assert evidence.elasticity.low < -4.0 < evidence.elasticity.high
+    assert evidence.units == pytest.approx(evidence.units_at_list * 0.85**-4, rel=0.15)
+    assert evidence.revenue == pytest.approx(8.5 * evidence.units)
+    assert evidence.profit == pytest.approx(2.5 * evidence.units)
+    assert evidence.profit_at_list == pytest.approx(4.0 * evidence.units_at_list)
+    assert f"interval {evidence.elasticity.low:.1f} to" in made.explanation
+    assert f"{evidence.profit_at_list:.2f}" in made.explanation
+
+
+def test_without_cost_there_is_no_profit(model: DemandModel) -> None:
+    """The revenue is maximised, and the explanation names it."""
+    (made,) = GreedyPolicy(model).propose([situation(cost=None)], WIDE)
+    assert made.evidence is not None
+    assert made.evidence.profit is made.evidence.profit_at_list is None
+    assert "a revenue of" in made.explanation
+
+
+@pytest.mark.parametrize("make", OPTIMISING)
+def test_an_unknown_product_keeps_its_list_price(
+    make: Callable[[DemandModel], PricePolicy], model: DemandModel
+) -> None:
+    """A product that the model lacks has no evidence; the others keep their places."""
+    items = [situation(0, days_to_clear=9.0, stock=9), situation(99, days_to_clear=9.0, stock=9)]
+    known, unknown = make(model).propose(items, WIDE)
+    assert known.evidence is not None
+    assert (unknown.amount, unknown.reason) == (Decimal("10.00"), ProposalReason.LIST_PRICE)
+
+
+@pytest.mark.parametrize("make", OPTIMISING)
+@given(
+    low=st.floats(1.0, 15.0), width=st.floats(0.0, 10.0), stock=st.none() | st.integers(0, 1000),
+    days=st.none() | st.floats(0.0, 100.0), period=st.integers(0, 10_000),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_no_proposal_is_outside_the_bounds(
+    make: Callable[[DemandModel], PricePolicy], low: float, width: float, stock: int | None, days: float | None,
+    period: int, vague: DemandModel,
+) -> None:  # fmt: skip
+    """Whatever the guardrails leave, the optimiser stays in it, in whole cents. Only a price that is not optimised (no
+    date to clear the stock) is the list price.
+    """
+    guard = bounded(low, low + width)
+    case = situation(period=period, stock=stock, days_to_clear=days)
+    (made,) = make(vague).propose([case], guard)
+    if made.evidence is not None:
+        floor, ceiling = Decimal(f"{low:.2f}"), Decimal(f"{low + width:.2f}")
+        assert floor <= made.amount <= ceiling
+        assert made.amount == round(made.amount, 2)
+
+
+def test_the_best_price_is_searched_within_the_bounds(model: DemandModel) -> None:
+    """The optimiser knows the bounds: its evidence is of the price that holds, not of one that is moved afterwards."""
+    (made,) = GreedyPolicy(model).propose([situation()], bounded(9.23, 9.77))
+    assert made.amount == Decimal("9.23")
+    assert made.evidence is not None
+    assert made.evidence.revenue == pytest.approx(9.23 * made.evidence.units)
+
+
+def test_the_same_seed_proposes_the_same_price(vague: DemandModel) -> None:
+    """Another replica with the same model, and a retry, propose the same, alone or among others."""
+    cases = [situation(number) for number in range(20)]
+    first, second = (thompson(vague).propose(cases, WIDE) for _ in range(2))
+    (alone,) = thompson(vague).propose([cases[7]], WIDE)
+    assert first == second
+    assert alone.amount == first[7].amount
+
+
+@pytest.mark.parametrize("changed", ["tenant", "secret", "period", "price_list"])
+def test_another_seed_proposes_other_prices(changed: str, vague: DemandModel) -> None:
+    """Tenant, secret, period and price list each change what is drawn."""
+    other = {"tenant": "other"} if changed == "tenant" else {"secret": SECRET[::-1]} if changed == "secret" else {}
+    draw = SeededNormals(other.get("tenant", "t"), other.get("secret", SECRET))  # type: ignore[arg-type]
+    case = situation(period=61 if changed == "period" else 60, price_list_id="b2b" if changed == "price_list" else "")
+    assert not np.array_equal(draw([case], 2), SeededNormals("t", SECRET)([situation()], 2))
+
+
+def test_a_short_secret_is_refused() -> None:
+    """The error says how many bytes to give."""
+    with pytest.raises(InvalidArgument, match=r"^seed: has 5 bytes; give 16 or more"):
+        SeededNormals("t", b"short")
+
+
+def test_thompson_explores_while_it_is_uncertain(vague: DemandModel) -> None:
+    """Prices of many periods differ while little is known, less when much is known, and such a price is named."""
+    known = learned(-2.5, periods=400)
+    prices = [
+        [thompson(model).propose([situation(period=period)], WIDE)[0] for period in range(60)]
+        for model in (vague, known)
+    ]
+    spreads = [np.std([float(made.amount) for made in each]) for each in prices]
+    assert spreads[0] > 0.3
+    assert spreads[1] < 0.8 * spreads[0]
+    assert ProposalReason.EXPLORATION in {made.reason for made in prices[0]}
+
+
+def test_without_exploration_thompson_is_greedy(vague: DemandModel) -> None:
+    """A factor of 0 draws nothing: the price of the mean coefficients."""
+    policy = ThompsonPolicy(vague, SeededNormals("t", SECRET), exploration=0.0)
+    assert len({policy.propose([situation(period=period)], WIDE)[0].amount for period in range(20)}) == 1
+
+
+@pytest.mark.parametrize("exploration", [-0.1, 2.5, float("nan")])
+def test_exploration_has_bounds(exploration: float, model: DemandModel) -> None:
+    """0 to 2."""
+    for policy in (ThompsonPolicy, ContextualThompsonPolicy):
+        with pytest.raises(InvalidArgument, match=r"^exploration: is"):
+            policy(model, SeededNormals("t", SECRET), exploration=exploration)
+
+
+def test_scarce_stock_is_not_marked_down(model: DemandModel) -> None:
+    """A lower price sells more of many pieces. Of three pieces in a period that sells twenty it only earns less."""
+    policy = ContextualThompsonPolicy(model, SeededNormals("t", SECRET), exploration=0.0)
+    many, few = policy.propose([situation(stock=10_000), situation(stock=3)], WIDE)
+    assert many.amount == Decimal("8.50")
+    assert few.amount == Decimal("11.50")
+
+
+def test_the_last_days_are_not_explored(vague: DemandModel) -> None:
+    """On the last day before the date nothing is left to learn for."""
+    policy = ContextualThompsonPolicy(vague, SeededNormals("t", SECRET))
+    cases = [situation(period=period, stock=10_000, days_to_clear=0.0) for period in range(20)]
+    assert len({made.amount for made in policy.propose(cases, WIDE)}) == 1
+
+
+def test_clearance_sells_the_stock_at_the_highest_price_that_does(model: DemandModel) -> None:
+    """About 20 pieces a day are sold at 10.00: 100 in ten days need no markdown, 400 need 10 · 2 ^ (-1 / 4) = 8.41."""
+    policy = ClearancePolicy(model, Objective.SELL_THROUGH)
+    small, large, none = policy.propose(
+        [situation(stock=100, days_to_clear=10.0), situation(stock=400, days_to_clear=10.0), situation(stock=400)],
+        WIDE,
+    )  # fmt: skip
+    assert small.amount == Decimal("10.00")
+    assert float(large.amount) == pytest.approx(8.41, abs=0.35)
+    assert large.reason is ProposalReason.CLEARANCE
+    assert none.reason is ProposalReason.LIST_PRICE
+
+
+def test_clearance_for_money_counts_revenue_only() -> None:
+    """The cost of a stock that must go is spent: with elasticity -0.5 no markdown pays, with -4 one far below cost."""
+    cases = [situation(stock=100_000, days_to_clear=10.0)]
+    (inelastic,) = ClearancePolicy(learned(-0.5)).propose(cases, WIDE)
+    (elastic,) = ClearancePolicy(learned(-4.0)).propose(cases, WIDE)
+    assert inelastic.amount == Decimal("10.00")
+    assert elastic.amount == Decimal("3.00")
+
+
+@pytest.mark.parametrize(("lowest", "highest", "steps"), [(0.0, 1.1, 9), (1.1, 1.2, 9), (0.9, 0.95, 9), (0.9, 1.1, 1)])
+def test_a_ladder_contains_the_list_price(lowest: float, highest: float, steps: int) -> None:
+    """The error names the ladder and its bounds."""
+    with pytest.raises(InvalidArgument, match=r"^ladder"):
+        Ladder(lowest, highest, steps)

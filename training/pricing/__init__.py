@@ -1,0 +1,1 @@
+"""Offline estimates for pricing."""
