@@ -91,7 +91,7 @@ def start_control(folder: Path) -> None:
         await control.stop()
 
     asyncio.run(start_and_stop())
-    for module in ("uvloop", "psycopg", "services.control.__main__"):
+    for module in ("uvloop", "psycopg", "pyarrow.parquet", "services.control.__main__"):
         importlib.import_module(module)
 
 

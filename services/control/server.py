@@ -19,7 +19,6 @@ from services.control.adapters.sql_audit_store import SqlAuditStore
 from services.control.adapters.sql_store import SqlControlStore
 from services.control.audit_handler import AuditHandler
 from services.control.audit_upkeep import start_upkeep
-from services.control.convert_audit import QUOTE_COLUMNS, quote_values
 from services.control.domain.audit import EntryKind
 from services.control.domain.limits import MAX_ANSWER_BYTES, MAX_RECORD_BYTES
 from services.control.feed import SnapshotFeed
@@ -27,6 +26,7 @@ from services.control.handler import ControlHandler
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
 from services.control.ports import AuditStore, ControlStore
+from services.control.quoted_price import QUOTE_COLUMNS, quote_values
 from services.control.settings import ControlSettings
 from services.control.threads import Threads
 

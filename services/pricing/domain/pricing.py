@@ -79,6 +79,7 @@ class Pricer(Protocol):
         """The next time at which the proposal may change though the item does not; infinite if there is none."""
 
 
+@dataclass(frozen=True)
 class ListPrice:
     """The baseline pricer: it proposes the list price."""
 

@@ -31,6 +31,8 @@ MAX_UNITS = 1_000_000
 # Of the format of `arrays`.
 _VERSION = 1
 _COLUMNS = ("product_id", "price_list_id", "category", "brand", "reference_price")
+# Of the log of demand at the reference price, for a forecast to say something.
+_MAX_BASE_VARIANCE = 9.0
 # Passes over new rows, until their linearisation agrees with the posterior.
 _PASSES = 3
 # Start of the variance of log demand, its weight in periods, and its least value.
@@ -66,6 +68,7 @@ class DemandOptions:
     """`coefficients`: beside base and price. `is_pooled`: False learns each unit alone, from the same wide start.
     `has_shocks`: whether the products of a category share a shock in each period. `elasticity`: mean and standard
     deviation of the shop's mean elasticity before any sale is seen, for example from an estimate free of confounding.
+    `half_life_periods`: after so many calls of `observe` with a unit its sales count half; None: always in full.
     """
 
     coefficients: tuple[str, ...] = ()
@@ -73,6 +76,11 @@ class DemandOptions:
     is_pooled: bool = True
     has_shocks: bool = True
     elasticity: tuple[float, float] | None = None
+    half_life_periods: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.half_life_periods is not None and not 0 < self.half_life_periods < float("inf"):
+            raise InvalidArgument.of("half_life_periods", f"is {self.half_life_periods}; give a positive number")
 
 
 class DemandModel:
@@ -128,6 +136,13 @@ class DemandModel:
         """Mean [n, k] and covariance [n, k, k] of the coefficients of the units at these positions."""
         return self._posterior(units, Evidence(self._evidence.precision[units], self._evidence.shift[units]))
 
+    def is_known(self, units: Ints) -> NDArray[np.bool_]:
+        """Whether the demand at the reference price is known to about a factor of 20, from own sales or from those of
+        category and brand. Otherwise a forecast says nothing.
+        """
+        covariance = self.posterior(units)[1]
+        return np.asarray(covariance[:, 0, 0] <= _MAX_BASE_VARIANCE)
+
     def noise(self, units: Ints) -> Floats:
         """Variance of log demand from period to period, beside the chance of counts."""
         total = _NOISE_PERIODS * self._noise_mean + self._noise_sum[units]
@@ -155,7 +170,10 @@ class DemandModel:
         if not rows.unit.size:
             return
         units, position = np.unique(rows.unit, return_inverse=True)
-        known = Evidence(self._evidence.precision[units], self._evidence.shift[units])
+        kept = 1.0 if self.options.half_life_periods is None else 0.5 ** (1 / self.options.half_life_periods)
+        known = Evidence(kept * self._evidence.precision[units], kept * self._evidence.shift[units])
+        self._noise_sum[units] *= kept
+        self._noise_count[units] *= kept
         expected, variance = self._fitted(rows, position, *self._posterior(units, known))
         # Linearised first between what was expected and what was sold, by their precisions.
         sold, doubt = np.log(rows.units + 0.5) - _offset(rows), self.noise(rows.unit) + 1 / (rows.units + 0.5)
@@ -171,6 +189,8 @@ class DemandModel:
     def fit(self, rows: Observations, rounds: int = 8) -> None:
         """Learns everything from `rows` alone, groups and noise included; what was observed before is forgotten."""
         rows = self._used(rows)
+        if not rows.unit.size:
+            raise InvalidArgument.of("unit", "has no row with stock that can be learned from; send sales")
         units, position = np.unique(rows.unit, return_inverse=True)
         point = np.log(rows.units + 0.5) - _offset(rows)
         fitted, variance = point, np.zeros(rows.unit.size)
@@ -200,7 +220,8 @@ class DemandModel:
         options = {
             "coefficients": self.options.coefficients, "likelihood": self.options.likelihood.value,
             "is_pooled": self.options.is_pooled, "has_shocks": self.options.has_shocks,
-            "elasticity": self.options.elasticity, "version": _VERSION,
+            "elasticity": self.options.elasticity, "half_life_periods": self.options.half_life_periods,
+            "version": _VERSION,
         }  # fmt: skip
         made: dict[str, NDArray[Any]] = {
             "options": np.array(json.dumps(options)),

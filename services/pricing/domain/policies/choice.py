@@ -52,14 +52,24 @@ def choose(
 
     `uses_stock`: no more is sold than is in stock.
     """
-    keys = [(each.item.item_id, each.item.price_list_id) for each in situations]
-    known = [each for each, key in zip(situations, keys, strict=True) if key in model.index_of]
+    is_known = _known(model, situations)
+    known = [each for each, is_one in zip(situations, is_known, strict=True) if is_one]
     made = iter(_choose(model, known, guard, objective, ladder, demand, uses_stock, reason) if known else ())
     unknown = "The list price applies: nothing is known of the demand for this product."
     return [
-        next(made) if key in model.index_of else at_list_price(each, unknown)
-        for each, key in zip(situations, keys, strict=True)
+        next(made) if is_one else at_list_price(each, unknown)
+        for each, is_one in zip(situations, is_known, strict=True)
     ]
+
+
+def _known(model: DemandModel, situations: Sequence[Situation]) -> list[bool]:
+    units = [
+        model.index_of.get((each.item.item_id, each.item.price_list_id), -1) if each.item.list_price.amount > 0 else -1
+        for each in situations
+    ]
+    asked = np.unique(np.array([unit for unit in units if unit >= 0], np.int64))
+    known = set(asked[model.is_known(asked)].tolist())
+    return [unit in known for unit in units]
 
 
 def _choose(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Protocol
 
+from services.common.errors import InvalidArgument
 from services.pricing.domain.demand.forecast import Elasticity
 from services.pricing.domain.pricing import Offer, PricedItem, ProposedPrice
 
@@ -56,6 +58,13 @@ class Situation:
     season: float = 0.0
     age_years: float = 0.0
     substitutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        path = f"situations[{self.item.item_id!r}]"
+        if not 0 < self.period_days < math.inf:
+            raise InvalidArgument.of(f"{path}.period_days", f"is {self.period_days}; give a positive number")
+        if self.days_to_clear is not None and not 0 <= self.days_to_clear < math.inf:
+            raise InvalidArgument.of(f"{path}.days_to_clear", f"is {self.days_to_clear}; give 0 or more, or None")
 
 
 @dataclass(frozen=True)

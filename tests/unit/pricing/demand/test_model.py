@@ -154,6 +154,25 @@ def test_the_forecast_falls_with_the_price_and_follows_exposure() -> None:
     assert twice == pytest.approx(2 * once)
 
 
+def test_old_sales_are_forgotten() -> None:
+    """When the elasticity of all products changes, a half-life follows it; without one the old sales count on."""
+    errors = []
+    for half_life in (None, 15.0):
+        model = DemandModel(units(40), DemandOptions(half_life_periods=half_life))
+        for elasticity in (-1.5, -4.0):
+            learned(model, np.full(40, elasticity), 60)
+        errors.append(np.abs(posterior_table(model)["elasticity"] + 4.0).mean())
+    assert errors[0] > 0.7
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("half_life", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_half_life_is_a_positive_number(half_life: float) -> None:
+    """The error names the option."""
+    with pytest.raises(InvalidArgument, match=r"^half_life_periods: is"):
+        DemandOptions(half_life_periods=half_life)
+
+
 def test_large_sales_in_logs() -> None:
     """The log-normal likelihood finds season, promotion and substitutes, and leaves periods without a sale out."""
     random = np.random.default_rng(6)

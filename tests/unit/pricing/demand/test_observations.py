@@ -63,6 +63,13 @@ def test_a_unit_is_known_before_its_sales() -> None:
         model.add([unit])
 
 
+def test_a_fit_needs_sales() -> None:
+    """Rows without stock alone cannot be learned from."""
+    model = DemandModel([DemandUnit("a", "", "juice", "brand", 1.0)])
+    with pytest.raises(InvalidArgument, match=r"^unit: has no row with stock"):
+        model.fit(Observations.of(0, 0, 1.0, 0.0, in_stock=0.0))
+
+
 @pytest.mark.parametrize("names", [("weather",), ("age", "age")])
 def test_coefficients_are_known_and_named_once(names: tuple[str, ...]) -> None:
     """The error lists the coefficients, or what is named twice."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
 from services.pricing.domain.demand.model import DemandModel
+from services.pricing.domain.demand.observations import DemandUnit
 from services.pricing.domain.policies.choice import Ladder
 from services.pricing.domain.policies.clearance import ClearancePolicy
 from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
@@ -22,7 +25,7 @@ from services.pricing.domain.policies.rules import RulesPolicy
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
 from services.pricing.domain.pricing import MarkdownRules
-from tests.unit.pricing.policies.situations import bounded, learned, situation
+from tests.unit.pricing.policies.situations import LIST, bounded, learned, situation, usd
 
 SECRET = b"sixteen bytes or more"
 WIDE = bounded(1.0, 20.0)
@@ -138,6 +141,36 @@ def test_no_proposal_is_outside_the_bounds(
         floor, ceiling = Decimal(f"{low:.2f}"), Decimal(f"{low + width:.2f}")
         assert floor <= made.amount <= ceiling
         assert made.amount == round(made.amount, 2)
+
+
+@pytest.mark.parametrize("make", OPTIMISING)
+def test_before_the_first_sale_list_prices_apply(make: Callable[[DemandModel], PricePolicy]) -> None:
+    """A model without any sale knows no demand, and a product that is given away has no elasticity."""
+    for model, price in ((learned(-2.0, periods=0), LIST), (learned(-2.0, periods=5), 0.0)):
+        case = situation(stock=9, days_to_clear=9.0, list_price=usd(price))
+        (made,) = make(model).propose([case], WIDE)
+        assert (made.amount, made.reason) == (case.item.list_price.amount, ProposalReason.LIST_PRICE)
+
+
+def test_a_new_product_is_priced_by_its_category(model: DemandModel) -> None:
+    """Without a sale of its own it gets the price of a product of its category, with a wider interval."""
+    grown = learned(-4.0)
+    grown.add([DemandUnit("new", "", "c", "b0", LIST)])
+    case = replace(situation(), item=replace(situation().item, item_id="new"))
+    old, new = GreedyPolicy(grown).propose([situation(), case], WIDE)
+    assert new.amount == old.amount == Decimal("8.50")
+    assert old.evidence is not None
+    assert new.evidence is not None
+    assert new.evidence.elasticity.low < old.evidence.elasticity.low
+
+
+@pytest.mark.parametrize("field", ["period_days", "days_to_clear", "exposure", "promotion", "season", "substitutes"])
+@pytest.mark.parametrize("value", [float("nan"), -1.0])
+def test_a_wrong_situation_is_refused_by_name(field: str, value: float, model: DemandModel) -> None:
+    """NaN and negative values are refused; the error names the field."""
+    wrong: dict[str, Any] = {field: value}
+    with pytest.raises(InvalidArgument, match=field):
+        GreedyPolicy(model).propose([situation(**wrong)], WIDE)
 
 
 def test_the_best_price_is_searched_within_the_bounds(model: DemandModel) -> None:
