@@ -1,6 +1,6 @@
 """Thirty days of a shop whose prices Kairos decides: the profit of each price policy, through the running suite.
 
-    python -m benchmarks.thirty_days_prices --out R.json [--plot R.png] [--arms list-price rules thompson]
+    python -m benchmarks.thirty_days_prices --out R.json [--plot R.png] [--arms rules thompson]
 
 The demo shop and its simulated shoppers, of seeds that nothing was chosen on, as in `benchmarks.thirty_days`. Shoppers
 see the price of each result and react to it: a price e times as high costs a shopper its price sensitivity in utility.
@@ -19,8 +19,10 @@ import argparse
 import math
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,25 +44,44 @@ from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 from ops.in_process import in_process_suite
+from services.common.context import DEFAULT_TENANT
 from services.common.convert import money_from_proto
 from services.common.gateway_access import GatewayAccessSettings
+from services.pricing.learning.metrics import LearningMetrics
+from services.pricing.learning.prices import LearnedPrices, seed_of
+from services.pricing.learning.settings import LearningSettings
+from services.pricing.learning.wiring import consumer, demand_table
+from services.pricing.policies import PricePolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher
 from services.pricing.settings import PricingSettings
-from services.pricing.wiring import build_guardrails, build_pricer, rules_of
 from training.bootstrap import mean_interval
 
 Values = npt.NDArray[np.float64]
-ARMS = ("list-price", "rules")
+# As a shop writes them. The list price may be exceeded by 15 %; all guardrails are on.
+_BOUNDS = """
+    period_hours: 24
+    minimum_margin: 0.05
+    maximum_discount: 0.3
+    maximum_increase: 0.15
+    maximum_daily_change: 0.1
+    maximum_weekly_change: 0.25
+"""
+ARMS = {
+    name: f"policies:\n  all:\n    policy: {name}{_BOUNDS}"
+    for name in ("rules", "list-price", "greedy", "thompson", "contextual-thompson")
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--arms", nargs="*", choices=list(ARMS), default=list(ARMS), metavar="ARM")
+    parser.add_argument(
+        "--arms", nargs="*", choices=list(ARMS), default=["rules", "list-price", "thompson"], metavar="ARM"
+    )
     parser.add_argument("--products", type=int, default=400)
     parser.add_argument("--shoppers", type=int, default=600)
     parser.add_argument("--days", type=int, default=30)
@@ -112,22 +133,29 @@ class Pricing:
     """The price publisher of an arm, on the shop's clock."""
 
     def __init__(self, name: str, target: str, folder: Path, clock: Clock) -> None:
-        settings = PricingSettings(data_dir=folder / "pricing", pricer=name)
-        self._state = SqlitePublisherState(folder / "price_publisher", rules_of(settings))
-        self._gateway = GrpcShopGateway(GatewayAccessSettings(target=target))
-        self._publisher = PricePublisher(
-            self._gateway, self._state, build_pricer(settings), build_guardrails(settings), PublisherMetrics(), clock
+        file = folder / "policies.yaml"
+        file.write_text(ARMS[name])
+        access, learning, metrics = GatewayAccessSettings(target=target), LearningSettings(), PublisherMetrics()
+        store = folder / "price_publisher" / "learning"
+        learned = LearnedPrices(lambda: demand_table(learning, store), DEFAULT_TENANT, seed_of(store))
+        policies = PricePolicies(PricingSettings(data_dir=folder / "pricing", policies=file), learned)
+        self._stack, self._stop = ExitStack(), threading.Event()
+        state = self._stack.enter_context(closing(SqlitePublisherState(folder / "price_publisher")))
+        gateway = self._stack.enter_context(closing(GrpcShopGateway(access)))
+        self._consumer = self._stack.enter_context(
+            consumer(learning, store, access, LearningMetrics(metrics.registry), clock)
         )
+        self._publisher = PricePublisher(gateway, state, lambda: policies.of(DEFAULT_TENANT), metrics, clock)
 
     def __enter__(self) -> Pricing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._gateway.close()
-        self._state.close()
+        self._stack.close()
 
     def work(self) -> None:
-        """Until nothing is left to do."""
+        """Reads what is left of the log, and publishes until nothing is left to do."""
+        self._consumer.turn(self._stop)
         while not self._publisher.step():
             pass
 
@@ -135,8 +163,8 @@ class Pricing:
 class PricedVisitor(Visitor):
     """A visitor who sees prices.
 
-    `purchases`: rows of day, shopper, product's number, price paid, cost. `levels`: the price of each shown product as a
-    share of its list price.
+    `purchases`: rows of day, shopper, product's number, price paid, cost. `levels`: the price of each shown product, as
+    a share of its list price.
     """
 
     def __init__(self, shop: Shop, stub: gateway_pb2_grpc.GatewayServiceStub, clock: Clock, random: Random) -> None:
@@ -203,7 +231,9 @@ class Study:
 def show(study: Study, days: int) -> None:
     console, first = Console(), next(iter(study.profits))
     for title, begin in (("all days", 0), (f"from day {days // 2 + 1} on", days // 2)):
-        table = Table("", "profit of a shopper", "to the first arm (95 %)", "share", "units", "price level", title=title)
+        table = Table(
+            "", "profit of a shopper", "to the first arm (95 %)", "share", "units", "price level", title=title
+        )
         base = study.profits[first][:, begin:].sum(axis=1)
         for name, values in study.profits.items():
             own = values[:, begin:].sum(axis=1)

@@ -238,9 +238,7 @@ class Visitor:
             sum(getattr(VALUES, kind) for kind, _ in acts),
         )  # fmt: skip
 
-    def _record(
-        self, visit: Visit, step: int, acts: Sequence[tuple[str, gateway_pb2.Result]], token: str
-    ) -> None:
+    def _record(self, visit: Visit, step: int, acts: Sequence[tuple[str, gateway_pb2.Result]], token: str) -> None:
         """`acts` are pairs of a kind of event and a result."""
         shopper, events = self._shop.shoppers[visit.shopper].id, []
         for number, (kind, result) in enumerate(acts, step + 1):
