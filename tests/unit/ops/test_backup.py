@@ -21,6 +21,9 @@ from services.control.adapters.sql_store import SqlControlStore
 from services.control.domain.audit import Entry, EntryKind
 from services.control.domain.changes import Author, create
 from services.control.domain.resources import Key
+from services.pricing.learning.settings import LEARNING_FOLDER
+from services.pricing.learning.sqlite_store import SqliteDemandStore
+from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE, RANKINGS_FILE, VERSION
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 
@@ -107,6 +110,22 @@ def test_what_is_on_record_is_saved(tmp_path: Path) -> None:
         assert audit.entry("default", EntryKind.PRICE_QUOTE, "q1") == entry
     restored = tmp_path / "new" / "control" / "audit_archive"
     assert [path.name for path in restored.iterdir()] == ["2026-12-01T15-0123.parquet"]
+
+
+def test_what_pricing_learns_from_is_saved(tmp_path: Path) -> None:
+    """The counts are saved while the price publisher runs; its own state, which it keeps locked, is not."""
+    folder = tmp_path / "var" / "price_publisher"
+    with (
+        closing(SqlitePublisherState(folder)),
+        closing(SqliteDemandStore(folder / LEARNING_FOLDER, "UTC", 86_400.0)) as store,
+    ):
+        key = store.key("user", "u")
+        kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "var")
+    assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["price_publisher.learning"]
+    kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
+    restored = tmp_path / "new" / "price_publisher" / LEARNING_FOLDER
+    with closing(SqliteDemandStore(restored, "UTC", 86_400.0)) as store:
+        assert store.key("user", "u") == key
 
 
 def test_a_model_in_another_folder_is_saved(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
