@@ -166,9 +166,13 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
-def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | None:
+def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | PricePublisherSettings | None:
     variables = overlay.environment(pod.containers[0])
-    return settings_from(PricingSettings, variables) if pod.node_type else settings_from(GatewaySettings, variables)
+    if pod.node_type:
+        return settings_from(PricingSettings, variables)
+    if pod.name == "kairos-price-publisher":
+        return settings_from(PricePublisherSettings, variables)
+    return settings_from(GatewaySettings, variables)
 
 
 def _control_file(settings: ControlSettings, pod: Pod, overlay: Overlay) -> Iterator[str]:

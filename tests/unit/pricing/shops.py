@@ -46,13 +46,14 @@ class OneProduct:
         self.known: KnownProduct | None = None
         self.now_s = float(START_S)
         self.last: Look | None = None
-        self.more: dict[str, Any] = {}
+        # What persons have decided, by the id of the review.
+        self.reviews: dict[str, bool] = {}
 
     def look(self, share: str | None = None, *, after_s: float = 0, **more: Any) -> str:
         if share is not None:
             self.pricer.share = Decimal(share)
         self.now_s += after_s
-        self.last = look_at(self.product, self.known, self.policy, self.now_s, **{**self.more, **more})
+        self.last = look_at(self.product, self.known, self.policy, self.now_s, reviews=self.reviews, **more)
         self.known = self.last.known
         self.product = self.last.known.product
         return self.price
