@@ -31,8 +31,8 @@ from services.common.money import Money
 from services.pricing.convert import items_from_proto, quote_to_proto
 from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer, quoted
 from services.pricing.domain.pricing import Offer, PricedItem, Pricer, PriceReason, ProposedPrice
+from services.pricing.policies import policy_set
 from services.pricing.settings import PricingSettings
-from services.pricing.wiring import build_guardrails, build_pricer
 
 _DAY_S = 86_400.0
 _ITEMS = 20
@@ -152,8 +152,8 @@ def hostile(products: int, days: int, seed: int) -> dict[str, Any]:
 
 
 def speed(seconds: float) -> dict[str, Any]:
-    settings = PricingSettings()
-    pricer, rails = build_pricer(settings), build_guardrails(settings)
+    policy = policy_set(PricingSettings(), {}).default
+    pricer, rails = policy.pricer, policy.rails
     request = pricing_pb2.QuotePricesRequest()
     for number in range(_ITEMS):
         money = common_pb2.Money(currency_code="USD", units=20 + number, nanos=990_000_000)
@@ -175,7 +175,9 @@ def _quotes_per_s(data: bytes, pricer: Pricer, bound: Any, seconds: float) -> fl
     count, began_s = 0, time.process_time()
     while (spent_s := time.process_time() - began_s) < seconds:
         items = items_from_proto(pricing_pb2.QuotePricesRequest.FromString(data))
-        quotes = [quote_to_proto(item, bound(item, pricer(item, 0.0)), quote_id=f"{count}") for item in items]
+        quotes = [
+            quote_to_proto(item, bound(item, pricer(item, 0.0, _unbounded)), quote_id=f"{count}") for item in items
+        ]
         pricing_pb2.QuotePricesResponse(quotes=quotes).SerializeToString()
         count += len(items)
     return count / spent_s

@@ -42,7 +42,7 @@ from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.index import QdrantIndex
 from services.retrieval.domain.candidates import IndexedProduct
-from services.retrieval.domain.catalogue.effective import EffectiveOffers
+from services.retrieval.domain.catalogue.effective import EffectiveOffers, own_offers
 from services.retrieval.domain.offers.book import OfferBook
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.settings import Bm25Settings, EdgeSettings
@@ -151,7 +151,7 @@ def measure_book(products: int, count: int) -> dict[str, float]:
 
 def base_offers(products: int) -> EffectiveOffers:
     prices, stocks = np.full(products, np.nan), np.full(products, -1, np.int64)
-    return EffectiveOffers(prices, prices, np.zeros(products, np.uint16), stocks, stocks != 0)
+    return own_offers(prices, np.zeros(products, np.uint16), stocks)
 
 
 def _of_views(seconds: Sequence[float]) -> dict[str, float]:

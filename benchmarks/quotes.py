@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table
 
@@ -31,11 +32,13 @@ from kairos.control.v1 import audit_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.common.outbox.delivery import Delivery
 from services.common.outbox.outbox import EntryBatch, Outbox, OutboxBounds, OutboxSize, StoredBatch
-from services.common.outbox.settings import AuditAccessSettings, OutboxSettings, build_outbox
+from services.common.outbox.settings import OutboxSettings, build_outbox
+from services.common.published import PublishedMetrics
+from services.common.server_access import ServerAccessSettings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.pricing.handler import PricingHandler
+from services.pricing.policies import FollowedPolicies
 from services.pricing.settings import PricingSettings
-from services.pricing.wiring import build_guardrails, build_pricer
 
 _BOUNDS = OutboxBounds(1 << 62, 1 << 62)
 
@@ -150,10 +153,9 @@ def kinds(folder: Path, redis_url: str) -> dict[str, Callable[[], tuple[Outbox, 
 def measure(opened: Callable[[], tuple[Outbox, bool]], target: str, items: int, callers: int, seconds: float) -> Cost:
     settings = PricingSettings()
     outbox, is_delivered = opened()
-    delivery = Delivery(outbox, AuditAccessSettings(target=target), 1.0) if is_delivered else None
-    handler = PricingHandler(
-        build_pricer(settings), "rules", build_guardrails(settings), outbox, settings.quote_valid_s, delivery=delivery
-    )
+    delivery = Delivery(outbox, ServerAccessSettings(target=target), 1.0) if is_delivered else None
+    policies = FollowedPolicies(settings, settings.control, PublishedMetrics(CollectorRegistry(), "kairos_pricing"))
+    handler = PricingHandler(policies, outbox, settings.quote_valid_s, delivery=delivery)
     try:
         return asyncio.run(measured(handler, items, callers, seconds))
     finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import yaml
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -71,8 +72,9 @@ def get(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(help="price_quote.")],
     id: Annotated[str, typer.Argument(help="Id of the entry, for example of a quote.")],
+    as_json: Json = False,
 ) -> None:
-    """Print one entry as JSON. Exit code 1 if the database does not have it: it is unknown, or archived."""
+    """Print one entry as YAML. Exit code 1 if the database does not have it: it is unknown, or archived."""
     known = {name.removeprefix(_KIND).lower(): number for name, number in audit_pb2.EntryKind.items() if number}
     if kind not in known:
         raise failed(f"kind: {kind[:40]!r} is unknown; use {', '.join(known)}", exit_code=2)
@@ -80,7 +82,10 @@ def get(
     answer = client_of(context).call("GetEntry", asked, missing_is_fine=True)
     if answer is None:
         raise failed(f"the database has no {kind} {id!r}", "It may be in the archive: docs/how-to/control.md.")
-    print_json(answer.entry)
+    if as_json:
+        print_json(answer.entry)
+    else:
+        print(yaml.safe_dump(dictionary_of(answer.entry), allow_unicode=True, sort_keys=False), end="")
 
 
 def import_audit(

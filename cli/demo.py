@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
+from cli.demo_rule import show_rule
 from cli.demo_training import show_training
 from cli.tour import TourFailed, run_tour
 from demo.catalogue import build_catalogue
@@ -51,6 +52,7 @@ def main() -> int:
             products = build_catalogue()
             load_products(connection, Path(folder), products)
             run_tour(connection, console)
+            show_rule(connection, Connection(state.control), console)
             show_training(connection, console, settings, Path(folder), products)
         if sys.stdout.isatty():
             console.print(COMMANDS, highlight=False)

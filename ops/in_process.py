@@ -22,8 +22,8 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
-from services.common.outbox.settings import AuditAccessSettings
 from services.common.process import freeze_gc, keep_freed_memory
+from services.common.published import ControlAccessSettings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -78,11 +78,12 @@ def in_process_suite(
     clock: Callable[[], float] = time.time,
     random: Random | None = None,
     gateway: Mapping[str, Any] | None = None,
+    pricing: Mapping[str, Any] | None = None,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
-    `fusion`, `encoder`, `ranker` and `gateway` (settings of these services) and `domain_dir` (the folder of the domain)
-    replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the
+    `fusion`, `encoder`, `ranker`, `gateway` and `pricing` (settings of these services) and `domain_dir` (the folder of
+    the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the
     exploration.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
@@ -100,6 +101,7 @@ def in_process_suite(
                 clock,
                 random,
                 gateway or {},
+                pricing or {},
             ),
             loop,
         ).result()
@@ -133,7 +135,7 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
     ranker_settings: Mapping[str, Any], clock: Callable[[], float], random: Random | None,
-    gateway_settings: Mapping[str, Any],
+    gateway_settings: Mapping[str, Any], pricing_settings: Mapping[str, Any],
 ) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
@@ -154,10 +156,9 @@ async def _start(
         clock,
         random,
     )
-    # Nobody takes the quotes: they stay in the outbox.
-    pricing = build_pricing_handler(
-        PricingSettings(data_dir=folder / "pricing", redis_url="", control=AuditAccessSettings())
-    )
+    # Without a control nobody takes the quotes: they stay in the outbox.
+    own = {"data_dir": folder / "pricing", "redis_url": "", "control": ControlAccessSettings()}
+    pricing = build_pricing_handler(PricingSettings(**{**own, **pricing_settings}))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):
         closing.callback(handler.close)

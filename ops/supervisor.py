@@ -37,9 +37,8 @@ _MIN_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 10.0
 # How often the descendants of a child are listed.
 _DESCENDANTS_PERIOD_S = 2.0
-
 # Services that call control.
-_OF_CONTROL = ("GATEWAY", "PRICING")
+_OF_CONTROL = ("GATEWAY", "PRICING", "PRICE_PUBLISHER")
 
 _log = structlog.get_logger("kairos.supervisor")
 
@@ -178,6 +177,8 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_CONTROL_METRICS__PORT": str(settings.control_metrics_port),
         "KAIROS_GATEWAY_CONTROL__FOLDER": str(settings.data_dir / "published"),
         **{f"KAIROS_{service}_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}" for service in _OF_CONTROL},
+        "KAIROS_PRICING_CONTROL__FOLDER": str(settings.data_dir / "pricing" / "published"),
+        "KAIROS_PRICE_PUBLISHER_CONTROL__FOLDER": str(settings.data_dir / "price_publisher" / "published"),
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }

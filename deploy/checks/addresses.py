@@ -18,7 +18,9 @@ _ADDRESS = re.compile(r"^(?:([A-Za-z+]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/
 _IS_ADDRESS = re.compile(r"^((KAIROS|QDRANT|POSTGRES)_.*(URL|TARGET|ENDPOINT|ADDRESS)|REDIS_ADDR)$")
 
 # An object store is outside of the cluster.
-_OUTSIDE = {f"KAIROS_{stage}_REGISTRY_URL" for stage in ("RANKER", "QUERY_ENCODER", "RETRIEVAL")}
+_OUTSIDE = {f"KAIROS_{stage}_REGISTRY_URL" for stage in ("RANKER", "QUERY_ENCODER", "RETRIEVAL")} | {
+    "KAIROS_CONTROL_AUDIT__ARCHIVE_URL"
+}
 
 
 @dataclass(frozen=True)

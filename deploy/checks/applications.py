@@ -103,7 +103,7 @@ def _state(settings: Stateful, application: Any, pod: Pod, overlay: Overlay) -> 
     match settings:
         case RetrievalSettings(engine="edge"):
             engine = _EDGE
-        case RankerSettings(store="sqlite") | QueryEncoderSettings(lexicon="sqlite") | PricingSettings():
+        case RankerSettings(store="sqlite") | QueryEncoderSettings(lexicon="sqlite") | PricingSettings(redis_url=""):
             engine = f"the SQLite of {application.name}"
         case _:
             return
@@ -146,22 +146,41 @@ def _gateway(pod: Pod, overlay: Overlay) -> Iterator[str]:
 
 
 def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
-    """Several pods have one database, a stop is over in time, and the gateways call as it asks to be called."""
+    """Its database is one, a stop is over in time, and its callers call as it asks to be called."""
     container = pod.containers[0]
     if (settings := settings_from(ControlSettings, overlay.environment(container))) is None:
         return
     yield from _listening(pod, "grpc", settings.server.port, settings.server.host)
     yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
     if not settings.database_url.get_secret_value():
-        yield "its database is a file of one pod; set KAIROS_CONTROL_DATABASE_URL"
+        yield from _control_file(settings, pod, overlay)
+    elif not settings.audit.archive_url:
+        yield "the archive of the audit is on the disk of one pod; set KAIROS_CONTROL_AUDIT__ARCHIVE_URL"
     for source in (source for source, _, target, _ in connections_of(overlay) if target == pod):
-        caller = settings_from(GatewaySettings, overlay.environment(source.containers[0]))
+        caller = _caller_of_control(source, overlay)
         if caller and (caller.control.ca is None) != (settings.security.certificate is None):
             yield f"{source.name} and it must both use TLS, or none"
     sleep_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
     if not sleep_s or sleep_s + settings.server.drain_s >= grace_s:
         yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
+
+
+def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | PricePublisherSettings | None:
+    variables = overlay.environment(pod.containers[0])
+    if pod.node_type:
+        return settings_from(PricingSettings, variables)
+    if pod.name == "kairos-price-publisher":
+        return settings_from(PricePublisherSettings, variables)
+    return settings_from(GatewaySettings, variables)
+
+
+def _control_file(settings: ControlSettings, pod: Pod, overlay: Overlay) -> Iterator[str]:
+    (spec,) = (item["spec"] for item in overlay.of_kind("Deployment") if item["metadata"]["name"] == pod.name)
+    if spec.get("replicas", 1) > 1 or spec.get("strategy", {}).get("type") != "Recreate":
+        yield "its database is a file of one pod; set KAIROS_CONTROL_DATABASE_URL, or run one replica with Recreate"
+    if not on_disk(settings.data_dir, pod.containers[0], pod):
+        yield f"its database is in {settings.data_dir}, which ends with its pod"
 
 
 def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:

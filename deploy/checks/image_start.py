@@ -66,7 +66,7 @@ def start_pricing(folder: Path) -> None:
     from services.pricing.wiring import build_handler
 
     importlib.import_module("services.pricing.app")
-    _import_all("services.pricing.adapters")
+    _import_all("services.common.outbox")
     build_handler(PricingSettings(data_dir=folder)).check()
 
 
@@ -91,7 +91,7 @@ def start_control(folder: Path) -> None:
         await control.stop()
 
     asyncio.run(start_and_stop())
-    for module in ("uvloop", "psycopg", "services.control.__main__"):
+    for module in ("uvloop", "psycopg", "pyarrow.parquet", "services.control.__main__"):
         importlib.import_module(module)
 
 

@@ -101,10 +101,11 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
             yield Connection(pod, pod, pod.ports["p2p"])
         if pod.name == "kairos-gateway":
             yield Connection(_OTHER_POD, pod, pod.ports.get("grpc", 0))
-        # Snapshots and backups go to a bucket, models to an object store, traces to a store of the operator's choice.
+        # Snapshots and backups go to a bucket, models and the audit to an object store, traces to a store of the
+        # operator's choice.
         variables = {name for one in pod.all_containers for name in overlay.environment(one)}
-        has_models = any(name.endswith("_REGISTRY_URL") for name in variables)
-        if has_models or pod.name in _WITH_BUCKET:
+        has_store = any(name.endswith(("_REGISTRY_URL", "_ARCHIVE_URL")) for name in variables)
+        if has_store or pod.name in _WITH_BUCKET:
             yield Connection(pod, _OUTSIDE, 443)
         if pod.name == _COLLECTOR:
             yield Connection(pod, _OUTSIDE, 4317)

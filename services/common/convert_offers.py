@@ -32,7 +32,7 @@ _FULFILMENT_NAMES: Mapping[Fulfilment, offer_pb2.Fulfilment.ValueType] = {
     Fulfilment.DELIVERY: offer_pb2.FULFILMENT_DELIVERY,
 }
 _NS = 10**9
-_Amount = Literal["price", "sale_price", "base_price"]
+_Amount = Literal["price", "sale_price", "base_price", "lowest_price_30_days"]
 
 
 def offer_from_proto(message: offer_pb2.Offer, now_s: float, prefix: str = "") -> Offer:
@@ -67,6 +67,8 @@ def offer_to_proto(product_id: str, offer: Offer) -> offer_pb2.Offer:
         price=_money(offer.price),
         sale_price=_money(offer.sale_price),
         base_price=_money(offer.base_price),
+        lowest_price_30_days=_money(offer.lowest_30_days),
+        guardrail=offer_pb2.PriceGuardrail.ValueType(offer.guardrail),
     )
     message.updated_at.seconds, message.updated_at.nanos = divmod(offer.updated_at_ns, _NS)
     if offer.sale_starts_at is not None:
@@ -87,6 +89,9 @@ def _content(message: offer_pb2.Offer, prefix: str) -> dict[str, Any]:
     def money(name: _Amount) -> Money | None:
         return money_from_proto(getattr(message, name), prefix + name) if message.HasField(name) else None
 
+    if message.guardrail not in offer_pb2.PriceGuardrail.values():
+        raise InvalidArgument.of(f"{prefix}guardrail", f"{message.guardrail} is unknown; use a PriceGuardrail")
+
     def moment(name: Literal["sale_starts_at", "sale_ends_at"]) -> datetime | None:
         return time_from_proto(getattr(message, name), prefix + name) if message.HasField(name) else None
 
@@ -102,6 +107,8 @@ def _content(message: offer_pb2.Offer, prefix: str) -> dict[str, Any]:
         # One of them is any way: then all are.
         "fulfilments": frozenset() if None in ways else frozenset(ways),
         "base_price": money("base_price"),
+        "lowest_30_days": money("lowest_price_30_days"),
+        "guardrail": message.guardrail,
     }
 
 

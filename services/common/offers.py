@@ -51,6 +51,9 @@ class Offer:
     fulfilments: frozenset[Fulfilment] = frozenset()
     is_removed: bool = False
     base_price: Money | None = None
+    lowest_30_days: Money | None = None
+    # A number of offer.proto's PriceGuardrail.
+    guardrail: int = 0
 
     @property
     def currency(self) -> str:
@@ -79,12 +82,23 @@ def _check(offer: Offer, now_s: float) -> Iterator[tuple[str, str]]:
         yield "sale_ends_at", "is not after sale_starts_at; swap them, or leave one out"
     if offer.source is OfferSource.PRICING:
         yield from _of_pricing(offer)
-    elif offer.base_price is not None:
-        yield "base_price", "is set for an offer of the shop; leave it out, or set source to PRICING"
+        return
+    for path, is_set in (
+        ("base_price", offer.base_price is not None),
+        ("lowest_price_30_days", offer.lowest_30_days is not None),
+        ("guardrail", offer.guardrail != 0),
+    ):
+        if is_set:
+            yield path, "is set for an offer of the shop; leave it out, or set source to PRICING"
 
 
 def _amounts(offer: Offer) -> Iterator[tuple[str, str]]:
-    for path, money in (("price", offer.price), ("sale_price", offer.sale_price), ("base_price", offer.base_price)):
+    for path, money in (
+        ("price", offer.price),
+        ("sale_price", offer.sale_price),
+        ("base_price", offer.base_price),
+        ("lowest_price_30_days", offer.lowest_30_days),
+    ):
         if money is None:
             continue
         if not 0 <= money.amount <= MAX_AMOUNT:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,15 @@ class PublishedMetrics:
             f"{prefix}_control_connected", "1 while control is watched.", registry=registry, multiprocess_mode="livemin"
         )
         self.refused = Counter(f"{prefix}_refused_snapshots", "Snapshots that cannot be used.", registry=registry)
+        self._registry, self._prefix = registry, prefix
+
+    def measures(self) -> dict[str, float]:
+        """By the name of the metric, for a process that exports in another way; without the versions of tenants."""
+        samples = {"control_connected": "control_connected", "refused_snapshots": "refused_snapshots_total"}
+        return {
+            f"{self._prefix}_{name}": self._registry.get_sample_value(f"{self._prefix}_{sample}") or 0.0
+            for name, sample in samples.items()
+        }
 
 
 class PublishedSnapshots:
@@ -79,6 +89,8 @@ class PublishedSnapshots:
         self._settings, self._subscribers, self._metrics = settings, tuple(subscribers), metrics
         self._asked = control_pb2.WatchSnapshotsRequest(kinds=kinds)
         self.versions: dict[str, int] = {}
+        # The last refusal that was logged.
+        self._was_refused = ""
 
     def load(self) -> None:
         """Takes the snapshots on disk into use. One that cannot be used is left out. To be called before `follow`."""
@@ -95,59 +107,95 @@ class PublishedSnapshots:
 
     async def follow(self) -> None:
         """Watches control until it is cancelled: one stream after the other, over a channel that connects again."""
-        async with self._channel() as channel:
-            await self._follow(control_pb2_grpc.ControlServiceStub(channel))
+        settings = self._settings
+        credentials = settings.credentials()
+        made = (
+            grpc.aio.insecure_channel(settings.target, _OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(settings.target, credentials, _OPTIONS)
+        )
+        async with made as channel:
+            stub = control_pb2_grpc.ControlServiceStub(channel)
+            while True:
+                stream: Any = stub.WatchSnapshots(self._asked, metadata=settings.metadata)
+                try:
+                    await stream.initial_metadata()
+                    self._metrics.connected.set(1)
+                    async for answer in stream:
+                        prepared = await asyncio.to_thread(self._received, answer.snapshot)
+                        self._take(answer.snapshot, prepared)
+                    pause_s = _PAUSE_S
+                except grpc.aio.AioRpcError as error:
+                    pause_s = self._failed(error)
+                finally:
+                    stream.cancel()
+                    self._metrics.connected.set(0)
+                await asyncio.sleep(random.uniform(*pause_s))
 
-    async def _follow(self, stub: Any) -> None:
-        was_refused = ""
-        while True:
-            stream = stub.WatchSnapshots(self._asked, metadata=self._settings.metadata)
+    def follow_in_thread(self) -> FollowingThread:
+        """As `follow`, for a process without an event loop of its own: a second one beside that of a gRPC server would
+        share its queues.
+        """
+        return FollowingThread(self._watch_in_thread, self._channel_of_thread())
+
+    def _watch_in_thread(self, channel: grpc.Channel, stop: threading.Event, use: Callable[[Any], None]) -> None:
+        stub = control_pb2_grpc.ControlServiceStub(channel)
+        while not stop.is_set():
+            stream: Any = stub.WatchSnapshots(self._asked, metadata=self._settings.metadata)
+            use(stream)
             try:
-                await stream.initial_metadata()
-                self._metrics.connected.set(1)
-                async for answer in stream:
-                    was_refused = ""
-                    await self._receive(answer.snapshot)
+                # Blocks until control answers or fails.
+                stream.initial_metadata()
+                self._metrics.connected.set(int(stream.is_active()))
+                for answer in stream:
+                    self._take(answer.snapshot, self._received(answer.snapshot))
                 pause_s = _PAUSE_S
-            except grpc.aio.AioRpcError as error:
-                is_temporary = error.code() in _TEMPORARY
-                pause_s = _PAUSE_S if is_temporary else _LONG_PAUSE_S
-                problem = f"{error.code().name}: {error.details()}"
-                if not is_temporary and problem != was_refused:
-                    was_refused = problem
-                    _log.error("control refuses the watch", target=self._settings.target, error=problem)
+            except grpc.RpcError as error:
+                pause_s = self._failed(error)
             finally:
-                stream.cancel()
                 self._metrics.connected.set(0)
-            # Many watchers of a control that has restarted do not come at the same moment.
-            await asyncio.sleep(random.uniform(*pause_s))
+            stop.wait(random.uniform(*pause_s))
 
-    async def _receive(self, snapshot: control_pb2.Snapshot) -> None:
+    def _failed(self, error: Any) -> tuple[float, float]:
+        """How long to wait: many watchers of a control that has restarted do not come at the same moment."""
+        if error.code() in _TEMPORARY:
+            return _PAUSE_S
+        problem = f"{error.code().name}: {error.details()}"
+        if problem != self._was_refused:
+            self._was_refused = problem
+            _log.error("control refuses the watch", target=self._settings.target, error=problem)
+        return _LONG_PAUSE_S
+
+    def _received(self, snapshot: control_pb2.Snapshot) -> list[Callable[[], None]] | None:
+        """What takes it into use; None if it is in use, or cannot be used."""
+        self._was_refused = ""
         if self.versions.get(snapshot.tenant) == snapshot.version:
-            return
+            return None
         try:
-            prepared = await asyncio.to_thread(self._prepared, snapshot)
+            prepared = self._prepared(snapshot)
         except InvalidArgument as error:
             self._metrics.refused.inc()
             _log.error(
                 "a snapshot cannot be used; the one before it stays", tenant=snapshot.tenant, version=snapshot.version,
                 kept=self.versions.get(snapshot.tenant), error=str(error),
             )  # fmt: skip
-            return
+            return None
         try:
             # First: what was in use once is in use again after a restart.
-            await asyncio.to_thread(self._save, snapshot)
+            self._save(snapshot)
         except OSError as error:
             _log.error("a snapshot is not on disk", folder=str(self._settings.folder), error=str(error))
-        self._take(snapshot, prepared)
+        return prepared
 
     def _prepared(self, snapshot: control_pb2.Snapshot) -> list[Callable[[], None]]:
         if check_tenant(snapshot.tenant, "snapshot.tenant") != snapshot.tenant:
             raise InvalidArgument.of("snapshot.tenant", "is empty; remove the file, control sends the snapshot again")
         return [prepare(snapshot) for prepare in self._subscribers]
 
-    def _take(self, snapshot: control_pb2.Snapshot, prepared: Sequence[Callable[[], None]]) -> None:
-        """Without a pause between the parts: no request sees one part of a snapshot and not the other."""
+    def _take(self, snapshot: control_pb2.Snapshot, prepared: Sequence[Callable[[], None]] | None) -> None:
+        """Without a pause between the parts: no call of an event loop sees one part of a snapshot and not the other."""
+        if prepared is None:
+            return
         for use in prepared:
             use()
         self.versions[snapshot.tenant] = snapshot.version
@@ -159,8 +207,36 @@ class PublishedSnapshots:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / f"{snapshot.tenant}{_SUFFIX}", snapshot.SerializeToString())
 
-    def _channel(self) -> grpc.aio.Channel:
+    def _channel_of_thread(self) -> grpc.Channel:
         credentials = self._settings.credentials()
         if credentials is None:
-            return grpc.aio.insecure_channel(self._settings.target, _OPTIONS)
-        return grpc.aio.secure_channel(self._settings.target, credentials, _OPTIONS)
+            return grpc.insecure_channel(self._settings.target, _OPTIONS)
+        return grpc.secure_channel(self._settings.target, credentials, _OPTIONS)
+
+
+class FollowingThread:
+    """Runs `watch` until `close`. It gets the channel, the event that says when to end, and what to call with each
+    stream, so that `close` can end it.
+    """
+
+    def __init__(
+        self, watch: Callable[[grpc.Channel, threading.Event, Callable[[Any], None]], None], channel: grpc.Channel
+    ) -> None:
+        self._channel, self._stop = channel, threading.Event()
+        self._stream: Any = None
+        self._thread = threading.Thread(
+            target=watch, args=(channel, self._stop, self._use), name="published", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._stream is not None:
+            self._stream.cancel()
+        self._thread.join()
+        self._channel.close()
+
+    def _use(self, stream: Any) -> None:
+        self._stream = stream
+        if self._stop.is_set():
+            stream.cancel()

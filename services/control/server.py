@@ -14,12 +14,12 @@ from prometheus_client import start_http_server
 
 from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
 from services.common.periodic import Periodic
+from services.common.process import freeze_gc
 from services.control.adapters.parquet_archive import ArchivedColumns, ParquetArchive
 from services.control.adapters.sql_audit_store import SqlAuditStore
 from services.control.adapters.sql_store import SqlControlStore
 from services.control.audit_handler import AuditHandler
 from services.control.audit_upkeep import start_upkeep
-from services.control.convert_audit import QUOTE_COLUMNS, quote_values
 from services.control.domain.audit import EntryKind
 from services.control.domain.limits import MAX_ANSWER_BYTES, MAX_RECORD_BYTES
 from services.control.feed import SnapshotFeed
@@ -27,6 +27,7 @@ from services.control.handler import ControlHandler
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
 from services.control.ports import AuditStore, ControlStore
+from services.control.quoted_price import QUOTE_COLUMNS, quote_values
 from services.control.settings import ControlSettings
 from services.control.threads import Threads
 
@@ -133,6 +134,7 @@ async def run(settings: ControlSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     control = await start_control(settings)
+    freeze_gc()
     await stop.wait()
     await control.stop()
 
@@ -148,5 +150,4 @@ def _archive(settings: ControlSettings) -> ParquetArchive:
     columns, audit = {EntryKind.PRICE_QUOTE: ArchivedColumns(QUOTE_COLUMNS, quote_values)}, settings.audit
     if audit.archive_url:
         return ParquetArchive(audit.archive_url, columns)
-    # A backup copies the files by name: an entry that moves meanwhile is in the copy of the database.
     return ParquetArchive(str(settings.data_dir / "audit_archive"), columns, audit.archive_mib << 20)

@@ -20,6 +20,7 @@ from services.common.merchandising import (
     trigger_violations,
     validity_violations,
 )
+from services.common.price_policy import PricePolicy, policy_conflicts
 from services.common.serving_configuration import configuration_of
 from services.common.validation import violations_of
 from services.control.domain.changes import TenantView
@@ -88,6 +89,14 @@ def _rules(view: TenantView, contents: Contents) -> Iterator[Problem]:
         yield keys[int(place) if place else -1], f"{field.removeprefix('.')} {violation.description}".strip()
 
 
+def _price_policies(view: TenantView, contents: Contents) -> Iterator[Problem]:
+    """At most one policy applies to a product."""
+    keys = {key.id: key for key, _ in _of(contents, Kind.PRICE_POLICY)}
+    policies = {id: PricePolicy.model_validate(contents[key]) for id, key in keys.items()}
+    for id, problem in policy_conflicts(policies):
+        yield keys[id], problem
+
+
 def _synonyms(view: TenantView, contents: Contents) -> Iterator[Problem]:
     """No two sets say the same."""
     owners: dict[object, Key] = {}
@@ -143,7 +152,7 @@ def keys_of(tenant: Content) -> Iterable[Content]:
 
 
 _CHECKS: tuple[Callable[[TenantView, Contents], Iterator[Problem]], ...] = (
-    _placements, _rules, _synonyms, _campaigns, _experiments, _reviews, _tenants,
+    _placements, _rules, _price_policies, _synonyms, _campaigns, _experiments, _reviews, _tenants,
 )  # fmt: skip
 
 

@@ -99,7 +99,8 @@ def pricing_late(items: Iterable[pricing_pb2.PricedItem]) -> list[pricing_pb2.Pr
         pricing_pb2.PriceQuote(
             item_id=item.item_id, list_price=item.list_price, price_floor=item.offer, price_ceiling=item.list_price,
             offer=item.offer, reason=pricing_pb2.PRICE_REASON_FALLBACK,
-            explanation="The published offer, because no quote came in time.",
+            explanation="The published offer, because no quote came in time.", guardrail=item.guardrail,
+            lowest_price_30_days=item.lowest_price_30_days if item.HasField("lowest_price_30_days") else None,
         )
         for item in items
     ]  # fmt: skip

@@ -41,12 +41,14 @@ _LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 class StageAccess:
     """Creates the StageCalls of each request. There is one StageAccess in a gateway.
 
-    `clock` is monotonic, in seconds.
+    `clock` is monotonic, in seconds. `list_price_only`: whether computed prices are switched off for a tenant.
     """
 
     def __init__(
-        self, settings: GatewaySettings, metrics: Metrics, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, settings: GatewaySettings, metrics: Metrics, clock: Callable[[], float] = time.monotonic,
+        list_price_only: Callable[[str], bool] = lambda _: False,
+    ) -> None:  # fmt: skip
+        self.list_price_only = list_price_only
         limits, self._budget = settings.limits, settings.budget
         self._shares, self._metrics, self._clock = settings.stages.shares(), metrics, clock
         self.guards = {stage: StageGuard(stage, limits, metrics) for stage in Stage}
@@ -93,7 +95,10 @@ class StageAccess:
     ) -> StageCalls:
         reserve_s = max(self.limit.reserve_s, self._budget.join * total_s)
         budget = RequestBudget(from_s, from_s + total_s, shares, reserve_s)
-        return StageCalls(info, budget, self.guards, self.limit, self._metrics, self._clock, origin, locale)
+        is_list_price_only = self.list_price_only(info.tenant)
+        return StageCalls(
+            info, budget, self.guards, self.limit, self._metrics, self._clock, origin, is_list_price_only, locale
+        )
 
 
 @dataclass
@@ -107,6 +112,8 @@ class StageCalls:
     metrics: Metrics
     clock: Callable[[], float]
     origin: Origin
+    # Whether computed prices are switched off. One answer has one kind of prices.
+    is_list_price_only: bool = False
     locale: str = ""
     answers: Answers | None = None
     degradations: list[common_pb2.Degradation] = field(default_factory=list)
@@ -276,6 +283,8 @@ class StageCalls:
         for is_last in (False, True):
             remaining_s = deadline_s - self.clock()
             request.context.CopyFrom(context_to_proto(self.info.context(deadline_s, self.locale)))
+            if self.is_list_price_only and "offer_context" in request.DESCRIPTOR.fields_by_name:
+                request.offer_context.list_price_only = True
             try:
                 return await method(request, timeout=remaining_s, metadata=metadata)
             except grpc.aio.AioRpcError as error:

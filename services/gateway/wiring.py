@@ -18,6 +18,7 @@ from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.connections import ConnectionRenewal
 from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
+from services.gateway.background.list_prices import ListPriceSwitch
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
@@ -38,6 +39,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_MERCHANDISING_RULE,
     control_pb2.RESOURCE_KIND_SYNONYM_SET,
     control_pb2.RESOURCE_KIND_TENANT,
+    control_pb2.RESOURCE_KIND_PRICE_POLICY,
 )
 
 
@@ -70,11 +72,13 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     metrics, clients, background = Metrics(), connect(settings), settings.background
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
-    stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
+    switch = ListPriceSwitch()
+    access = StageAccess(settings, metrics, list_price_only=switch.is_on)
+    stubs, supervisor = clients.stubs, Supervisor(metrics)
     rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
     authenticator = Authenticator(settings, clock)
-    prepares = [serving.prepare, rules.prepare, authenticator.prepare]
+    prepares = [serving.prepare, rules.prepare, authenticator.prepare, switch.prepare]
     published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
         settings, metrics, stubs, access, authenticator,

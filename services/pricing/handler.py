@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -16,20 +16,21 @@ from services.common.outbox.delivery import Delivery
 from services.common.outbox.outbox import EntryBatch, Outbox, packed
 from services.common.rpc import rpc
 from services.pricing.convert import items_from_proto, quote_to_proto
-from services.pricing.domain.guardrails import Guardrails, quoted
-from services.pricing.domain.pricing import Pricer
+from services.pricing.domain.guardrails import quoted
+from services.pricing.policies import VERSION, FollowedPolicies
 
 
 class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
     """`valid_s`: seconds that a quote is valid. `clock` gives seconds since the epoch. Without a `delivery` the quotes
-    stay in the outbox.
+    stay in the outbox. `measures`: further ones, by the name of the metric.
     """
 
     def __init__(
-        self, pricer: Pricer, model_version: str, guardrails: Guardrails, outbox: Outbox, valid_s: float,
+        self, policies: FollowedPolicies, outbox: Outbox, valid_s: float,
         clock: Callable[[], float] = time.time, delivery: Delivery | None = None,
+        measures: Callable[[], Mapping[str, float]] = dict,
     ) -> None:  # fmt: skip
-        self._pricer, self._model_version, self._guardrails = pricer, model_version, guardrails
+        self._policies, self._more_measures = policies, measures
         self._outbox, self._delivery = outbox, delivery
         self._valid_s, self._clock = valid_s, clock
         self._thread = ThreadPoolExecutor(1, "outbox")
@@ -40,17 +41,20 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
     async def QuotePrices(self, request: pricing_pb2.QuotePricesRequest) -> pricing_pb2.QuotePricesResponse:
         context = context_from_proto(request.context)
         items, now_s = items_from_proto(request), self._clock()
+        policies = self._policies.of(context.tenant)
         quoted_at, valid_until = (time_to_proto(datetime.fromtimestamp(s, UTC)) for s in (now_s, now_s + self._valid_s))
         quotes = [
             quote_to_proto(
                 item,
-                quoted(item, self._pricer(item, now_s), self._guardrails, now_s),
-                quote_id=uuid.uuid4().hex,
-                model_version=self._model_version,
+                quoted(item, policy.proposed(item, now_s), policy.rails, now_s),
+                quote_id=secrets.token_hex(16),
+                model_version=f"{policy.name}@{VERSION}",
+                policy_id=policy.id,
                 quoted_at=quoted_at,
                 valid_until=valid_until,
             )
             for item in items
+            for policy in [policies.of(item.category_path)]
         ]
         # Fields that this version does not know may be of any size.
         request.DiscardUnknownFields()
@@ -73,7 +77,7 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
         self._outbox.size()
 
     def measures(self) -> dict[str, float]:
-        """What pricing knows of its outbox, by the name of the metric."""
+        """By the name of the metric."""
         size, bounds = self._outbox.size(), self._outbox.bounds
         return {
             "kairos_pricing_outbox_entries": size.entries,
@@ -82,9 +86,12 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
             "kairos_pricing_outbox_oldest_age_seconds": size.oldest_age_s,
             "kairos_pricing_outbox_delivered_entries": self._delivery.delivered if self._delivery else 0,
             "kairos_pricing_outbox_delivery_failures": self._delivery.failures if self._delivery else 0,
+            "kairos_pricing_policies_valid": self._policies.are_valid,
+            **self._more_measures(),
         }
 
     def close(self) -> None:
+        self._policies.close()
         if self._delivery:
             self._delivery.close()
         self._thread.shutdown()

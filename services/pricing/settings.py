@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
-from services.common.outbox.settings import AuditAccessSettings, OutboxSettings
+from services.common.outbox.settings import OutboxSettings
+from services.common.published import ControlAccessSettings
 from services.common.settings import ServiceSettings
 
 
@@ -48,10 +49,14 @@ class PricingSettings(ServiceSettings):
     pricer: Literal["rules", "list-price"] = "rules"
     guardrails: GuardrailSettings = GuardrailSettings()
     rules: RuleSettings = RuleSettings()
+    # YAML file with the price policies of the tenant "default", or a folder with a file TENANT.yaml for each tenant:
+    # docs/how-to/price-policies.md. Files are read again when they change. Unset: none.
+    policies: Path | None = None
     # Seconds that a quote is valid.
     quote_valid_s: float = Field(default=900, gt=0)
     # For example redis://redis:6379/0: the outbox is a stream in it, which all replicas share. Empty: it is a file.
     redis_url: str = ""
     outbox: OutboxSettings = OutboxSettings()
-    # Where the quotes in the outbox go.
-    control: AuditAccessSettings = AuditAccessSettings()
+    # Where the quotes in the outbox go, and where price policies come from, which take the place of those of files. The
+    # key needs the role recorder, for all tenants (`*`).
+    control: ControlAccessSettings = ControlAccessSettings(folder=Path("var/pricing/published"))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from services.common.outbox.delivery import Delivery
 from services.common.outbox.settings import build_outbox
-from services.pricing.domain.guardrails import Guardrails
-from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
+from services.common.published import PublishedMetrics
 from services.pricing.handler import PricingHandler
+from services.pricing.policies import FollowedPolicies
 from services.pricing.settings import PricingSettings
-
-# Increased with every change of the rules.
-VERSION = 1
-
 
 _log = structlog.get_logger("kairos.pricing")
 
@@ -27,24 +24,12 @@ def build_handler(settings: PricingSettings) -> PricingHandler:
             file=str(earlier), remedy=f"kairos control import-audit {earlier}",
         )  # fmt: skip
     outbox = build_outbox(settings.outbox, "pricing", settings.data_dir, settings.redis_url)
+    # Ray scrapes no registry: a replica reads it.
+    metrics = PublishedMetrics(CollectorRegistry(), "kairos_pricing")
     return PricingHandler(
-        build_pricer(settings),
-        f"{settings.pricer}@{VERSION}",
-        build_guardrails(settings),
+        FollowedPolicies(settings, settings.control, metrics),
         outbox,
         settings.quote_valid_s,
         delivery=Delivery(outbox, settings.control, settings.outbox.interval_s) if settings.control.target else None,
+        measures=metrics.measures,
     )
-
-
-def build_pricer(settings: PricingSettings) -> Pricer:
-    return ListPrice() if settings.pricer == "list-price" else MarkdownRules(**settings.rules.model_dump())
-
-
-def build_guardrails(settings: PricingSettings) -> Guardrails:
-    return Guardrails(**settings.guardrails.model_dump())
-
-
-def rules_of(settings: PricingSettings) -> str:
-    """Everything that a computed price depends on besides the item and the time, as a text to compare."""
-    return f"{VERSION} {settings.model_dump_json(include={'pricer', 'guardrails', 'rules'})}"

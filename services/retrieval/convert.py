@@ -300,8 +300,8 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "product_types": candidates.product_types,
     }
     for name in (
-        "image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts", "tiers",
-        "meets_soft_filter", "type_gains", "relevances",
+        "image_scores", "list_prices", "lowest_prices_30_days", "price_guardrails", "variant_counts",
+        "identifier_matches", "match_counts", "tiers", "meets_soft_filter", "type_gains", "relevances",
     ):  # fmt: skip
         column = getattr(candidates, name)
         if column is not None:

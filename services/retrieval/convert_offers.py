@@ -47,4 +47,6 @@ def offer_context_from_proto(message: offer_pb2.OfferContext, field: str = "offe
     if message.currency_code and (problem := currency_problem(message.currency_code)):
         raise InvalidArgument.of(f"{field}.currency_code", problem)
     fulfilment = fulfilment_from_proto(message.fulfilment, f"{field}.fulfilment")
-    return OfferContext(message.price_list_id, message.currency_code, message.place_id, fulfilment)
+    return OfferContext(
+        message.price_list_id, message.currency_code, message.place_id, fulfilment, message.list_price_only
+    )

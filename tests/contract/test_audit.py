@@ -142,6 +142,7 @@ BAD: list[tuple[Spoil, str, str]] = [
     (lambda one: setattr(one.quoted_price.quote, "explanation", "x" * 17_000), "quoted_price", "at most 16384"),
     (lambda one: setattr(one.quoted_price.quote, "quote_id", "q9"), "quoted_price.quote.quote_id", "id of the entry"),
     (lambda one: one.quoted_price.ClearField("item"), "quoted_price.item.list_price.currency_code", "ISO 4217"),
+    (lambda one: setattr(one.quoted_price.item, "item_id", "p2"), "quoted_price.quote.item_id", "send the same"),
     (lambda one: setattr(one.quoted_price.item.cost, "units", 1), "quoted_price.item.cost", "one currency"),
     (lambda one: setattr(one.quoted_price.quote.offer, "units", 10**16), "quoted_price.quote.offer", "at most"),
     (lambda one: setattr(one.quoted_price.quote.valid_until, "seconds", 2**60), "quoted_price.quote.valid_until",

@@ -61,7 +61,7 @@ def test_entries_are_listed_and_read(target: str) -> None:
     assert ids("--from", moments[0], "--until", f"{moments[1]}Z") == ["q2", "q1"]
     table = kairos(target, "listed", "audit", "list", "--subject", "p1")
     assert "USD 9.50 of USD 10.00" in " ".join(table.split())
-    one = json.loads(kairos(target, "listed", "audit", "get", "price_quote", "q2"))
+    one = json.loads(kairos(target, "listed", "audit", "get", "price_quote", "q2", "--json"))
     assert one["quoted_price"]["quote"]["quote_id"] == "q2"
     assert "archive" in kairos(target, "listed", "audit", "get", "price_quote", "q9", expected=1)
     assert "price_quote" in kairos(target, "listed", "audit", "get", "quote", "q2", expected=2)

@@ -178,6 +178,10 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "valid_from": "2026-02-01T00:00:00Z", "valid_until": "2026-01-01T00:00:00Z"}}, "validity.valid_until", "swap"),
     ("synonym_set", {"words": ["coat"]}, "", "add another"),
     ("price_policy", {"maximum_discount": 1.5}, "maximum_discount", "less than or equal to 1"),
+    ("price_policy", {"maximum_daily_change": 0.1}, "", "set it, for example to 24"),
+    ("price_policy", {"frozen_from": "2026-02-01T00:00:00Z", "frozen_until": "2026-01-01T00:00:00Z"}, "", "swap"),
+    ("price_policy", {"price_endings": [100]}, "price_endings[0]", "less than or equal to 99"),
+    ("price_policy", {"list_price_only": True, "policy": "rules"}, "", "leave out policy"),
     ("campaign", campaign_with(starts_at="2026-02-01T00:00:00Z", ends_at="2026-01-01T00:00:00Z"), "", "swap"),
     ("campaign", campaign_with(product_ids=["p", "p"]), "", "twice"),
     ("campaign", campaign_with(payer=""), "payer", "send the name"),
@@ -235,15 +239,16 @@ async def test_campaigns_bid_in_one_currency(clients: dict[str, Client]) -> None
 
 
 async def test_what_does_not_fit_together_is_not_published(clients: dict[str, Client]) -> None:
-    """Overlapping rules and placements, unknown ids and open reviews are refused; the last snapshot stays."""
+    """What overlaps, unknown ids and open reviews are refused; the last snapshot stays."""
     admin = clients["admin"]
-    good = [await admin.create(kind, "good") for kind in ("merchandising_rule", "serving_configuration", "synonym_set")]
-    assert await admin.publish(*good) == 1
+    kinds = ("merchandising_rule", "serving_configuration", "synonym_set", "price_policy")
+    assert await admin.publish(*[await admin.create(kind, "good") for kind in kinds]) == 1
     arm = {"name": "b", "share": 0.1, "serving_configuration_id": "none"}
     wrong = {
         "merchandising_rule": None,
         "serving_configuration": None,
         "synonym_set": {"words": ["Jacket", "coat"]},
+        "price_policy": {"minimum_margin": 0.2},
         "experiment": {"arms": [{"name": "a", "share": 0.5}, arm]},
         "review": {"question": "Well?"},
     }
@@ -253,7 +258,7 @@ async def test_what_does_not_fit_together_is_not_published(clients: dict[str, Cl
         found = wrong_fields(await refused(admin, "PublishResources", request))
         assert list(found) == ["resources[0]"], kind
     snapshot = (await anext(admin.watch().__aiter__())).snapshot
-    assert (snapshot.version, len(snapshot.resources)) == (1, 3)
+    assert (snapshot.version, len(snapshot.resources)) == (1, 4)
 
 
 async def test_a_used_configuration_is_not_archived(clients: dict[str, Client]) -> None:

@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ops.settings import SuiteSettings
 from ops.supervisor import suite_environment
 from services.common.gateway_access import GatewayAccessSettings
 from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.policy_set import Policy, PolicySet
 from services.pricing.domain.pricing import MarkdownRules
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
@@ -30,6 +32,7 @@ from tests.fakes.shop_gateway import PRICING, FakeShopGateway, serving
 
 RULES = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
 RAILS = Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))
+POLICIES = PolicySet(Policy("", "rules", RULES, RAILS), "1")
 DAY_S, NOW_S = 86_400, 1_800_000_000
 
 
@@ -43,8 +46,10 @@ class Clock:
 class Worker:
     """A publisher on `folder`, its gateway and its clock."""
 
-    def __init__(self, publisher: PricePublisher, metrics: PublisherMetrics, clock: Clock) -> None:
-        self.publisher, self.metrics, self.clock = publisher, metrics, clock
+    publisher: PricePublisher
+
+    def __init__(self, metrics: PublisherMetrics, clock: Clock, policies: PolicySet) -> None:
+        self.metrics, self.clock, self.policies = metrics, clock, policies
 
     def work(self) -> None:
         """Until nothing is left."""
@@ -54,12 +59,14 @@ class Worker:
 
 @contextmanager
 def worker(
-    folder: Path, port: int, rules: str = "rules", clock: Clock | None = None, key: str = ""
+    folder: Path, port: int, policies: PolicySet = POLICIES, clock: Clock | None = None, key: str = ""
 ) -> Iterator[Worker]:
     metrics, clock = PublisherMetrics(), clock or Clock()
     access = GatewayAccessSettings.model_validate({"target": f"127.0.0.1:{port}", "api_key": key, "timeout_s": 5})
-    with closing(SqlitePublisherState(folder, rules)) as state, closing(GrpcShopGateway(access)) as gateway:
-        yield Worker(PricePublisher(gateway, state, RULES, RAILS, metrics, clock), metrics, clock)
+    with closing(SqlitePublisherState(folder)) as state, closing(GrpcShopGateway(access)) as gateway:
+        made = Worker(metrics, clock, policies)
+        made.publisher = PricePublisher(gateway, state, lambda: made.policies, metrics, clock)
+        yield made
 
 
 @pytest.fixture
@@ -199,8 +206,8 @@ def test_a_restart_continues(shop: FakeShopGateway, port: int, tmp_path: Path) -
 def test_other_rules(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:
     """With other rules or guardrails than before everything is computed again."""
     shop.put(product(stock=200))
-    for rules in ("these", "those"):
-        with worker(tmp_path, port, rules) as one:
+    for version in ("these", "those"):
+        with worker(tmp_path, port, replace(POLICIES, version=version)) as one:
             one.work()
     assert shop.asked.count("") == 2
 
@@ -306,5 +313,5 @@ def test_the_program(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:
 def test_one_publisher_for_a_folder(port: int, tmp_path: Path) -> None:
     """A second publisher on the same folder is refused; after the first has ended it may start."""
     with worker(tmp_path, port), pytest.raises(ValueError, match="another price publisher uses"):
-        SqlitePublisherState(tmp_path, "rules")
-    SqlitePublisherState(tmp_path, "rules").close()
+        SqlitePublisherState(tmp_path)
+    SqlitePublisherState(tmp_path).close()

@@ -16,9 +16,10 @@ def test_status_shows_the_memory_of_each_process_and_the_sum(suite: RunningSuite
     assert status.returncode == 0, status.stderr
     document = json.loads(status.stdout)
     assert document["gateway"] == suite.state.gateway
-    assert document["health"] == dict.fromkeys(("gateway", "encoder", "retrieval", "ranker", "pricing"), "SERVING")
+    services = ("gateway", "encoder", "retrieval", "ranker", "pricing", "control")
+    assert document["health"] == dict.fromkeys(services, "SERVING")
     processes = document["processes"]
-    assert {*SERVICES, "supervisor", "serve host", "haproxy", "ray raylet"} <= {
+    assert {*SERVICES, "control", "supervisor", "serve host", "haproxy", "ray raylet"} <= {
         process["name"] for process in processes
     }
     assert all(process["resident_bytes"] > 1_000_000 for process in processes)

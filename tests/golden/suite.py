@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+from prometheus_client import CollectorRegistry
 
 from catalog.mapping import parse_mapping
 from catalog.rows import RowRefused, column_names, read_rows
@@ -39,6 +40,7 @@ from ops.client import Connection
 from ops.in_process import InProcessSuite
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.outbox.sqlite_outbox import SqliteOutbox
+from services.common.published import PublishedMetrics
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -50,12 +52,12 @@ from services.gateway.settings import (
     StagesSettings,
 )
 from services.pricing.handler import PricingHandler
+from services.pricing.policies import FollowedPolicies, policy_set
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher
 from services.pricing.settings import PricingSettings
-from services.pricing.wiring import build_guardrails, build_pricer
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler as build_encoder_handler
 from services.ranker.handler import RankerHandler
@@ -74,6 +76,8 @@ from services.retrieval.wiring import build_handler as build_retrieval_handler
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 # Of each call. Nothing is late on any machine.
 TIMEOUT_S = 600.0
+# Products of the demo shop: some sixteen of each shelf. The fp32 model takes 10 ms for each.
+DEMO_SIZE = 1_000
 
 # Products that the gateway encodes and stores in one go.
 _BATCH = 128
@@ -143,12 +147,11 @@ def _publish_prices(target: str) -> None:
     pricing = PricingSettings()
     with (
         tempfile.TemporaryDirectory(prefix="golden") as state,
-        contextlib.closing(SqlitePublisherState(Path(state), "")) as kept,
+        contextlib.closing(SqlitePublisherState(Path(state))) as kept,
         contextlib.closing(GrpcShopGateway(GatewayAccessSettings(target=target, timeout_s=TIMEOUT_S))) as gateway,
     ):
-        publisher = PricePublisher(
-            gateway, kept, build_pricer(pricing), build_guardrails(pricing), PublisherMetrics(), NOW.timestamp
-        )
+        policies = policy_set(pricing, {})
+        publisher = PricePublisher(gateway, kept, lambda: policies, PublisherMetrics(), NOW.timestamp)
         while not publisher.step():
             pass
 
@@ -232,7 +235,6 @@ def _ranker(data_dir: Path) -> RankerHandler:
 
 def _pricing(data_dir: Path) -> PricingHandler:
     settings = PricingSettings(data_dir=data_dir)
-    return PricingHandler(
-        build_pricer(settings), "rules", build_guardrails(settings), SqliteOutbox(data_dir, settings.outbox.bounds),
-        settings.quote_valid_s, clock=NOW.timestamp,
-    )  # fmt: skip
+    policies = FollowedPolicies(settings, settings.control, PublishedMetrics(CollectorRegistry(), "kairos_pricing"))
+    outbox = SqliteOutbox(data_dir, settings.outbox.bounds)
+    return PricingHandler(policies, outbox, settings.quote_valid_s, clock=NOW.timestamp)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 _ROOT = Path(__file__).parents[2]
 # For a process to start, and for another one to get on, on a busy machine.
@@ -19,7 +20,9 @@ _PATIENCE_S = 60.0
 
 
 class Process:
-    """A process that is killed and started again."""
+    """A process that is killed and started again. `lines`: what it printed, without its log."""
+
+    _log = subprocess.DEVNULL
 
     def __init__(self, *module: str, **environment: str) -> None:
         self._command, self._environment = [sys.executable, "-m", *module], {**os.environ, **environment}
@@ -30,12 +33,16 @@ class Process:
         self._process = subprocess.Popen(
             self._command,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             text=True,
             cwd=_ROOT,
             env=self._environment,
         )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def kill(self) -> None:
         self._process.send_signal(signal.SIGKILL)
@@ -47,8 +54,11 @@ class Process:
             self.lines.extend(map(str.strip, lines))
 
 
+Kind = TypeVar("Kind", bound=Process)
+
+
 @contextmanager
-def started(process: Process) -> Iterator[Process]:
+def started(process: Kind) -> Iterator[Kind]:
     try:
         yield process
     finally:

@@ -15,8 +15,8 @@ from kairos.control.v1 import audit_pb2
 from services.common.outbox.delivery import Delivery
 from services.common.outbox.outbox import Outbox, OutboxBounds, packed
 from services.common.outbox.redis_outbox import RedisOutbox
-from services.common.outbox.settings import AuditAccessSettings
 from services.common.outbox.sqlite_outbox import SqliteOutbox
+from services.common.server_access import ServerAccessSettings
 from tests.fakes.audit import FakeAudit, serving
 from tests.fakes.waiting import until
 from tests.integration.redis_server import RedisServer
@@ -43,7 +43,7 @@ class Shop:
 
     def replica(self, outbox: Outbox | None = None, api_key: str = "") -> Delivery:
         opened = outbox or self._stack.enter_context(closing(SqliteOutbox(self._folder, BOUNDS)))
-        settings = AuditAccessSettings(target=f"127.0.0.1:{self.port}", api_key=SecretStr(api_key))
+        settings = ServerAccessSettings(target=f"127.0.0.1:{self.port}", api_key=SecretStr(api_key))
         return self._stack.enter_context(closing(Delivery(opened, settings, interval_s=0.02)))
 
     def is_delivered(self) -> bool:

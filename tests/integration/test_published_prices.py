@@ -18,6 +18,7 @@ from ops.client import Connection, field_violations
 from ops.in_process import in_process_suite
 from services.common.gateway_access import GatewayAccessSettings
 from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.policy_set import Policy, PolicySet
 from services.pricing.domain.pricing import MarkdownRules
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
@@ -27,7 +28,7 @@ from services.pricing.publisher.worker import PricePublisher
 Stub = gateway_pb2_grpc.GatewayServiceStub
 BUDGET_S = 20.0
 RULES = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
-RAILS = Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))
+POLICIES = PolicySet(Policy("", "rules", RULES, Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))), "1")
 
 
 class Shop:
@@ -70,9 +71,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         access = GatewayAccessSettings(target=suite.gateway_target)
         with (
             closing(GrpcShopGateway(access)) as gateway,
-            closing(SqlitePublisherState(folder / "price_publisher", "rules")) as state,
+            closing(SqlitePublisherState(folder / "price_publisher")) as state,
         ):
-            yield Shop(stub, PricePublisher(gateway, state, RULES, RAILS, PublisherMetrics(), time.time))
+            yield Shop(stub, PricePublisher(gateway, state, lambda: POLICIES, PublisherMetrics(), time.time))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from services.control.metrics import ControlMetrics
 from services.gateway.metrics import Metrics
 from services.learner.metrics import LearnerMetrics
+from services.pricing.learning.metrics import LearningMetrics
 from services.pricing.metrics import MEASURES as OF_PRICING
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
@@ -139,7 +140,7 @@ def test_the_gateway_loads_neither_torch_nor_ray() -> None:
 
 def test_docs_name_every_metric() -> None:
     """docs/reference/metrics.md lists what the code exports, no more and no less."""
-    own = (Metrics(), LearnerMetrics(), PublisherMetrics(), ControlMetrics())
+    own = (Metrics(), LearnerMetrics(), PublisherMetrics(), LearningMetrics(), ControlMetrics())
     exported = {family.name for metrics in own for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     exported |= {

@@ -15,8 +15,8 @@ import structlog
 from kairos.control.v1 import audit_pb2
 from services.common.errors import KairosError
 from services.common.outbox.outbox import Outbox, StoredBatch
-from services.common.outbox.settings import AuditAccessSettings
 from services.common.periodic import Periodic
+from services.common.server_access import ServerAccessSettings
 
 _METHOD = "/kairos.control.v1.AuditService/RecordEntries"
 # Of one request. Control accepts 5,000 entries and 4 MiB.
@@ -45,7 +45,7 @@ class Delivery:
     counts entries, `failures` calls of control or of the outbox that failed, both since this process began.
     """
 
-    def __init__(self, outbox: Outbox, control: AuditAccessSettings, interval_s: float) -> None:
+    def __init__(self, outbox: Outbox, control: ServerAccessSettings, interval_s: float) -> None:
         self._outbox, self._metadata = outbox, control.metadata
         credentials = control.credentials()
         self._channel = (

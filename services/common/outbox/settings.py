@@ -8,14 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.common.outbox.outbox import Outbox, OutboxBounds
 from services.common.outbox.sqlite_outbox import SqliteOutbox
-from services.common.server_access import ServerAccessSettings
-
-
-class AuditAccessSettings(ServerAccessSettings):
-    """Where control takes entries. The key needs the role recorder, for all tenants (`*`)."""
-
-    # host:port. Empty: nothing is delivered, the entries stay in the outbox.
-    target: str = ""
 
 
 class OutboxSettings(BaseModel):

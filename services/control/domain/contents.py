@@ -1,7 +1,7 @@
 """Contents of resources: shapes and bounds, as control.proto describes them.
 
-Contents with a model elsewhere are not here: serving configurations (services/common/serving_configuration.py) and
-merchandising rules (services/common/merchandising.py).
+Contents with a model elsewhere are not here: serving configurations (services/common/serving_configuration.py),
+merchandising rules (services/common/merchandising.py) and price policies (services/common/price_policy.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from services.common.limits import MAX_ID, id_problem, language_problem
-from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS, Money, minor_unit, whole_minor_units
-from services.common.product import MAX_CATEGORY_PATH
+from services.common.money import minor_unit, whole_minor_units
+from services.common.price_policy import Amount, PricePolicy
 from services.control.domain.resources import Kind
 
 MAX_NEGATIVE_KEYWORDS = 64
@@ -44,8 +44,6 @@ def _party(value: str) -> str:
 
 Id = Annotated[str, AfterValidator(_id)]
 Name = Annotated[str, StringConstraints(pattern=RESOURCE_ID)]
-Share = Annotated[Decimal, Field(ge=0, le=1)]
-Growth = Annotated[Decimal, Field(ge=0, le=10)]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"\S")]
 Party = Annotated[str, Field(max_length=MAX_ID, validate_default=True), AfterValidator(_party)]
 Note = Annotated[str, StringConstraints(max_length=1_000)]
@@ -71,38 +69,6 @@ class SynonymSet(_Part):
         return self
 
 
-class PricePolicy(_Part):
-    categories: tuple[Annotated[str, StringConstraints(min_length=1, max_length=MAX_CATEGORY_PATH)], ...] = Field(
-        default=(), max_length=50
-    )
-    minimum_margin: Growth | None = None
-    maximum_discount: Share | None = None
-    maximum_increase: Growth | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> PricePolicy:
-        if self.minimum_margin is self.maximum_discount is self.maximum_increase is None:
-            raise ValueError("has no guardrail; set minimum_margin, maximum_discount or maximum_increase")
-        return self
-
-
-class _Amount(_Part):
-    currency_code: str
-    units: int = Field(default=0, ge=0, le=MAX_UNITS)
-    nanos: int = Field(default=0, ge=0, lt=NANOS)
-
-    @model_validator(mode="after")
-    def _has_currency(self) -> _Amount:
-        if self.currency_code not in MINOR_UNIT_DECIMALS:
-            raise ValueError(
-                f"currency_code {self.currency_code[:8]!r} is unknown; send one of ISO 4217, such as 'USD'"
-            )
-        return self
-
-    def money(self) -> Money:
-        return Money.from_units(self.currency_code, self.units, self.nanos)
-
-
 class _Timed(_Part):
     starts_at: datetime | None = None
     ends_at: datetime | None = None
@@ -120,9 +86,9 @@ class Campaign(_Timed):
     advertiser: Party = ""
     payer: Party = ""
     product_ids: tuple[Id, ...] = Field(min_length=1, max_length=1_000)
-    bid: _Amount
-    daily_budget: _Amount
-    total_budget: _Amount | None = None
+    bid: Amount
+    daily_budget: Amount
+    total_budget: Amount | None = None
     targets: dict[str, Any] = Field(default={})
     negative_keywords: tuple[str, ...] = Field(default=(), max_length=MAX_NEGATIVE_KEYWORDS)
     daily_windows: tuple[dict[str, Any], ...] = ()
@@ -133,9 +99,9 @@ class Campaign(_Timed):
     @model_validator(mode="after")
     def _is_sound(self) -> Campaign:
         _each_once(self.product_ids, "product_ids")
-        amounts = {"bid": self.bid.money(), "daily_budget": self.daily_budget.money()}
+        amounts = {"bid": self.bid.money, "daily_budget": self.daily_budget.money}
         if self.total_budget is not None:
-            amounts["total_budget"] = self.total_budget.money()
+            amounts["total_budget"] = self.total_budget.money
         least, least_name = None, ""
         for name, money in amounts.items():
             if money.currency != self.bid.currency_code:

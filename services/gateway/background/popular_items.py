@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -59,14 +60,13 @@ class PopularItems:
         """Serialized products by id that match, the most popular first."""
         return {
             cached.product.id: cached.serialized
-            for cached in self._products.get(tenant, ())
+            for cached in self._of(tenant)
             if matches(cached.product, narrowing) and not is_excluded(cached.product)
         }
 
     def offers(self, tenant: str) -> dict[str, EffectiveOffer]:
         """Those of the default price list, by product id: no other ones are known here."""
-        cached = self._products.get(tenant, ())
-        return {entry.product.id: entry.offer for entry in cached if entry.offer is not None}
+        return {entry.product.id: entry.offer for entry in self._of(tenant) if entry.offer is not None}
 
     async def refresh(self, tenant: str) -> None:
         """The products that users act on most, then the newest, up to `popular_items`. Raises KairosError."""
@@ -87,6 +87,11 @@ class PopularItems:
             products.extend(_cached(newest.candidates))
         self._products[tenant] = products
 
+    def _of(self, tenant: str) -> Iterable[_CachedProduct]:
+        """With the shop's prices while computed ones are switched off."""
+        cached = self._products.get(tenant, ())
+        return map(_without_computed, cached) if self._access.list_price_only(tenant) else cached
+
     async def _refresh_forever(self) -> None:
         while True:
             for tenant in list(self._products):
@@ -104,3 +109,12 @@ def _cached(candidates: retrieval_pb2.Candidates) -> Iterator[_CachedProduct]:
     offers = offers_of(candidates)
     for data, product in zip(candidates.products, offered(candidates), strict=True):
         yield _CachedProduct(data, product, offers.get(product.id))
+
+
+def _without_computed(cached: _CachedProduct) -> _CachedProduct:
+    """A price is computed from the shop's price without a sale."""
+    offer = cached.offer
+    if offer is None or not offer.guardrail:
+        return cached
+    own = EffectiveOffer(offer.list_price, offer.list_price, offer.stock)
+    return cached._replace(product=replace(cached.product, price=own.price), offer=own)

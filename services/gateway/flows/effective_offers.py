@@ -35,6 +35,10 @@ class _Offers(Mapping[str, EffectiveOffer]):
 
     def _offer(self, row: int) -> EffectiveOffer | None:
         columns = self._candidates
-        # A retrieval of an earlier version has no column of list prices.
+        # A retrieval of an earlier version lacks columns.
         listed = columns.list_prices[row] if columns.list_prices else math.nan
-        return effective_offer(columns.prices[row], listed, columns.currencies[row], columns.stocks[row])
+        lowest = columns.lowest_prices_30_days[row] if columns.lowest_prices_30_days else math.nan
+        guardrail = columns.price_guardrails[row] if columns.price_guardrails else 0
+        return effective_offer(
+            columns.prices[row], listed, columns.currencies[row], columns.stocks[row], lowest, guardrail
+        )

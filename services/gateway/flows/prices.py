@@ -109,6 +109,8 @@ def _priced_item(
         item_id=product.id, list_price=money_to_proto(offer.list_price), offer=money_to_proto(offer.price),
         created_at_seconds=product.created_at.seconds, stock=offer.stock, price_list_id=context.price_list_id,
         place_id=context.place_id, category_path=product.category_path,
+        guardrail=offer_pb2.PriceGuardrail.ValueType(offer.guardrail),
+        lowest_price_30_days=money_to_proto(offer.lowest) if offer.lowest else None,
     )  # fmt: skip
     # A price list in another currency has no bounds: they are not converted.
     if product.price.currency_code == offer.price.currency:

@@ -1,21 +1,31 @@
-"""The prices that pricing publishes: one for each product and price list that is marked down.
+"""The prices that pricing publishes: one for each product and price list that costs less than its list price.
 
 A published price names the shop's price that it was computed from. It applies only while the shop asks that price.
+During a sale of the shop it repeats the sale's price: what is published then is the lowest price of the days before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from decimal import ROUND_FLOOR
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import ROUND_FLOOR, Decimal
+from types import MappingProxyType
 
 from services.common.money import Money, in_minor_units
-from services.pricing.domain.guardrails import Guardrails, offer
-from services.pricing.domain.pricing import PricedItem, Pricer
+from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer
+from services.pricing.domain.policy_set import Policy
+from services.pricing.domain.price_record import DAY_S, PriceRecord, Rejection, WaitingReview, share_of
+from services.pricing.domain.pricing import Offer, PricedItem, PriceReason, ProposedPrice
 
 # The id of the default price list.
 DEFAULT_LIST = ""
+# How long a rejection counts.
+REJECTED_S = 28 * DAY_S
+_DIGEST = 40
+# More than any price is of the shop's price.
+_NO_SHARE = Decimal(1_000)
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,15 @@ _NOTHING = ShopOffer()
 
 @dataclass(frozen=True)
 class PublishedPrice:
-    """A computed price, and the shop's price that it was computed from."""
+    """A price, and the shop's price that it was computed from. `lowest`: of the 30 days before it; None: not known.
+
+    `guardrail`: what held it, a number of guardrails.Guardrail; 0: the price is the shop's own.
+    """
 
     price: Money
     base_price: Money
+    lowest: Money | None = None
+    guardrail: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,14 @@ class OfferedProduct:
 
 
 @dataclass(frozen=True)
+class KnownProduct:
+    """A product as it was seen last, and what it has cost, by price list."""
+
+    product: OfferedProduct
+    records: Mapping[str, PriceRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PriceChange:
     """A price to publish for a product and a price list; None: the published one is withdrawn.
 
@@ -78,63 +101,265 @@ class PriceChange:
 
 
 @dataclass(frozen=True)
+class AskedReview:
+    """A change of a price that waits for a decision. The id is the same for a product, price list and period."""
+
+    review_id: str
+    product_id: str
+    price_list_id: str
+    policy_id: str
+    current: Money
+    proposed: Money
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a look at a product leads to. `known`: to be kept. `due_s`: when to look again though nothing has changed,
+    in seconds since the epoch; infinite: never. `spent`: what discounts have cost since the last look; None: nothing.
+    `asked`: what a person must decide.
+    """
+
+    changes: list[PriceChange]
+    known: KnownProduct
+    due_s: float
+    spent: Money | None = None
+    asked: Sequence[AskedReview] = ()
+
+
+@dataclass(frozen=True)
 class _ShopPrice:
-    """What the shop asks in a price list at one time."""
+    """What the shop asks in a price list at one time. `effective`: the price of the sale if one is on."""
 
     item: PricedItem
+    effective: Money
     is_sale: bool
-    # Whether cost, floor and ceiling are in the currency of the price, as far as they are known.
+    # Whether cost and bounds are in the currency of the price, as far as they are known.
     has_bounds: bool
     # When a sale begins or ends next.
     next_change_s: float
 
 
-def price_changes(product: OfferedProduct, pricer: Pricer, rails: Guardrails, now_s: float) -> list[PriceChange]:
-    """What must be published or withdrawn, so that the published prices are the computed ones."""
-    computed = {
-        list_id: price
-        for list_id, asked in _asked(product, now_s)
-        if (price := _computed(asked, pricer, rails, now_s)) is not None
-    }
+@dataclass(frozen=True)
+class _Decision:
+    """`price` None: the shop's price applies. `is_new`: it was computed now, and not kept. `held_back`: what was
+    computed, and why, if a person has to decide first.
+    """
+
+    price: Money | None
+    guardrail: int = 0
+    is_new: bool = True
+    held_back: Offer | None = None
+
+
+def look_at(
+    product: OfferedProduct, before: KnownProduct | None, policy: Policy, now_s: float,
+    is_budget_spent: bool = False, reviews: Mapping[str, bool] = MappingProxyType({}),
+) -> Look:  # fmt: skip
+    """What must be published or withdrawn, so that the published prices are those that the policy computes now.
+
+    `is_budget_spent`: whether the discounts of the month have used up the policy's budget. `reviews`: whether the
+    change was approved, by the id of the review, as far as persons have decided.
+    """
+    wanted, records, due_s = dict[str, PublishedPrice](), dict[str, PriceRecord](), math.inf
+    reviewed = list[AskedReview]()
+    for list_id, asked in _asked(product, now_s):
+        published = product.published.get(list_id)
+        if published is not None and published.base_price != asked.effective:
+            published = None
+        record = before.records.get(list_id) if before else None
+        if record is None:
+            record = _first_record(asked.effective, published, now_s)
+        approved = _approved(record, asked, reviews)
+        record = _with_decision(record, reviews, now_s)
+        decision = _decided(asked, published, record, policy, now_s, is_budget_spent, approved)
+        price = decision.price or asked.effective
+        record = _followed(record, price, asked.effective, decision, policy, now_s)
+        if decision.held_back is not None and record.waiting is None:
+            review = _review_of(product.product_id, list_id, policy, price, decision.held_back, now_s)
+            record = replace(
+                record, waiting=WaitingReview(review.review_id, review.proposed.amount, asked.effective.amount)
+            )
+            reviewed.append(review)
+        records[list_id] = record
+        if (made := _to_publish(asked, decision, record)) is not None:
+            wanted[list_id] = made
+        due_s = min(due_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s))
+    due_s = min(due_s, *_policy_changes_s(policy, now_s)) if records else math.inf
     updated_ns = max(int(now_s * 1e9), product.published_ns + 1)
-    return [
-        PriceChange(product.product_id, list_id, computed.get(list_id), updated_ns)
-        for list_id in sorted({*computed, *product.published})
-        if computed.get(list_id) != product.published.get(list_id)
+    changes = [
+        PriceChange(product.product_id, list_id, wanted.get(list_id), updated_ns)
+        for list_id in sorted({*wanted, *product.published})
+        if wanted.get(list_id) != product.published.get(list_id)
     ]
+    known = KnownProduct(
+        replace(product, published=wanted, published_ns=updated_ns if changes else product.published_ns), records
+    )
+    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed)
 
 
-def next_change_s(product: OfferedProduct, pricer: Pricer, now_s: float) -> float:
-    """The next time at which `price_changes` may differ though the product does not; infinite if there is none."""
-    times = (min(asked.next_change_s, pricer.next_change_s(asked.item, now_s)) for _, asked in _asked(product, now_s))
-    return min(times, default=math.inf)
+def _first_record(effective: Money, published: PublishedPrice | None, now_s: float) -> PriceRecord:
+    """Of a product that was not seen before, or whose record was lost."""
+    if published is None:
+        return PriceRecord(effective, effective.amount, now_s)
+    lowest = published.lowest.amount if published.lowest else None
+    return PriceRecord(published.price, effective.amount, now_s, lowest)
 
 
-def _computed(asked: _ShopPrice, pricer: Pricer, rails: Guardrails, now_s: float) -> PublishedPrice | None:
-    """None: the shop's price applies. A sale is not marked down further, and a price whose bounds are in another
-    currency not at all.
+def _decided(
+    asked: _ShopPrice, published: PublishedPrice | None, record: PriceRecord, policy: Policy, now_s: float,
+    is_budget_spent: bool, approved: ProposedPrice | None,
+) -> _Decision:  # fmt: skip
+    """A sale is not marked down further, and a price whose bounds are in another currency not at all.
+
+    Within a period the published price stays, or is withdrawn: if the shop asks another price, or if the product's own
+    bounds do not allow it any more. `approved`: a price that a person has approved applies at once.
     """
     if asked.is_sale or not asked.has_bounds:
+        return _Decision(None, is_new=False)
+    period = policy.period(now_s)
+    if approved is None and period is not None and record.period == period:
+        if published is None or not _is_within_bounds(asked.item, published.price, policy.rails):
+            return _Decision(None, is_new=False)
+        return _Decision(published.price, published.guardrail, is_new=False)
+    current = share_of(published.price.amount, asked.effective.amount) if published else Decimal(1)
+    start_s = now_s if period is None else period * policy.period_s
+    past = Past(
+        current, record.shares_since(start_s - DAY_S), record.shares_since(start_s - 7 * DAY_S),
+        _allowed(record, current, now_s), is_budget_spent,
+    )  # fmt: skip
+    made = offer(asked.item, approved or policy.proposed(asked.item, now_s, past), policy.rails, past, now_s)
+    held_back = None
+    if approved is None and _needs_review(made, current, asked.effective, policy):
+        held_back = made
+        stays = ProposedPrice(current * asked.effective.amount, PriceReason.PUBLISHED, "")
+        kept = offer(asked.item, stays, policy.rails, replace(past, allowed=(current, current)), now_s)
+        made = replace(kept, guardrail=Guardrail.REVIEW if kept.guardrail == Guardrail.NONE else kept.guardrail)
+    base = asked.effective
+    if made.amount.amount == in_minor_units(base.amount, base.currency, ROUND_FLOOR):
+        return _Decision(None, held_back=held_back)
+    return _Decision(made.amount, made.guardrail, held_back=held_back)
+
+
+def _needs_review(made: Offer, current: Decimal, effective: Money, policy: Policy) -> bool:
+    if policy.review_above is None or not effective.amount:
+        return False
+    return abs(share_of(made.amount.amount, effective.amount) - current) > policy.review_above * current
+
+
+def _allowed(record: PriceRecord, current: Decimal, now_s: float) -> tuple[Decimal, Decimal] | None:
+    """After a rejection a price goes at most half of the rejected way."""
+    rejection = record.rejection
+    if rejection is None or now_s >= rejection.until_s:
         return None
-    base = asked.item.list_price
-    made = offer(asked.item, pricer(asked.item, now_s), rails).amount
-    is_lower = made.amount < in_minor_units(base.amount, base.currency, ROUND_FLOOR)
-    return PublishedPrice(made, base) if is_lower else None
+    half = (current + rejection.share) / 2
+    return (half, _NO_SHARE) if rejection.share < current else (Decimal(0), half)
+
+
+def _approved(record: PriceRecord, asked: _ShopPrice, reviews: Mapping[str, bool]) -> ProposedPrice | None:
+    """The price that waited and is approved now, unless the shop asks another price meanwhile."""
+    waiting = record.waiting
+    if waiting is None or not reviews.get(waiting.review_id) or waiting.base != asked.effective.amount:
+        return None
+    return ProposedPrice(waiting.price, PriceReason.PUBLISHED, "A person has approved the price.")
+
+
+def _with_decision(record: PriceRecord, reviews: Mapping[str, bool], now_s: float) -> PriceRecord:
+    """Nothing waits any more that was decided. A rejection is remembered."""
+    waiting = record.waiting
+    if waiting is None or (is_approved := reviews.get(waiting.review_id)) is None:
+        return record
+    if is_approved:
+        return replace(record, waiting=None, rejection=None)
+    return replace(record, waiting=None, rejection=Rejection(share_of(waiting.price, waiting.base), now_s + REJECTED_S))
+
+
+def _review_of(
+    product_id: str, list_id: str, policy: Policy, current: Money, made: Offer, now_s: float
+) -> AskedReview:  # fmt: skip
+    named = f"{product_id}\x1f{list_id}\x1f{policy.period(now_s)}"
+    review_id = f"price-{hashlib.sha256(named.encode()).hexdigest()[:_DIGEST]}"
+    return AskedReview(review_id, product_id, list_id, policy.id, current, made.amount, made.explanation)
+
+
+def _is_within_bounds(item: PricedItem, price: Money, rails: Guardrails) -> bool:
+    """Whether the item's own bounds and the largest increase allow the price."""
+    own = Guardrails(rails.minimum_margin, Decimal(1), rails.maximum_increase)
+    return offer(item, ProposedPrice(price.amount, PriceReason.PUBLISHED, ""), own).amount == price
+
+
+def _followed(
+    record: PriceRecord, price: Money, effective: Money, decision: _Decision, policy: Policy, now_s: float
+) -> PriceRecord:
+    """The record with the price that applies from now on; from the start of its period on, if it was computed in one:
+    a day of prices has then the length of a day, however late the publisher is.
+    """
+    period = policy.period(now_s)
+    since_s = now_s
+    if decision.is_new and period is not None:
+        since_s = max(record.since_s, float(period * policy.period_s))
+        # What waited was proposed in an earlier period, and its time is over if this one needs no review.
+        waiting = record.waiting if decision.held_back is not None else None
+        record = replace(record, period=period, waiting=waiting)
+    return record.then(price, effective.amount, since_s)
+
+
+def _to_publish(asked: _ShopPrice, decision: _Decision, record: PriceRecord) -> PublishedPrice | None:
+    is_reduced = record.price.amount < asked.item.list_price.amount
+    lowest = None
+    if is_reduced and record.lowest_before is not None:
+        lowest = Money(record.price.currency, record.lowest_before)
+    if decision.price is not None:
+        return PublishedPrice(decision.price, asked.effective, lowest, decision.guardrail)
+    if lowest is None or not asked.is_sale:
+        return None
+    return PublishedPrice(asked.effective, asked.effective, lowest)
+
+
+def _policy_changes_s(policy: Policy, now_s: float) -> Iterator[float]:
+    period = policy.period(now_s)
+    yield math.inf if period is None else float((period + 1) * policy.period_s)
+    yield min((edge_s for edge_s in policy.rails.freeze_s or () if edge_s > now_s), default=math.inf)
+
+
+def _spent(product: OfferedProduct, before: KnownProduct | None, now_s: float) -> Money | None:
+    """What the computed discounts have cost since the last look: the pieces by which the stock has decreased, each with
+    the largest discount of the product's price lists.
+    """
+    if before is None:
+        return None
+    stocks = [_default_stock(each) for each in (before.product, product)]
+    if None in stocks or (sold := (stocks[0] or 0) - (stocks[1] or 0)) <= 0:
+        return None
+    discounts = [
+        Money(record.price.currency, record.base - record.price.amount)
+        for record in before.records.values()
+        if record.base > record.price.amount
+    ]
+    if not discounts:
+        return None
+    largest = max(discounts, key=lambda discount: discount.amount)
+    return Money(largest.currency, largest.amount * sold)
+
+
+def _default_stock(product: OfferedProduct) -> int | None:
+    own = product.shop.get(DEFAULT_LIST, _NOTHING).stock
+    return product.stock if own is None else own
 
 
 def _asked(product: OfferedProduct, now_s: float) -> Iterator[tuple[str, _ShopPrice]]:
     """By price list: of the default list, and of each list with a price of its own."""
     default = product.shop.get(DEFAULT_LIST, _NOTHING)
-    if (asked := _shop_price(product, [default], now_s)) is not None:
+    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s)) is not None:
         yield DEFAULT_LIST, asked
     for list_id, own in product.shop.items():
         if list_id != DEFAULT_LIST and own.price is not None:
-            asked = _shop_price(product, [own, default], now_s)
+            asked = _shop_price(product, list_id, [own, default], now_s)
             if asked is not None:
                 yield list_id, asked
 
 
-def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
+def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
     """Each part is that of the first offer in `chain` that has one, else the product's (offer.proto). None without a
     price.
     """
@@ -146,12 +371,15 @@ def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -
     item = PricedItem(
         product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
         next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
-        minimum_advertised_price=product.minimum_advertised_price, category_path=product.category_path,
+        price_list_id=list_id, minimum_advertised_price=product.minimum_advertised_price,
+        category_path=product.category_path,
     )  # fmt: skip
     sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
     ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))
     following_s = min((end_s for end_s in ends if end_s > now_s), default=math.inf)
-    return _ShopPrice(item, _is_on(sale, ends, price, now_s), has_bounds, following_s)
+    is_sale = _is_on(sale, ends, price, now_s)
+    effective = sale.sale_price if is_sale and sale.sale_price is not None else price
+    return _ShopPrice(item, effective, is_sale, has_bounds, following_s)
 
 
 def _is_on(sale: ShopOffer, ends: tuple[float, float], price: Money, now_s: float) -> bool:

@@ -27,7 +27,10 @@ def product_from_proto(listed: gateway_pb2.ListedProduct) -> OfferedProduct:
             continue
         if made.source == offer_pb2.OFFER_SOURCE_PRICING:
             price, base = money_from_proto(made.price, "price"), money_from_proto(made.base_price, "base_price")
-            published[made.price_list_id] = PublishedPrice(price, base)
+            lowest = None
+            if made.HasField("lowest_price_30_days"):
+                lowest = money_from_proto(made.lowest_price_30_days, "lowest_price_30_days")
+            published[made.price_list_id] = PublishedPrice(price, base, lowest, made.guardrail)
         else:
             shop[made.price_list_id] = _shop_offer(made)
 
@@ -51,6 +54,9 @@ def change_to_proto(change: PriceChange) -> offer_pb2.Offer:
     else:
         made.price.CopyFrom(money_to_proto(change.price.price))
         made.base_price.CopyFrom(money_to_proto(change.price.base_price))
+        if change.price.lowest is not None:
+            made.lowest_price_30_days.CopyFrom(money_to_proto(change.price.lowest))
+        made.guardrail = offer_pb2.PriceGuardrail.ValueType(change.price.guardrail)
     return made
 
 

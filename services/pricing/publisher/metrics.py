@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
+from services.common.published import PublishedMetrics
+from services.pricing.domain.guardrails import Guardrail
 from services.pricing.domain.publication import PriceChange
 from services.pricing.publisher.ports import Published
 from services.pricing.publisher.settings import MetricsSettings
@@ -32,6 +34,25 @@ class PublisherMetrics:
             self.changes.labels(kind)
         self.rejected = Counter(named("rejected"), "Prices that the gateway rejected.", registry=registry)
         self.failures = Counter(named("failures"), "Steps that failed and are repeated.", registry=registry)
+        self.held = Counter(named("held"), "Published prices that a guardrail held.", ["guardrail"], registry=registry)
+        for guardrail in Guardrail:
+            self.held.labels(guardrail.name.lower())
+        self.list_price_only = Gauge(
+            named("list_price_only"), "1 while computed prices are switched off.", registry=registry
+        )
+        self.waiting_reviews = Gauge(
+            named("waiting_reviews"), "Changes of prices that wait for a decision.", registry=registry
+        )
+        self.review_failures = Counter(
+            named("review_failures"), "Changes that could not be handed to a person and are tried again.",
+            registry=registry,
+        )  # fmt: skip
+        self.policies_valid = Gauge(
+            named("policies_valid"), "0 while a file of price policies is invalid and those before it are in use.",
+            registry=registry,
+        )  # fmt: skip
+        self.policies_valid.set(1)
+        self.published = PublishedMetrics(registry, "kairos_price_publisher")
         self.upcoming = Gauge(
             named("upcoming_products"), "Products whose price may change at a known time.", registry=registry
         )
@@ -39,6 +60,8 @@ class PublisherMetrics:
     def count(self, changes: Iterable[PriceChange], published: Published) -> None:
         for change in changes:
             self.changes.labels("withdrawn" if change.price is None else "published").inc()
+            if change.price is not None and change.price.guardrail:
+                self.held.labels(Guardrail(change.price.guardrail).name.lower()).inc()
         self.rejected.inc(published.rejected_count)
 
     def serve(self, settings: MetricsSettings) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Protocol
 
-from services.pricing.domain.publication import OfferedProduct, PriceChange
+from services.pricing.domain.publication import AskedReview, KnownProduct, OfferedProduct, PriceChange
 
 
 class GatewayFailed(Exception):
@@ -43,14 +44,22 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """Products, each with the time at which its price may change next, in seconds since the epoch.
+class Worked:
+    """What a piece of work leaves to be kept, at once or not at all.
 
-    One with an infinite time is forgotten, as are `gone_ids`.
+    `known`: each with the time at which to look at it again, in seconds since the epoch; infinite: never. `gone_ids`
+    are forgotten. `spent`: what discounts have cost in `month`, by the id of the policy, to be added. `page_token`
+    None: the place in the changes stays. `is_restarted`: the changes were read from the first product on.
+    `is_last_page`: what was not seen since then is forgotten.
     """
 
-    upcoming: Sequence[tuple[OfferedProduct, float]]
+    known: Sequence[tuple[KnownProduct, float]]
     gone_ids: Sequence[str] = ()
+    spent: Mapping[str, Decimal] = field(default_factory=dict)
+    month: str = ""
+    page_token: str | None = None
+    is_restarted: bool = False
+    is_last_page: bool = False
 
 
 class ShopGateway(Protocol):
@@ -65,21 +74,48 @@ class ShopGateway(Protocol):
     def publish(self, changes: Sequence[PriceChange]) -> Published: ...
 
 
+class ReviewsFailed(Exception):
+    """Control did not take a review. The same call may succeed later."""
+
+
+class Reviews(Protocol):
+    """What persons decide about prices, in control."""
+
+    def decided(self) -> Mapping[str, bool]:
+        """Whether it was approved, by the id of the review: those that persons have decided."""
+
+    def ask(self, review: AskedReview) -> None:
+        """Repeating it changes nothing. Raises ReviewsFailed."""
+
+
 class PublisherState(Protocol):
-    """What survives a restart: the place in the catalogue's changes, and the products whose prices change by time."""
+    """What survives a restart: the place in the catalogue's changes, and what was seen and published of products."""
+
+    def follow(self, policies: str) -> None:
+        """With other policies than before the changes are read again, from the first product on."""
 
     def page_token(self) -> str:
         """Empty: the catalogue is to be read from its first product on."""
 
     def restart(self) -> None:
-        """Forgets everything."""
+        """The catalogue is read again. What is known of products stays."""
 
-    def save(self, schedule: Schedule, page_token: str | None = None, *, is_restarted: bool = False) -> None:
-        """Stores both, or neither. `page_token` None: the place stays. `is_restarted`: forgets all products first."""
+    def known(self, product_ids: Sequence[str]) -> dict[str, KnownProduct]: ...
 
-    def due(self, now_s: float, limit: int) -> list[OfferedProduct]:
+    def spent(self, month: str) -> dict[str, Decimal]:
+        """What discounts have cost in this month, by the id of the policy."""
+
+    def save(self, worked: Worked) -> None: ...
+
+    def due(self, now_s: float, limit: int) -> list[KnownProduct]:
         """Products whose time has come, the earliest first."""
 
+    def waiting(self, review_ids: Collection[str]) -> list[KnownProduct]:
+        """Products of which one of these reviews was waited for."""
+
     def upcoming_count(self) -> int: ...
+
+    def waiting_count(self) -> int:
+        """Reviews that are waited for."""
 
     def close(self) -> None: ...

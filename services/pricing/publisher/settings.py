@@ -1,5 +1,5 @@
-"""Settings of the price publisher: KAIROS_PRICE_PUBLISHER_*. Its rules and guardrails are those of pricing
-(KAIROS_PRICING_*): both processes must have the same ones.
+"""Settings of the price publisher: KAIROS_PRICE_PUBLISHER_*. Its rules, guardrails and file of policies are those of
+pricing (KAIROS_PRICING_*): both processes must have the same ones.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.common.context import DEFAULT_TENANT
 from services.common.gateway_access import GatewayAccessSettings
+from services.common.published import ControlAccessSettings
 from services.common.settings import ServiceSettings
+from services.pricing.learning.settings import LearningSettings
 
 
 class _Group(BaseModel):
@@ -27,8 +30,15 @@ class PricePublisherSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_PRICE_PUBLISHER_")
 
     gateway: GatewayAccessSettings = GatewayAccessSettings()
-    # The place in the catalogue's changes, and the products whose prices change by time: some 400 bytes for each.
+    # The tenant of the gateway's API key: its price policies apply.
+    tenant: str = DEFAULT_TENANT
+    # What control publishes. The same as pricing's: both bound prices alike. The key needs the role editor if a policy
+    # has `review_above`, otherwise viewer.
+    control: ControlAccessSettings = ControlAccessSettings(folder=Path("var/price_publisher/published"))
+    # The place in the catalogue's changes, and what each product has cost: some 700 bytes for each.
     data_dir: Path = Path("var/price_publisher")
     # Seconds between two looks at the catalogue's changes.
     poll_s: float = Field(default=1.0, gt=0)
     metrics: MetricsSettings = MetricsSettings()
+    # What is counted of the log, in the folder `learning` of data_dir.
+    learning: LearningSettings = LearningSettings()

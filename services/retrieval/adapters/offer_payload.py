@@ -1,7 +1,7 @@
 """Offers in the payload of their product's point.
 
     offers: {"<price list>\\x1f<place>\\x1f<source>": [time, removed, currency, price, sale price, starts, ends, stock,
-             fulfilments, base price]}
+             fulfilments, base price, lowest price of 30 days, guardrail]}
 
 Amounts are whole minor units, the base price is a decimal in text, because it may be finer. The time is in nanoseconds,
 sale times are in microseconds since 1970. An offer is one entry: an update writes only its own.
@@ -41,6 +41,8 @@ def entry_of(offer: Offer) -> tuple[str, list[Any]]:
         offer.stock,
         sum(map(way, offer.fulfilments)),
         None if offer.base_price is None else str(offer.base_price.amount),
+        _minor_units(offer.lowest_30_days),
+        offer.guardrail,
     ]
 
 
@@ -67,7 +69,9 @@ def _offer(key: str, value: Sequence[Any]) -> Offer:
     price_list_id, place_id, source = key.split(_SEPARATOR)
     if value[1]:
         return Offer(value[0], price_list_id, place_id, OfferSource(int(source)), is_removed=True)
-    updated_at_ns, _, currency, price, sale, starts, ends, stock, fulfilments, base = value
+    # An offer that an earlier version has written ends with the base price.
+    updated_at_ns, _, currency, price, sale, starts, ends, stock, fulfilments, base, *more = value
+    lowest, guardrail = more or (None, 0)
     return Offer(
         updated_at_ns,
         price_list_id,
@@ -80,6 +84,8 @@ def _offer(key: str, value: Sequence[Any]) -> Offer:
         stock=stock,
         fulfilments=frozenset(entry for entry in Fulfilment if fulfilments & way(entry)),
         base_price=None if base is None else Money(currency, Decimal(base)),
+        lowest_30_days=_money(lowest, currency),
+        guardrail=guardrail,
     )
 
 

@@ -59,6 +59,8 @@ class Candidates:
     # The next columns are filled by `selection.described`. `identifier_matches` is None if there are none,
     # `match_counts` without words, `meets_soft_filter` without a soft filter.
     list_prices: npt.NDArray[np.float64] | None = None
+    lowest_prices_30_days: npt.NDArray[np.float64] | None = None
+    price_guardrails: npt.NDArray[np.uint8] | None = None
     variant_counts: npt.NDArray[np.int32] | None = None
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None

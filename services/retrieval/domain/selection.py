@@ -378,6 +378,8 @@ def described(
             CURRENCIES[code] if price == price else "" for code, price in zip(codes, prices.tolist(), strict=True)
         ],
         list_prices=offers.list_prices[rows],
+        lowest_prices_30_days=offers.lowest[rows],
+        price_guardrails=offers.guardrails[rows],
         stocks=np.where(offers.in_stock[rows], offers.stocks[rows], 0),
         variant_counts=view.variant_counts(rows),
         identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,

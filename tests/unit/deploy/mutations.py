@@ -11,6 +11,7 @@ from deploy.checks.build import Object
 
 DELETED = object()
 OPTIONS, SMALL, LAPTOP = "production-with-options", "single-node", "laptop"
+SMALL_OPTIONS = "single-node-with-options"
 _RANKER = "RayService/kairos-ranker"
 _POD = "spec template spec"
 _JOB = "spec jobTemplate spec template spec"
@@ -91,12 +92,13 @@ REFERENCES = [
     Mutation(_RANKER, f"{_CLUSTER} gcsFaultToleranceOptions redisPassword valueFrom secretKeyRef key", "pass",
              "RayService/kairos-ranker: secret kairos-redis has no key pass"),
     Mutation("Deployment/kairos-gateway", f"{_POD} serviceAccountName", "kairos", "there is no ServiceAccount kairos"),
-    Mutation("PersistentVolumeClaim/kairos-pricing", "", DELETED, "kairos-pricing workers: there is no disk"),
+    Mutation("PersistentVolumeClaim/kairos-pricing", "", DELETED, "kairos-pricing workers: there is no disk",
+             SMALL),
     Mutation("Deployment/kairos-gateway", f"{_POD} containers 0 livenessProbe tcpSocket port", "gprc",
              "the livenessProbe asks port gprc"),
     Mutation("CronJob/kairos-backup",
              f"{_JOB} affinity podAffinity requiredDuringSchedulingIgnoredDuringExecution 0 labelSelector matchLabels",
-             {"app.kubernetes.io/name": "kairos-prices"}, "must be beside .*kairos-prices"),
+             {"app.kubernetes.io/name": "kairos-prices"}, "must be beside .*kairos-prices", SMALL_OPTIONS),
     Mutation("Service/kairos-gateway", "spec ports 0 targetPort", "gprc", "port grpc leads to gprc"),
     Mutation("StatefulSet/kairos-qdrant", "spec serviceName", "kairos-qdrant-node", "no service of its pods"),
     Mutation("HorizontalPodAutoscaler/kairos-gateway", "spec scaleTargetRef name", "kairos-gatway",
@@ -112,7 +114,7 @@ REFERENCES = [
     Mutation("StatefulSet/kairos-redis", "spec replicas", 2, "has 2 replicas, each with files of its own"),
     Mutation("ConfigMap/kairos-qdrant", "data QDRANT__CLUSTER__ENABLED", DELETED,
              "StatefulSet/kairos-qdrant: has 3 replicas, each with files of its own"),
-    Mutation("RayService/kairos-pricing", f"{_WORKER} affinity", {}, "its successor may start on another"),
+    Mutation("RayService/kairos-pricing", f"{_WORKER} affinity", {}, "its successor may start on another", SMALL),
 ]
 ADDRESSES = [
     Mutation("ConfigMap/kairos-retrieval", "data KAIROS_RETRIEVAL_SERVER__URL", "https://kairos-qdrnt:6333",
@@ -195,16 +197,31 @@ APPLICATIONS = [
              "kairos-control: kairos-gateway and it must both use TLS", OPTIONS),
     Mutation("Deployment/kairos-control", f"{_POD} containers 0 env", [],
              "kairos-control: its database is a file of one pod", OPTIONS),
+    Mutation("Deployment/kairos-control", f"{_POD} containers 0 env 5 value", "",
+             "kairos-control: the archive of the audit is on the disk of one pod", OPTIONS),
     Mutation("Deployment/kairos-control", f"{_POD} terminationGracePeriodSeconds", 9,
              "kairos-control: preStop .* are not over within 9 s", OPTIONS),
-    Mutation("NetworkPolicy/gateway-to-control", "", DELETED,
-             "kairos-gateway: may not reach port 50060 of Deployment/kairos-control", OPTIONS),
+    Mutation("ConfigMap/kairos-pricing-control", "data KAIROS_PRICING_CONTROL__CA", DELETED,
+             "kairos-control: kairos-pricing and it must both use TLS"),
+    Mutation("ConfigMap/kairos-price-publisher", "data KAIROS_PRICE_PUBLISHER_CONTROL__CA", DELETED,
+             "kairos-control: kairos-price-publisher and it must both use TLS"),
+    Mutation("Deployment/kairos-control", "spec replicas", 2, "its database is a file of one pod", SMALL),
+    Mutation("Deployment/kairos-control", f"{_POD} volumes 0", {"name": "data", "emptyDir": {}},
+             "its database is in /data/control, which ends with its pod", LAPTOP),
+    Mutation("RayService/kairos-pricing", f"{_WORKER} containers 0 env 3", {"name": "A", "value": "b"},
+             "the SQLite of pricing is in /data/pricing, which ends with its pod"),
+    Mutation("NetworkPolicy/to-control", "", DELETED,
+             "kairos-gateway: may not reach port 50060 of Deployment/kairos-control"),
+    Mutation("NetworkPolicy/control", "", DELETED,
+             "kairos-pricing workers: may not reach port 50060 of Deployment/kairos-control"),
     Mutation("ConfigMap/kairos-price-publisher", "data KAIROS_PRICE_PUBLISHER_METRICS__HOST", DELETED,
              "kairos-price-publisher: metrics listens on 127.0.0.1"),
 ]
 NETWORK = [
     Mutation("NetworkPolicy/price-publisher-to-gateway", "", DELETED,
              "kairos-price-publisher: may not reach port 50050 of Deployment/kairos-gateway"),
+    Mutation("NetworkPolicy/control-to-object-store", "", DELETED,
+             "kairos-control: may not reach port 443 of an address outside", OPTIONS),
     Mutation("NetworkPolicy/redis", "spec ingress 0 ports", [{"port": "grpc"}], "may not reach port 6379 .*ingress"),
     Mutation("NetworkPolicy/gateway-to-stages", "spec egress 0 to 0 podSelector matchLabels", {"a": "b"},
              "Deployment/kairos-gateway: may not reach port 9000 of RayService/kairos-ranker"),

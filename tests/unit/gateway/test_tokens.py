@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
 from services.common.limits import id_problem
+from services.gateway.domain.rule_index import MAX_APPLIED, exclusion_keys
 from services.gateway.domain.tokens import AttributionToken, PageToken, fingerprint
 
 KEY = "a key that only the gateway has"
@@ -31,6 +33,16 @@ ATTRIBUTION = AttributionToken("5d41402abc4b2a76b9719d911017c592", "weighted-sum
 def test_a_page_comes_back(page: PageToken, key: str) -> None:
     """An unchanged page token gives the page that it was made of, whatever the key."""
     assert PageToken.decode(page.encode(key), REQUEST, key) == page
+
+
+def test_the_largest_pages() -> None:
+    """A token has room for what rules may have moved and excluded, or for the conditions of a query."""
+    excluding = exclusion_keys(f"rule {n}" for n in range(MAX_APPLIED))
+    moved = " ".join(fingerprint(f"product {n}")[:8] for n in range(200))
+    browsing = replace(PAGE, cursor="c" * 200, total_size=10**6, locale="zh-Hant-TW", moved=moved, excluding=excluding)
+    query = replace(PAGE, locale="zh-Hant-TW", soft_filter="a" * 2_048, excluding=excluding)
+    for page in (browsing, query):
+        assert PageToken.decode(page.encode(KEY), REQUEST, KEY) == page
 
 
 @given(attribution_tokens, keys)

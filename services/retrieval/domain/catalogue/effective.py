@@ -22,6 +22,8 @@ class EffectiveOffers:
 
     `prices`: in units of the currency; NaN if unknown. `list_prices`: without sale and markdown. `currencies`: numbers
     of CURRENCIES. `stocks`: pieces; NOT_TRACKED if nobody counts them. `in_stock`: what `in_stock_only` keeps.
+    `lowest`: the lowest price of the 30 days before a computed price; NaN if there is none. `guardrails`: what held a
+    computed price, numbers of offer.proto; 0 for a price of the shop.
     """
 
     prices: npt.NDArray[np.float64]
@@ -29,6 +31,16 @@ class EffectiveOffers:
     currencies: npt.NDArray[np.uint16]
     stocks: npt.NDArray[np.int64]
     in_stock: npt.NDArray[np.bool_]
+    lowest: npt.NDArray[np.float64]
+    guardrails: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.prices)
+
+
+def own_offers(
+    prices: npt.NDArray[np.float64], currencies: npt.NDArray[np.uint16], stocks: npt.NDArray[np.int64]
+) -> EffectiveOffers:
+    """Of products without offers."""
+    lowest, guardrails = np.broadcast_to(np.nan, len(prices)), np.broadcast_to(np.uint8(0), len(prices))
+    return EffectiveOffers(prices, prices, currencies, stocks, stocks != 0, lowest, guardrails)

@@ -15,7 +15,7 @@ from services.common.compatibility import compatible_with
 from services.common.product import Product
 from services.common.product_type import product_type
 from services.retrieval.domain.catalogue.compatibility import PhrasesColumn
-from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, NOT_TRACKED, EffectiveOffers
+from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, NOT_TRACKED, EffectiveOffers, own_offers
 from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Matched, SingleColumn, ValuesColumn
 from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
@@ -140,7 +140,7 @@ class Table:
     def base_offers(self, size: int) -> EffectiveOffers:
         """The own prices and stock of the products of the first `size` rows. A row never changes."""
         prices, stocks = self.prices.view[:size], self.stocks.view[:size]
-        return EffectiveOffers(prices, prices, self.currencies.view[:size], stocks, stocks != 0)
+        return own_offers(prices, self.currencies.view[:size], stocks)
 
     def groups_of(self, ids: Sequence[str]) -> RowArray:
         """The number of each group, NOWHERE for an unknown one."""

@@ -17,6 +17,8 @@ class OfferContext:
     currency: str = ""
     place_id: str = ""
     fulfilment: Fulfilment | None = None
+    # Whether computed prices are as if removed.
+    list_price_only: bool = False
 
     @property
     def chain(self) -> tuple[Place, ...]:

@@ -25,6 +25,7 @@ _SLOT = np.dtype(
         ("price", np.float64),
         ("sale", np.float64),
         ("base", np.float64),
+        ("lowest", np.float64),
         ("starts_us", np.int64),
         ("ends_us", np.int64),
         ("stock", np.int64),
@@ -33,6 +34,7 @@ _SLOT = np.dtype(
         # Bit 1 << Fulfilment for each way; 0: every way.
         ("fulfilments", np.uint8),
         ("is_removed", np.bool_),
+        ("guardrail", np.uint8),
     ],
     align=True,
 )
@@ -100,7 +102,7 @@ class Layer:
         if slot is None:
             return None
         values = self._slots[slot].item()
-        return Outline(values[0], CURRENCIES[values[8]], values[10])
+        return Outline(values[0], CURRENCIES[values[9]], values[11])
 
     def pop(self, row: int) -> None:
         slot = self._slot_of.pop(row, None)
@@ -158,13 +160,14 @@ def precedence(offer: Offer) -> tuple[Any, ...]:
 
 def _packed(row: int, offer: Offer) -> tuple[Any, ...]:
     if offer.is_removed:
-        return offer.updated_at_ns, _NONE, _NONE, _NONE, ALWAYS_US, NEVER_US, _NO_STOCK, row, 0, 0, True
+        return offer.updated_at_ns, _NONE, _NONE, _NONE, _NONE, ALWAYS_US, NEVER_US, _NO_STOCK, row, 0, 0, True, 0
     starts, ends = offer.sale_starts_at, offer.sale_ends_at
     return (
         offer.updated_at_ns,
         _amount(offer.price),
         _amount(offer.sale_price),
         _amount(offer.base_price),
+        _amount(offer.lowest_30_days),
         ALWAYS_US if starts is None else microseconds(starts),
         NEVER_US if ends is None else microseconds(ends),
         _NO_STOCK if offer.stock is None else offer.stock,
@@ -172,6 +175,7 @@ def _packed(row: int, offer: Offer) -> tuple[Any, ...]:
         CURRENCY_NUMBERS[offer.currency],
         sum(map(way, offer.fulfilments)),
         False,
+        offer.guardrail,
     )
 
 
@@ -180,7 +184,9 @@ def _amount(money: Money | None) -> float:
 
 
 def _unpacked(key: LayerKey, slot: Any) -> Offer:
-    updated_at_ns, price, sale, base, starts, ends, stock, _, code, fulfilments, is_removed = slot.item()
+    updated_at_ns, price, sale, base, lowest, starts, ends, stock, _, code, fulfilments, is_removed, guardrail = (
+        slot.item()
+    )
     currency = CURRENCIES[code]
     return Offer(
         updated_at_ns=updated_at_ns,
@@ -196,6 +202,8 @@ def _unpacked(key: LayerKey, slot: Any) -> Offer:
         is_removed=is_removed,
         # Not of whole minor units where the product's price is not.
         base_price=None if base != base else Money(currency, Decimal(repr(base))),
+        lowest_30_days=_money(lowest, currency),
+        guardrail=guardrail,
     )
 
 

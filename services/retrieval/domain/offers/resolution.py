@@ -10,7 +10,7 @@ result
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,15 +60,20 @@ class Resolver:
     def resolve(self, context: OfferContext) -> EffectiveOffers:
         chain = context.chain
         shop = self._shop(chain)
-        prices = self._priced(chain, shop)
-        list_prices = shop.prices
+        prices, list_prices = shop.effective.copy(), shop.prices
+        lowest, guardrails = np.full(len(prices), np.nan), np.zeros(len(prices), np.uint8)
+        if not context.list_price_only:
+            for places, offers in self._computed(chain, shop):
+                prices[places], lowest[places] = offers["price"], offers["lowest"]
+                guardrails[places] = offers["guardrail"]
         if context.currency:
             others = shop.currencies != CURRENCY_NUMBERS[context.currency]
             prices = np.where(others, np.nan, prices)
             list_prices = np.where(others, np.nan, list_prices)
+            lowest = np.where(others, np.nan, lowest)
         currencies = np.where(np.isnan(prices), np.uint16(0), shop.currencies)
         stocks = self._stocks(chain, 0 if context.fulfilment is None else way(context.fulfilment))
-        return EffectiveOffers(prices, list_prices, currencies, stocks, stocks != 0)
+        return EffectiveOffers(prices, list_prices, currencies, stocks, stocks != 0, lowest, guardrails)
 
     def boundaries(self) -> tuple[int, int]:
         """See the function, of the offers that were read so far."""
@@ -91,8 +96,8 @@ class Resolver:
         is_on = (starts <= self._now_us) & (self._now_us < ends) & (sale_currencies == currencies) & (sales <= prices)
         return _Shop(np.where(is_on, sales, prices), prices, currencies, level)
 
-    def _priced(self, chain: Sequence[Place], shop: _Shop) -> FloatColumn:
-        prices = shop.effective
+    def _computed(self, chain: Sequence[Place], shop: _Shop) -> Iterator[tuple[RowArray, Slots]]:
+        """(places, their offers) of the computed prices that apply. A later one counts."""
         for number, place in reversed(list(enumerate(chain))):
             if (found := self._offers(LayerKey(*place, OfferSource.PRICING))) is None:
                 continue
@@ -108,10 +113,7 @@ class Resolver:
                 & (offers["base"] == shop.effective[places])
                 & (offers["base"] == own.effective[places])
             )
-            if applies.any():
-                prices = prices.copy() if prices is shop.effective else prices
-                prices[places[applies]] = offers["price"][applies]
-        return prices
+            yield _having(found, applies)
 
     def _stocks(self, chain: Sequence[Place], wanted: int) -> IntColumn:
         """`wanted`: the bit of a fulfilment, 0 for any."""

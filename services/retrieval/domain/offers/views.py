@@ -18,9 +18,10 @@ from services.retrieval.domain.offers.layer import (
 )
 from services.retrieval.domain.offers.resolution import Resolver, boundaries
 
-# Contexts that are kept, and the bytes of their columns together: 27 a row.
+# Contexts that are kept, and the bytes of their columns together.
 MAX_VIEWS = 32
 MAX_BYTES = 256 << 20
+_ROW_BYTES = 36
 # Rows that are resolved one by one; if more have changed, resolving all of them takes less time.
 _MOST_CHANGED = 2_000
 
@@ -115,7 +116,7 @@ class Views:
                     yield layer
 
     def _evict(self, count: int) -> None:
-        size = max(1, 27 * count)
+        size = max(1, _ROW_BYTES * count)
         while len(self._views) > max(1, min(MAX_VIEWS, MAX_BYTES // size)):
             self._views.popitem(last=False)
         self._watching = {}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from services.common.money import Money
 from services.common.offers import Fulfilment, Offer, OfferSource
 from services.retrieval.domain.catalogue.effective import CURRENCIES as CURRENCY_CODES
-from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, EffectiveOffers
+from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, EffectiveOffers, own_offers
 from services.retrieval.domain.offers.book import OfferBook
 from services.retrieval.domain.offers.context import OfferContext
 
@@ -52,7 +52,11 @@ def _random_offer(chance: random.Random) -> Offer:
     }
     if chance.random() < 0.5:
         price, base = _random_money(chance, currency), _random_money(chance, currency)
-        return Offer(updated_at_ns, price_list, place, OfferSource.PRICING, price=price, base_price=base, **times)
+        lowest = chance.choice((None, _random_money(chance, currency)))
+        return Offer(
+            updated_at_ns, price_list, place, OfferSource.PRICING, price=price, base_price=base, lowest_30_days=lowest,
+            guardrail=chance.randrange(3), **times,
+        )  # fmt: skip
     prices = [chance.choice((None, _random_money(chance, currency))) for _ in range(2)]
     if all(prices):
         prices.sort(key=lambda money: money.amount if money else Decimal(0), reverse=True)
@@ -102,6 +106,7 @@ contexts = st.builds(
     st.sampled_from(("", *CURRENCIES)),
     st.sampled_from(PLACES),
     st.none() | st.sampled_from(list(Fulfilment)),
+    st.booleans(),
 )
 
 
@@ -109,7 +114,7 @@ def base_of(products: Sequence[BaseProduct]) -> EffectiveOffers:
     prices = np.array([math.nan if product.price is None else float(product.price.amount) for product in products])
     stocks = np.array([-1 if product.stock is None else product.stock for product in products], np.int64)
     codes = [0 if product.price is None else CURRENCY_NUMBERS[product.price.currency] for product in products]
-    return EffectiveOffers(prices, prices, np.array(codes, np.uint16), stocks, stocks != 0)
+    return own_offers(prices, np.array(codes, np.uint16), stocks)
 
 
 def book_of(entries: Sequence[tuple[int, Offer]]) -> OfferBook:
@@ -124,15 +129,17 @@ def known(book: OfferBook, context: OfferContext) -> bool:
     return context.price_list_id in {"", *book.price_lists} and context.place_id in {"", *book.places}
 
 
-# (price, list price, currency, stock, in stock)
-Effective = tuple[Decimal | None, Decimal | None, str, int, bool]
+# (price, list price, currency, stock, in stock, lowest price of 30 days, guardrail)
+Effective = tuple[Decimal | None, Decimal | None, str, int, bool, Decimal | None, int]
 
 
 def shown(view: EffectiveOffers, row: int) -> Effective:
     """One row of a view. Prices as decimals, exact."""
     currency = CURRENCY_CODES[view.currencies[row]]
     price, list_price = float(view.prices[row]), float(view.list_prices[row])
-    return _decimal(price), _decimal(list_price), currency, int(view.stocks[row]), bool(view.in_stock[row])
+    lowest, guardrail = _decimal(float(view.lowest[row])), int(view.guardrails[row])
+    stock, is_in_stock = int(view.stocks[row]), bool(view.in_stock[row])
+    return _decimal(price), _decimal(list_price), currency, stock, is_in_stock, lowest, guardrail
 
 
 def effective(stored: Sequence[Offer], product: BaseProduct, context: OfferContext, now_s: float) -> Effective:
@@ -140,12 +147,13 @@ def effective(stored: Sequence[Offer], product: BaseProduct, context: OfferConte
     at = {(offer.price_list_id, offer.place_id, offer.source): offer for offer in stored if not offer.is_removed}
     chain = _chain(context.price_list_id, context.place_id)
     list_price, price, level = _of_shop(at, product, chain, now_s)
-    result = price
+    result, lowest, guardrail = price, None, 0
     for number, place in enumerate(chain[: level + 1]):
         computed = at.get((*place, OfferSource.PRICING))
         own = _of_shop(at, product, _chain(*place), now_s)[1]
-        if computed and _is_on(computed, now_s) and computed.base_price == price == own and number <= level:
-            result = computed.price
+        is_same = computed and computed.base_price == price == own and number <= level
+        if computed and is_same and _is_on(computed, now_s) and not context.list_price_only:
+            result, lowest, guardrail = computed.price, computed.lowest_30_days, computed.guardrail
             break
     stock = product.stock
     for place in chain:
@@ -156,8 +164,9 @@ def effective(stored: Sequence[Offer], product: BaseProduct, context: OfferConte
             break
     count, is_in_stock = (-1, True) if stock is None else (stock, stock > 0)
     if result is None or list_price is None or context.currency not in ("", result.currency):
-        return None, None, "", count, is_in_stock
-    return result.amount, list_price.amount, result.currency, count, is_in_stock
+        return None, None, "", count, is_in_stock, None, guardrail
+    before = lowest.amount if lowest else None
+    return result.amount, list_price.amount, result.currency, count, is_in_stock, before, guardrail
 
 
 def _of_shop(
