@@ -46,7 +46,7 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
         quotes = [
             quote_to_proto(
                 item,
-                quoted(item, policy.pricer(item, now_s), policy.rails, now_s),
+                quoted(item, policy.proposed(item, now_s), policy.rails, now_s),
                 quote_id=secrets.token_hex(16),
                 model_version=f"{policy.name}@{VERSION}",
                 policy_id=policy.id,

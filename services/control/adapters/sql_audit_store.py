@@ -24,10 +24,11 @@ from services.control.ports import AuditBounds, AuditSize, EntryArchive
 
 # Any number that nothing else in the database locks.
 _ARCHIVING = 4_711_022
-# Rows that the archive reads at a time, and that SQLite removes in one step: others wait some 40 ms for it.
-_ROWS, _STEP = 2_000, 2_000
-# The archive works at most so much of the time, and leaves the rest to those who record.
-_SHARE = 0.25
+# Rows that the archive reads at a time, and that SQLite removes in one step: others wait some 20 ms for it.
+_ROWS, _STEP = 2_000, 1_000
+# The archive works at most so much of the time, and leaves the rest to those who record: while it reads and writes
+# files, and while it keeps SQLite's only lock.
+_READING, _REMOVING = 0.5, 0.25
 # Tries to find the partitions of a call, if the archive closes them again and again.
 _TRIES = 5
 
@@ -190,7 +191,7 @@ class SqlAuditStore:
     def _keys_of(self, partition: Partition, stop: threading.Event) -> Iterator[_Key]:
         key: _Key | None = ("", "", "")
         while key is not None:
-            with self._paced(stop), self._database.transaction() as connection:
+            with self._paced(stop, _READING), self._database.transaction() as connection:
                 keys = tables.keys_after(connection, partition, key, _ROWS)
             yield from keys
             key = keys[-1] if keys else None
@@ -198,7 +199,7 @@ class SqlAuditStore:
     def _rows_of(self, partition: Partition, kind: EntryKind, stop: threading.Event) -> Iterator[tuple[str, Entry]]:
         key: tuple[str, int, str] | None = ("", 0, "")
         while key is not None:
-            with self._paced(stop):
+            with self._paced(stop, _READING):
                 with self._database.transaction() as connection:
                     rows = tables.rows_after(connection, partition, kind, key, _ROWS)
                 yield from rows
@@ -221,7 +222,7 @@ class SqlAuditStore:
         oldest = f"SELECT rowid FROM {partition.table} LIMIT {_STEP}"
         removed = _STEP
         while removed == _STEP:
-            with self._paced(stop):
+            with self._paced(stop, _REMOVING):
                 with self._database.transaction(writes=True) as connection:
                     statement = f"DELETE FROM {partition.table} WHERE rowid IN ({oldest})"
                     removed = connection.exec_driver_sql(statement).rowcount
@@ -241,11 +242,11 @@ class SqlAuditStore:
                 connection.execute(sa.delete(PARTITIONS).where(PARTITIONS.c.number == partition.number))
 
     @contextmanager
-    def _paced(self, stop: threading.Event) -> Iterator[None]:
+    def _paced(self, stop: threading.Event, share: float) -> Iterator[None]:
         """Waits afterwards. Raises _Stopped."""
         began = time.monotonic()
         yield
-        if stop.wait((time.monotonic() - began) * (1 / _SHARE - 1)):
+        if stop.wait((time.monotonic() - began) * (1 / share - 1)):
             raise _Stopped
 
     @contextmanager

@@ -27,6 +27,23 @@ class PastPrice:
 
 
 @dataclass(frozen=True)
+class WaitingReview:
+    """A price that a person is asked about, and what the shop asked when it was proposed."""
+
+    review_id: str
+    price: Decimal
+    base: Decimal
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A person has rejected a price, as a share of the shop's price. It counts until `until_s`."""
+
+    share: Decimal
+    until_s: float
+
+
+@dataclass(frozen=True)
 class PriceRecord:
     """`price` is in force since `since_s`, in seconds since the epoch; `base`: what the shop asked then.
 
@@ -40,6 +57,8 @@ class PriceRecord:
     lowest_before: Decimal | None = None
     past: tuple[PastPrice, ...] = ()
     period: int | None = None
+    waiting: WaitingReview | None = None
+    rejection: Rejection | None = None
 
     @property
     def share(self) -> Decimal:
@@ -50,7 +69,7 @@ class PriceRecord:
         if (price, base) == (self.price, self.base):
             return self
         if price.currency != self.price.currency:
-            return PriceRecord(price, base, since_s, period=self.period)
+            return PriceRecord(price, base, since_s, period=self.period, waiting=self.waiting)
         share, recent_s = self.share, since_s - LOWEST_S
         lowest = min([self.price.amount, *(past.lowest for past in self.past if past.until_s >= recent_s)])
         past = [past for past in self.past if past.until_s >= since_s - KEPT_S]

@@ -6,19 +6,26 @@ During a sale of the shop it repeats the sale's price: what is published then is
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_FLOOR, Decimal
+from types import MappingProxyType
 
 from services.common.money import Money, in_minor_units
-from services.pricing.domain.guardrails import Guardrails, Past, offer
+from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer
 from services.pricing.domain.policy_set import Policy
-from services.pricing.domain.price_record import DAY_S, PriceRecord, share_of
-from services.pricing.domain.pricing import PricedItem, PriceReason, ProposedPrice
+from services.pricing.domain.price_record import DAY_S, PriceRecord, Rejection, WaitingReview, share_of
+from services.pricing.domain.pricing import Offer, PricedItem, PriceReason, ProposedPrice
 
 # The id of the default price list.
 DEFAULT_LIST = ""
+# How long a rejection counts.
+REJECTED_S = 28 * DAY_S
+_DIGEST = 40
+# More than any price is of the shop's price.
+_NO_SHARE = Decimal(1_000)
 
 
 @dataclass(frozen=True)
@@ -94,15 +101,30 @@ class PriceChange:
 
 
 @dataclass(frozen=True)
+class AskedReview:
+    """A change of a price that waits for a decision. The id is the same for a product, price list and period."""
+
+    review_id: str
+    product_id: str
+    price_list_id: str
+    policy_id: str
+    current: Money
+    proposed: Money
+    explanation: str
+
+
+@dataclass(frozen=True)
 class Look:
     """What a look at a product leads to. `known`: to be kept. `due_s`: when to look again though nothing has changed,
     in seconds since the epoch; infinite: never. `spent`: what discounts have cost since the last look; None: nothing.
+    `asked`: what a person must decide.
     """
 
     changes: list[PriceChange]
     known: KnownProduct
     due_s: float
     spent: Money | None = None
+    asked: Sequence[AskedReview] = ()
 
 
 @dataclass(frozen=True)
@@ -120,21 +142,27 @@ class _ShopPrice:
 
 @dataclass(frozen=True)
 class _Decision:
-    """`price` None: the shop's price applies. `is_new`: it was computed now, and not kept."""
+    """`price` None: the shop's price applies. `is_new`: it was computed now, and not kept. `held_back`: what was
+    computed, and why, if a person has to decide first.
+    """
 
     price: Money | None
     guardrail: int = 0
     is_new: bool = True
+    held_back: Offer | None = None
 
 
 def look_at(
-    product: OfferedProduct, before: KnownProduct | None, policy: Policy, now_s: float, is_budget_spent: bool = False
-) -> Look:
+    product: OfferedProduct, before: KnownProduct | None, policy: Policy, now_s: float,
+    is_budget_spent: bool = False, reviews: Mapping[str, bool] = MappingProxyType({}),
+) -> Look:  # fmt: skip
     """What must be published or withdrawn, so that the published prices are those that the policy computes now.
 
-    `is_budget_spent`: whether the discounts of the month have used up the policy's budget.
+    `is_budget_spent`: whether the discounts of the month have used up the policy's budget. `reviews`: whether the
+    change was approved, by the id of the review, as far as persons have decided.
     """
     wanted, records, due_s = dict[str, PublishedPrice](), dict[str, PriceRecord](), math.inf
+    reviewed = list[AskedReview]()
     for list_id, asked in _asked(product, now_s):
         published = product.published.get(list_id)
         if published is not None and published.base_price != asked.effective:
@@ -142,9 +170,17 @@ def look_at(
         record = before.records.get(list_id) if before else None
         if record is None:
             record = _first_record(asked.effective, published, now_s)
-        decision = _decided(asked, published, record, policy, now_s, is_budget_spent)
+        approved = _approved(record, asked, reviews)
+        record = _with_decision(record, reviews, now_s)
+        decision = _decided(asked, published, record, policy, now_s, is_budget_spent, approved)
         price = decision.price or asked.effective
         record = _followed(record, price, asked.effective, decision, policy, now_s)
+        if decision.held_back is not None and record.waiting is None:
+            review = _review_of(product.product_id, list_id, policy, price, decision.held_back, now_s)
+            record = replace(
+                record, waiting=WaitingReview(review.review_id, review.proposed.amount, asked.effective.amount)
+            )
+            reviewed.append(review)
         records[list_id] = record
         if (made := _to_publish(asked, decision, record)) is not None:
             wanted[list_id] = made
@@ -159,7 +195,7 @@ def look_at(
     known = KnownProduct(
         replace(product, published=wanted, published_ns=updated_ns if changes else product.published_ns), records
     )
-    return Look(changes, known, due_s, _spent(product, before, now_s))
+    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed)
 
 
 def _first_record(effective: Money, published: PublishedPrice | None, now_s: float) -> PriceRecord:
@@ -172,17 +208,17 @@ def _first_record(effective: Money, published: PublishedPrice | None, now_s: flo
 
 def _decided(
     asked: _ShopPrice, published: PublishedPrice | None, record: PriceRecord, policy: Policy, now_s: float,
-    is_budget_spent: bool,
+    is_budget_spent: bool, approved: ProposedPrice | None,
 ) -> _Decision:  # fmt: skip
     """A sale is not marked down further, and a price whose bounds are in another currency not at all.
 
     Within a period the published price stays, or is withdrawn: if the shop asks another price, or if the product's own
-    bounds do not allow it any more.
+    bounds do not allow it any more. `approved`: a price that a person has approved applies at once.
     """
     if asked.is_sale or not asked.has_bounds:
         return _Decision(None, is_new=False)
     period = policy.period(now_s)
-    if period is not None and record.period == period:
+    if approved is None and period is not None and record.period == period:
         if published is None or not _is_within_bounds(asked.item, published.price, policy.rails):
             return _Decision(None, is_new=False)
         return _Decision(published.price, published.guardrail, is_new=False)
@@ -190,13 +226,60 @@ def _decided(
     start_s = now_s if period is None else period * policy.period_s
     past = Past(
         current, record.shares_since(start_s - DAY_S), record.shares_since(start_s - 7 * DAY_S),
-        is_budget_spent=is_budget_spent,
+        _allowed(record, current, now_s), is_budget_spent,
     )  # fmt: skip
-    made = offer(asked.item, policy.pricer(asked.item, now_s), policy.rails, past, now_s)
+    made = offer(asked.item, approved or policy.proposed(asked.item, now_s, past), policy.rails, past, now_s)
+    held_back = None
+    if approved is None and _needs_review(made, current, asked.effective, policy):
+        held_back = made
+        stays = ProposedPrice(current * asked.effective.amount, PriceReason.PUBLISHED, "")
+        kept = offer(asked.item, stays, policy.rails, replace(past, allowed=(current, current)), now_s)
+        made = replace(kept, guardrail=Guardrail.REVIEW if kept.guardrail == Guardrail.NONE else kept.guardrail)
     base = asked.effective
     if made.amount.amount == in_minor_units(base.amount, base.currency, ROUND_FLOOR):
-        return _Decision(None)
-    return _Decision(made.amount, made.guardrail)
+        return _Decision(None, held_back=held_back)
+    return _Decision(made.amount, made.guardrail, held_back=held_back)
+
+
+def _needs_review(made: Offer, current: Decimal, effective: Money, policy: Policy) -> bool:
+    if policy.review_above is None or not effective.amount:
+        return False
+    return abs(share_of(made.amount.amount, effective.amount) - current) > policy.review_above * current
+
+
+def _allowed(record: PriceRecord, current: Decimal, now_s: float) -> tuple[Decimal, Decimal] | None:
+    """After a rejection a price goes at most half of the rejected way."""
+    rejection = record.rejection
+    if rejection is None or now_s >= rejection.until_s:
+        return None
+    half = (current + rejection.share) / 2
+    return (half, _NO_SHARE) if rejection.share < current else (Decimal(0), half)
+
+
+def _approved(record: PriceRecord, asked: _ShopPrice, reviews: Mapping[str, bool]) -> ProposedPrice | None:
+    """The price that waited and is approved now, unless the shop asks another price meanwhile."""
+    waiting = record.waiting
+    if waiting is None or not reviews.get(waiting.review_id) or waiting.base != asked.effective.amount:
+        return None
+    return ProposedPrice(waiting.price, PriceReason.PUBLISHED, "A person has approved the price.")
+
+
+def _with_decision(record: PriceRecord, reviews: Mapping[str, bool], now_s: float) -> PriceRecord:
+    """Nothing waits any more that was decided. A rejection is remembered."""
+    waiting = record.waiting
+    if waiting is None or (is_approved := reviews.get(waiting.review_id)) is None:
+        return record
+    if is_approved:
+        return replace(record, waiting=None, rejection=None)
+    return replace(record, waiting=None, rejection=Rejection(share_of(waiting.price, waiting.base), now_s + REJECTED_S))
+
+
+def _review_of(
+    product_id: str, list_id: str, policy: Policy, current: Money, made: Offer, now_s: float
+) -> AskedReview:  # fmt: skip
+    named = f"{product_id}\x1f{list_id}\x1f{policy.period(now_s)}"
+    review_id = f"price-{hashlib.sha256(named.encode()).hexdigest()[:_DIGEST]}"
+    return AskedReview(review_id, product_id, list_id, policy.id, current, made.amount, made.explanation)
 
 
 def _is_within_bounds(item: PricedItem, price: Money, rails: Guardrails) -> bool:
@@ -215,7 +298,9 @@ def _followed(
     since_s = now_s
     if decision.is_new and period is not None:
         since_s = max(record.since_s, float(period * policy.period_s))
-        record = replace(record, period=period)
+        # What waited was proposed in an earlier period, and its time is over if this one needs no review.
+        waiting = record.waiting if decision.held_back is not None else None
+        record = replace(record, period=period, waiting=waiting)
     return record.then(price, effective.amount, since_s)
 
 
@@ -265,16 +350,16 @@ def _default_stock(product: OfferedProduct) -> int | None:
 def _asked(product: OfferedProduct, now_s: float) -> Iterator[tuple[str, _ShopPrice]]:
     """By price list: of the default list, and of each list with a price of its own."""
     default = product.shop.get(DEFAULT_LIST, _NOTHING)
-    if (asked := _shop_price(product, [default], now_s)) is not None:
+    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s)) is not None:
         yield DEFAULT_LIST, asked
     for list_id, own in product.shop.items():
         if list_id != DEFAULT_LIST and own.price is not None:
-            asked = _shop_price(product, [own, default], now_s)
+            asked = _shop_price(product, list_id, [own, default], now_s)
             if asked is not None:
                 yield list_id, asked
 
 
-def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
+def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
     """Each part is that of the first offer in `chain` that has one, else the product's (offer.proto). None without a
     price.
     """
@@ -286,7 +371,8 @@ def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -
     item = PricedItem(
         product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
         next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
-        minimum_advertised_price=product.minimum_advertised_price, category_path=product.category_path,
+        price_list_id=list_id, minimum_advertised_price=product.minimum_advertised_price,
+        category_path=product.category_path,
     )  # fmt: skip
     sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
     ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))

@@ -40,6 +40,13 @@ class PublisherMetrics:
         self.list_price_only = Gauge(
             named("list_price_only"), "1 while computed prices are switched off.", registry=registry
         )
+        self.waiting_reviews = Gauge(
+            named("waiting_reviews"), "Changes of prices that wait for a decision.", registry=registry
+        )
+        self.review_failures = Counter(
+            named("review_failures"), "Changes that could not be handed to a person and are tried again.",
+            registry=registry,
+        )  # fmt: skip
         self.policies_valid = Gauge(
             named("policies_valid"), "0 while a file of price policies is invalid and those before it are in use.",
             registry=registry,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
-from services.pricing.domain.publication import KnownProduct, OfferedProduct, PriceChange
+from services.pricing.domain.publication import AskedReview, KnownProduct, OfferedProduct, PriceChange
 
 
 class GatewayFailed(Exception):
@@ -74,6 +74,20 @@ class ShopGateway(Protocol):
     def publish(self, changes: Sequence[PriceChange]) -> Published: ...
 
 
+class ReviewsFailed(Exception):
+    """Control did not take a review. The same call may succeed later."""
+
+
+class Reviews(Protocol):
+    """What persons decide about prices, in control."""
+
+    def decided(self) -> Mapping[str, bool]:
+        """Whether it was approved, by the id of the review: those that persons have decided."""
+
+    def ask(self, review: AskedReview) -> None:
+        """Repeating it changes nothing. Raises ReviewsFailed."""
+
+
 class PublisherState(Protocol):
     """What survives a restart: the place in the catalogue's changes, and what was seen and published of products."""
 
@@ -96,6 +110,12 @@ class PublisherState(Protocol):
     def due(self, now_s: float, limit: int) -> list[KnownProduct]:
         """Products whose time has come, the earliest first."""
 
+    def waiting(self, review_ids: Collection[str]) -> list[KnownProduct]:
+        """Products of which one of these reviews was waited for."""
+
     def upcoming_count(self) -> int: ...
+
+    def waiting_count(self) -> int:
+        """Reviews that are waited for."""
 
     def close(self) -> None: ...

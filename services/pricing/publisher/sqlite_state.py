@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +22,8 @@ DROP TABLE IF EXISTS upcoming;
 CREATE TABLE IF NOT EXISTS progress (policies TEXT, page_token TEXT, walk INTEGER, is_walking INTEGER);
 CREATE TABLE IF NOT EXISTS product (product_id TEXT PRIMARY KEY, due_s REAL, walk INTEGER, known BLOB) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS product_by_time ON product (due_s) WHERE due_s IS NOT NULL;
+CREATE TABLE IF NOT EXISTS waiting (review_id TEXT PRIMARY KEY, product_id TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS waiting_by_product ON waiting (product_id);
 CREATE TABLE IF NOT EXISTS spent (
   policy_id TEXT, month TEXT, amount TEXT, PRIMARY KEY (policy_id, month)
 ) WITHOUT ROWID;
@@ -92,6 +94,7 @@ class SqlitePublisherState:
             ]
             self._db.executemany("INSERT OR REPLACE INTO product VALUES (?, ?, ?, ?)", rows)
             self._db.executemany("DELETE FROM product WHERE product_id = ?", [(id,) for id in worked.gone_ids])
+            self._save_waiting([known for known, _ in worked.known], worked.gone_ids)
             if worked.page_token is not None:
                 self._db.execute("UPDATE progress SET page_token = ?", (worked.page_token,))
             if worked.is_last_page:
@@ -102,6 +105,15 @@ class SqlitePublisherState:
     def due(self, now_s: float, limit: int) -> list[KnownProduct]:
         query = "SELECT known FROM product WHERE due_s <= ? ORDER BY due_s LIMIT ?"
         return [_KNOWN.validate_json(data) for (data,) in self._db.execute(query, (now_s, limit))]
+
+    def waiting(self, review_ids: Collection[str]) -> list[KnownProduct]:
+        marks = ",".join("?" * len(review_ids))
+        query = f"SELECT DISTINCT known FROM waiting JOIN product USING (product_id) WHERE review_id IN ({marks})"
+        return [_KNOWN.validate_json(data) for (data,) in self._db.execute(query, tuple(review_ids))]
+
+    def waiting_count(self) -> int:
+        (count,) = self._db.execute("SELECT COUNT(*) FROM waiting").fetchone()
+        return int(count)
 
     def upcoming_count(self) -> int:
         (count,) = self._db.execute("SELECT COUNT(*) FROM product WHERE due_s IS NOT NULL").fetchone()
@@ -116,7 +128,19 @@ class SqlitePublisherState:
     def _end_walk(self, walk: int) -> None:
         if self._db.execute("SELECT is_walking FROM progress").fetchone() == (1,):
             self._db.execute("DELETE FROM product WHERE walk < ?", (walk,))
+            self._db.execute("DELETE FROM waiting WHERE product_id NOT IN (SELECT product_id FROM product)")
             self._db.execute("UPDATE progress SET is_walking = 0")
+
+    def _save_waiting(self, known: Sequence[KnownProduct], gone_ids: Sequence[str]) -> None:
+        ids = [(each.product.product_id,) for each in known] + [(id,) for id in gone_ids]
+        self._db.executemany("DELETE FROM waiting WHERE product_id = ?", ids)
+        rows = [
+            (record.waiting.review_id, each.product.product_id)
+            for each in known
+            for record in each.records.values()
+            if record.waiting is not None
+        ]
+        self._db.executemany("INSERT OR REPLACE INTO waiting VALUES (?, ?)", rows)
 
     def _add_spent(self, spent: Mapping[str, Decimal], month: str) -> None:
         before = self.spent(month)

@@ -10,7 +10,7 @@ from typing import Any
 from services.common.money import Money
 from services.pricing.domain.guardrails import Guardrail, Guardrails
 from services.pricing.domain.policy_set import Policy
-from services.pricing.domain.pricing import PricedItem, PriceReason, ProposedPrice
+from services.pricing.domain.pricing import Guard, PricedItem, PriceReason, ProposedPrice
 from services.pricing.domain.publication import KnownProduct, Look, OfferedProduct, ShopOffer, look_at
 
 DAY_S = 86_400
@@ -29,7 +29,7 @@ class Proposing:
     def __init__(self, share: str = "1") -> None:
         self.share = Decimal(share)
 
-    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+    def __call__(self, item: PricedItem, now_s: float, guard: Guard | None = None) -> ProposedPrice:
         return ProposedPrice(item.list_price.amount * self.share, PriceReason.AGED, "Proposed.")
 
     def next_change_s(self, item: PricedItem, now_s: float) -> float:
@@ -46,13 +46,14 @@ class OneProduct:
         self.known: KnownProduct | None = None
         self.now_s = float(START_S)
         self.last: Look | None = None
-        self.more: dict[str, Any] = {}
+        # What persons have decided, by the id of the review.
+        self.reviews: dict[str, bool] = {}
 
     def look(self, share: str | None = None, *, after_s: float = 0, **more: Any) -> str:
         if share is not None:
             self.pricer.share = Decimal(share)
         self.now_s += after_s
-        self.last = look_at(self.product, self.known, self.policy, self.now_s, **{**self.more, **more})
+        self.last = look_at(self.product, self.known, self.policy, self.now_s, reviews=self.reviews, **more)
         self.known = self.last.known
         self.product = self.last.known.product
         return self.price
