@@ -175,7 +175,9 @@ def _quotes_per_s(data: bytes, pricer: Pricer, bound: Any, seconds: float) -> fl
     count, began_s = 0, time.process_time()
     while (spent_s := time.process_time() - began_s) < seconds:
         items = items_from_proto(pricing_pb2.QuotePricesRequest.FromString(data))
-        quotes = [quote_to_proto(item, bound(item, pricer(item, 0.0)), quote_id=f"{count}") for item in items]
+        quotes = [
+            quote_to_proto(item, bound(item, pricer(item, 0.0, _unbounded)), quote_id=f"{count}") for item in items
+        ]
         pricing_pb2.QuotePricesResponse(quotes=quotes).SerializeToString()
         count += len(items)
     return count / spent_s

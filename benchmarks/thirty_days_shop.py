@@ -143,7 +143,7 @@ class Shop:
         return (named.category_path_zh if is_chinese else named.category_path)[-1].lower()
 
     def utility(self, visit: Visit, item_ids: Sequence[str]) -> list[float]:
-        """Of each product, at this visit."""
+        """Of each product at its list price, at this visit."""
         rows = [self.row_of[item_id] for item_id in item_ids]
         needed = [visit.is_need and self.products[row].category_path == visit.shelf for row in rows]
         return [
@@ -191,6 +191,13 @@ class Visitor:
     def __init__(self, shop: Shop, stub: gateway_pb2_grpc.GatewayServiceStub, clock: Clock, random: Random) -> None:
         self._shop, self._stub, self._clock, self._random = shop, stub, clock, random
 
+    def wanted(self, visit: Visit, results: Sequence[gateway_pb2.Result]) -> list[float]:
+        """The utility of each shown product."""
+        return self._shop.utility(visit, [result.product.id for result in results])
+
+    def completed(self, event: event_pb2.Event, result: gateway_pb2.Result) -> None:
+        """Called with each event before it is recorded, and the result that it is about."""
+
     def visit(self, visit: Visit) -> Outcome:
         shopper = self._shop.shoppers[visit.shopper]
         session = f"{shopper.id}-{visit.day:03}"
@@ -215,7 +222,7 @@ class Visitor:
         self._random.seed(f"{seed}/exploration/{visit.shopper}/{visit.day}/{step}")
         answer = ask()
         ids = [result.product.id for result in answer.results]
-        utilities = self._shop.utility(visit, ids)
+        utilities = self.wanted(visit, answer.results)
         noise = chance.noise[[self._shop.row_of[item_id] for item_id in ids]]
         places = clicked(list(utilities + noise), _LEAVE + chance.noise[-1], chance.most)
         acts = [("click", place) for place in places]
@@ -225,23 +232,24 @@ class Visitor:
                 acts.append(("cart", best))
                 if chance.pays < _BUYS:
                     acts.append(("purchase", best))
-            self._record(visit, step, [(kind, ids[place]) for kind, place in acts], answer.attribution_token)
+            self._record(visit, step, [(kind, answer.results[place]) for kind, place in acts], answer.attribution_token)
         return _Page(
             float(np.mean(utilities[:TOP])) if utilities else math.nan, len(ids), len(places),
             sum(getattr(VALUES, kind) for kind, _ in acts),
         )  # fmt: skip
 
-    def _record(self, visit: Visit, step: int, acts: Sequence[tuple[str, str]], token: str) -> None:
-        """`acts` are pairs of a kind of event and a product's id."""
+    def _record(self, visit: Visit, step: int, acts: Sequence[tuple[str, gateway_pb2.Result]], token: str) -> None:
+        """`acts` are pairs of a kind of event and a result."""
         shopper, events = self._shop.shoppers[visit.shopper].id, []
-        for number, (kind, item_id) in enumerate(acts, step + 1):
+        for number, (kind, result) in enumerate(acts, step + 1):
             moment = visit.start + timedelta(seconds=_STEP_S * number)
             event = event_pb2.Event(
-                event_id=f"{shopper}-{visit.day:03}-{number:02}", user_id=shopper, item_id=item_id,
+                event_id=f"{shopper}-{visit.day:03}-{number:02}", user_id=shopper, item_id=result.product.id,
                 session_id=f"{shopper}-{visit.day:03}", attribution_token=token,
                 type=event_pb2.EventType.Value(f"EVENT_TYPE_{kind.upper()}"),
             )  # fmt: skip
             event.occurred_at.FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
+            self.completed(event, result)
             self._clock.set(moment)
             events.append(event)
         recorded = self._stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=TIMEOUT_S)

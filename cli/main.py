@@ -11,6 +11,7 @@ import typer
 from cli import catalog, config, control, domain, events, judge, label, models, offers, reviews, rules, suite, users
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
+from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
 from cli.shopping import price, recommend, search, suggest
@@ -59,7 +60,7 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, price, explain):
+for request in (search, suggest, recommend, price, explain, demand):
     app.command()(request)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(offers.app, name="offers")

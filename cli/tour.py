@@ -142,7 +142,7 @@ class _Tour:
             self._console.print(f"  [bold]{store}[/] {answer.total_size} in stock: {titles}")
 
     def _prices(self, ids: Sequence[str]) -> None:
-        self._title("Prices within guardrails, each with a quote in the audit log")
+        self._title("Prices within guardrails, each quote on record")
         answer = self._stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=_BUDGET_S)
         print_quotes(self._console, answer)
         self._require(answer.quotes and all(quote.quote_id for quote in answer.quotes), "a price has no quote")

@@ -4,9 +4,9 @@ Without names it fills in all secrets, with names only those: `kairos-gateway-tl
 certificates.
 
 The command makes random passwords, API keys with the role `write` for you, the price publisher and the learner (yours
-is also one of control, with the role admin), keys of control for the gateway and pricing, and certificates of a new
-authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The command prints to standard
-error what is to be filled in, and your API key: the file has only its digest.
+is also one of control, with the role admin), keys of control for the gateway, pricing and the price publisher,
+and certificates of a new authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The
+command prints to standard error what is to be filled in, and your API key: the file has only its digest.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
     authority = Authority(now)
-    publisher_key, learner_key, watching_key, recording_key, editing_key = (secrets.token_urlsafe(32) for _ in range(5))
+    publisher_key, learner_key, watching_key, recording_key, reviewing_key = (
+        secrets.token_urlsafe(32) for _ in range(5)
+    )
     values = {
         "kairos-gateway": {
             "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key),
@@ -52,11 +54,11 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
                 root=(api_key, "admin"),
                 gateway=(watching_key, "viewer"),
                 pricing=(recording_key, "recorder"),
-                price_publisher=(editing_key, "editor"),
+                **{"price-publisher": (reviewing_key, "editor")},
             ),
             "gateway-key": watching_key,
             "pricing-key": recording_key,
-            "price-publisher-key": editing_key,
+            "price-publisher-key": reviewing_key,
         },
         "kairos-control-tls": authority.certificate("kairos-control"),
         "kairos-postgres": {"password": secrets.token_urlsafe(32)},

@@ -168,9 +168,11 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
 
 def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | PricePublisherSettings | None:
     variables = overlay.environment(pod.containers[0])
-    if any(name.startswith("KAIROS_PRICE_PUBLISHER_CONTROL__") for name in variables):
+    if pod.node_type:
+        return settings_from(PricingSettings, variables)
+    if pod.name == "kairos-price-publisher":
         return settings_from(PricePublisherSettings, variables)
-    return settings_from(PricingSettings, variables) if pod.node_type else settings_from(GatewaySettings, variables)
+    return settings_from(GatewaySettings, variables)
 
 
 def _control_file(settings: ControlSettings, pod: Pod, overlay: Overlay) -> Iterator[str]:

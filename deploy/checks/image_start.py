@@ -66,7 +66,7 @@ def start_pricing(folder: Path) -> None:
     from services.pricing.wiring import build_handler
 
     importlib.import_module("services.pricing.app")
-    _import_all("services.pricing.adapters")
+    _import_all("services.common.outbox")
     build_handler(PricingSettings(data_dir=folder)).check()
 
 

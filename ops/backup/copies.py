@@ -16,10 +16,11 @@ from ops.backup.places import Place, places_of
 from ops.backup.remote import download, is_occupied, is_remote, upload
 from ops.settings import SuiteSettings
 from ops.state import read_state
+from services.pricing.learning.sqlite_rows import DEMAND_FILE, LAYOUT
 from services.ranker.adapters.sqlite_schema import OLDEST, PROFILES_FILE, VERSION
 
 # Oldest and newest version of the tables that can be restored, by database. Those of others have never changed.
-_SCHEMAS = {PROFILES_FILE: (OLDEST, VERSION)}
+_SCHEMAS = {PROFILES_FILE: (OLDEST, VERSION), DEMAND_FILE: (LAYOUT, LAYOUT)}
 
 
 def save(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:

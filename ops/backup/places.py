@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ops.backup import files
+from ops.learning import learning_of
 from ops.settings import SuiteSettings
 from services.common.server_access import ServerAccessSettings
 from services.common.settings import ServiceSettings, load_settings
@@ -71,6 +72,8 @@ def places_of(suite: SuiteSettings) -> list[Place]:
     outer = {
         name: path for name, path in paths.items() if not any(other in path.parents for other in paths.values())
     }  # fmt: skip
+    # Not publisher.db beside it: its process keeps it locked.
+    outer["price_publisher.learning"] = learning_of(suite)[1].resolve()
     return [*servers.values()] + [
         _path_place(name, path, holds_vectors=name == _VECTORS) for name, path in outer.items()
     ]

@@ -16,7 +16,9 @@ from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS, Money
 from services.common.product import MAX_CATEGORY_PATH
 
 # What proposes prices: services/pricing/policies.py has one for each.
-PolicyName = Literal["list-price", "rules"]
+PolicyName = Literal["list-price", "rules", "greedy", "thompson", "contextual-thompson", "clearance"]
+# Those that learn the demand from the log.
+LEARNED: tuple[PolicyName, ...] = ("greedy", "thompson", "contextual-thompson", "clearance")
 MAX_POLICIES = 100
 MAX_POLICY_CATEGORIES = 50
 PolicyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -68,6 +70,7 @@ class PricePolicy(_Part):
     period_hours: int | None = Field(default=None, ge=1, le=168)
     review_above: Change | None = None
     list_price_only: bool = False
+    clear_by: datetime | None = None
 
     @model_validator(mode="after")
     def _is_sound(self) -> PricePolicy:
@@ -80,8 +83,10 @@ class PricePolicy(_Part):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} has a value twice; give it once")
-        if self.objective is not None:
-            raise ValueError("objective has no effect: the policies list-price and rules learn no demand; leave it out")
+        if self.policy not in LEARNED and (of_learned := [name for name in ("objective", "clear_by") if name in given]):
+            raise ValueError(f"{of_learned[0]} needs a policy that learns demand, such as thompson; set policy to one")
+        if self.policy in LEARNED and self.period_hours is None:
+            raise ValueError(f"{self.policy} needs period_hours; set it, for example to 24")
         if self.period_hours is None and (needy := [name for name in _NEED_PERIOD if getattr(self, name) is not None]):
             raise ValueError(f"{needy[0]} needs period_hours; set it, for example to 24")
         return self
@@ -93,7 +98,9 @@ class PricePolicy(_Part):
             raise ValueError("maximum_weekly_change is below maximum_daily_change; raise it, or leave the other out")
         if self.frozen_from and not self.frozen_until:
             raise ValueError("frozen_from needs frozen_until, at which prices may change again")
-        for name in ("frozen_from", "frozen_until"):
+        if self.policy == "clearance" and self.clear_by is None:
+            raise ValueError("clearance needs clear_by: until when the stock must be sold")
+        for name in ("frozen_from", "frozen_until", "clear_by"):
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"{name} has no time zone; write it as 2026-12-01T00:00:00Z")

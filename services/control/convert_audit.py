@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from kairos.control.v1 import audit_pb2
 from services.common.errors import FieldViolation, InvalidArgument
@@ -16,18 +17,21 @@ _KINDS = {number: kind for kind, number in _NUMBERS.items()}
 # By the name of the content in AuditEntry.
 _CONTENTS = {"quoted_price": EntryKind.PRICE_QUOTE}
 _FIELDS = {kind: field for field, kind in _CONTENTS.items()}
+# Wrong fields that an error names.
+_MOST_VIOLATIONS = 20
 
 
 def entries_from_proto(messages: Sequence[audit_pb2.AuditEntry], now_s: float) -> list[Entry]:
     """`now_s`: seconds since the epoch."""
     if not 1 <= len(messages) <= MAX_ENTRIES:
         raise InvalidArgument.of("entries", f"has {len(messages)} entries; send 1 to {MAX_ENTRIES}")
-    if wrong := [
+    wrong = (
         FieldViolation(f"entries[{place}].{field}", problem)
         for place, message in enumerate(messages)
         for field, problem in _problems(message, now_s)
-    ]:
-        raise InvalidArgument(*wrong)
+    )
+    if first := list(islice(wrong, _MOST_VIOLATIONS)):
+        raise InvalidArgument(*first)
     return [_entry(message) for message in messages]
 
 

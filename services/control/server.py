@@ -14,6 +14,7 @@ from prometheus_client import start_http_server
 
 from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
 from services.common.periodic import Periodic
+from services.common.process import freeze_gc
 from services.control.adapters.parquet_archive import ArchivedColumns, ParquetArchive
 from services.control.adapters.sql_audit_store import SqlAuditStore
 from services.control.adapters.sql_store import SqlControlStore
@@ -133,6 +134,7 @@ async def run(settings: ControlSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     control = await start_control(settings)
+    freeze_gc()
     await stop.wait()
     await control.stop()
 
@@ -148,5 +150,4 @@ def _archive(settings: ControlSettings) -> ParquetArchive:
     columns, audit = {EntryKind.PRICE_QUOTE: ArchivedColumns(QUOTE_COLUMNS, quote_values)}, settings.audit
     if audit.archive_url:
         return ParquetArchive(audit.archive_url, columns)
-    # A backup copies the files by name: an entry that moves meanwhile is in the copy of the database.
     return ParquetArchive(str(settings.data_dir / "audit_archive"), columns, audit.archive_mib << 20)

@@ -17,7 +17,10 @@ import time
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
-from services.pricing.learning.wiring import LEARNING_FOLDER, learning
+from services.pricing.learning.prices import LearnedPrices, seed_of
+from services.pricing.learning.settings import LEARNING_FOLDER
+from services.pricing.learning.sqlite_table import demand_table
+from services.pricing.learning.wiring import learning
 from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.grpc_reviews import GrpcReviews
@@ -50,7 +53,11 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
         contextlib.closing(GrpcReviews(settings.control, settings.tenant)) as reviews,
         learning(settings.learning, settings.data_dir / LEARNING_FOLDER, settings.gateway, metrics.registry),
-        contextlib.closing(FollowedPolicies(pricing, settings.control, metrics.published, reviews.prepare)) as policies,
+        contextlib.closing(
+            FollowedPolicies(
+                pricing, settings.control, metrics.published, reviews.prepare, learned=learned_prices(settings)
+            )
+        ) as policies,
     ):
         metrics.policies_valid.set_function(lambda: policies.are_valid)
         metrics.serve(settings.metrics)
@@ -63,6 +70,14 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
             reviews if settings.control.target else None,
         )
         run(publisher, metrics, settings.poll_s, stop)
+
+
+def learned_prices(settings: PricePublisherSettings) -> LearnedPrices | None:
+    """None if the log is not read."""
+    if not settings.learning.enabled:
+        return None
+    folder = settings.data_dir / LEARNING_FOLDER
+    return LearnedPrices(lambda: demand_table(settings.learning, folder), settings.tenant, seed_of(folder))
 
 
 if __name__ == "__main__":

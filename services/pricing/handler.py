@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -46,8 +46,8 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
         quotes = [
             quote_to_proto(
                 item,
-                quoted(item, policy.pricer(item, now_s), policy.rails, now_s),
-                quote_id=uuid.uuid4().hex,
+                quoted(item, policy.proposed(item, now_s), policy.rails, now_s),
+                quote_id=secrets.token_hex(16),
                 model_version=f"{policy.name}@{VERSION}",
                 policy_id=policy.id,
                 quoted_at=quoted_at,

@@ -18,13 +18,15 @@ from services.common.context import DEFAULT_TENANT
 from services.common.control_access import ControlAccessSettings
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.periodic import Periodic
-from services.common.price_policy import PolicyFile, PolicyName, PricePolicy, policy_conflicts
+from services.common.price_policy import LEARNED, PolicyFile, PricePolicy, policy_conflicts
 from services.common.published import PublishedMetrics, PublishedSnapshots
 from services.common.validation import violations_of
 from services.common.yaml_file import YamlFile
 from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.policies.port import Objective
 from services.pricing.domain.policy_set import Policy, PolicySet
 from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
+from services.pricing.learning.prices import LearnedPolicy, LearnedPrices, ladder_of
 from services.pricing.settings import PricingSettings
 
 # Increased with every change of what a policy proposes.
@@ -42,12 +44,15 @@ class PricePolicies:
     """Those that control publishes for a tenant; for a tenant that has none there those of files; else the configured
     one.
 
+    `learned` makes pricers that learn the demand; None: their products have list prices here. It is None where prices
+    are confirmed and not computed.
+
     `settings.policies` is a file, of the default tenant, or a folder with a file `<tenant>.yaml` for each tenant.
     Raises InvalidArgument for a file that is invalid at the start.
     """
 
-    def __init__(self, settings: PricingSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: PricingSettings, learned: LearnedPrices | None = None) -> None:
+        self._settings, self._learned = settings, learned
         self._none = policy_set(settings, {})
         self._of_files: dict[str, PolicySet] = {}
         self._published: dict[str, PolicySet] = {}
@@ -56,7 +61,7 @@ class PricePolicies:
         self._invalid = set[str]()
         for tenant, file in self._files().items():
             self._versions[tenant] = _version_of(file)
-            self._of_files[tenant] = policy_set(settings, load_policies(file))
+            self._of_files[tenant] = policy_set(settings, load_policies(file), learned)
 
     def of(self, tenant: str) -> PolicySet:
         return self._published.get(tenant) or self._of_files.get(tenant, self._none)
@@ -74,7 +79,7 @@ class PricePolicies:
             if resource.kind == control_pb2.RESOURCE_KIND_PRICE_POLICY
         }
         _check(contents)
-        made = policy_set(self._settings, contents) if contents else None
+        made = policy_set(self._settings, contents, self._learned) if contents else None
 
         def use() -> None:
             self._published.pop(snapshot.tenant, None)
@@ -96,7 +101,7 @@ class PricePolicies:
                 continue
             self._versions[tenant] = version
             try:
-                self._of_files[tenant] = policy_set(self._settings, load_policies(file))
+                self._of_files[tenant] = policy_set(self._settings, load_policies(file), self._learned)
             except InvalidArgument as error:
                 self._invalid.add(tenant)
                 _log.error("price policies kept: the changed file is invalid", file=str(file), error=str(error))
@@ -117,14 +122,14 @@ class PricePolicies:
 class FollowedPolicies:
     """Price policies that follow files and control until `close`. `of`: see PricePolicies.
 
-    `more`: further parts that use the snapshots, see published.Prepare.
+    `more`: further parts that use the snapshots, see published.Prepare. `learned`: see PricePolicies.
     """
 
     def __init__(
         self, settings: PricingSettings, control: ControlAccessSettings, metrics: PublishedMetrics,
-        *more: Callable[[control_pb2.Snapshot], Callable[[], None]],
+        *more: Callable[[control_pb2.Snapshot], Callable[[], None]], learned: LearnedPrices | None = None,
     ) -> None:  # fmt: skip
-        self._policies = PricePolicies(settings)
+        self._policies = PricePolicies(settings, learned)
         self._looking = (
             Periodic("price-policies", lambda _: self._policies.look(), _LOOK_S) if settings.policies else None
         )
@@ -148,14 +153,14 @@ class FollowedPolicies:
             self._following.close()
 
 
-def policy_set(settings: PricingSettings, contents: Contents) -> PolicySet:
+def policy_set(settings: PricingSettings, contents: Contents, learned: LearnedPrices | None = None) -> PolicySet:
     """The only place where settings and contents become guardrails."""
-    configured = _built("", PricePolicy.model_construct(), settings)
+    configured = _built("", PricePolicy.model_construct(), settings, None)
     default, by_category = configured, dict[str, Policy]()
     for id, content in sorted(contents.items()):
         if content.list_price_only:
             continue
-        built = _built(id, content, settings)
+        built = _built(id, content, settings, learned)
         by_category.update(dict.fromkeys(content.categories, built))
         if not content.categories:
             default = built
@@ -178,7 +183,7 @@ def load_policies(file: Path) -> Contents:
     return contents
 
 
-def _built(id: str, content: PricePolicy, settings: PricingSettings) -> Policy:
+def _built(id: str, content: PricePolicy, settings: PricingSettings, learned: LearnedPrices | None) -> Policy:
     rails, name = settings.guardrails, content.policy or settings.pricer
 
     def own(field: str) -> object:
@@ -197,14 +202,18 @@ def _built(id: str, content: PricePolicy, settings: PricingSettings) -> Policy:
         price_endings=content.price_endings, freeze_s=freeze_s, discount_budget=budget.money if budget else None,
     )  # fmt: skip
     period_s = 3_600 * (content.period_hours or 0)
-    return Policy(id, name, _PRICERS[name](settings), guardrails, period_s, content.review_above)
-
-
-# A policy that is added here gets its name in price_policy.PolicyName.
-_PRICERS: Mapping[PolicyName, Callable[[PricingSettings], Pricer]] = {
-    "list-price": lambda settings: ListPrice(),
-    "rules": lambda settings: MarkdownRules(**settings.rules.model_dump()),
-}
+    pricer: Pricer = ListPrice()
+    if name == "rules":
+        pricer = MarkdownRules(**settings.rules.model_dump())
+    elif name in LEARNED and learned is not None:
+        pricer = learned.pricer(
+            LearnedPolicy(
+                name, Objective((content.objective or "margin").replace("-", "_")),
+                ladder_of(float(guardrails.maximum_discount), float(guardrails.maximum_increase)), period_s,
+                content.clear_by.timestamp() if content.clear_by else None,
+            )
+        )  # fmt: skip
+    return Policy(id, name, pricer, guardrails, period_s, content.review_above)
 
 
 def _policy(content: Mapping[str, object], id: str) -> PricePolicy:

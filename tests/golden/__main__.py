@@ -4,7 +4,7 @@
     python -m tests.golden compare F.json
     python -m tests.golden record --out F.json --products P.csv.gz --map id=upc,title=name --exact --state FOLDER
 
-Without --products it is the demo shop, in the size that `make demo` loads. `compare` asks what the recording holds,
+Without --products it is the demo shop, in the size of the tests. `compare` asks what the recording holds,
 prints every difference, and ends with 1 where there is one.
 """
 
@@ -18,12 +18,12 @@ from typing import Annotated
 
 import typer
 
-from demo.catalogue import write_catalogue
+from demo.catalogue import build_catalogue, write_catalogue
 from ops.in_process import InProcessSuite
 from tests.golden.recording import Recording, differences
 from tests.golden.recording import record as record_plan
 from tests.golden.requests import build_plan
-from tests.golden.suite import Catalogue, golden_suite
+from tests.golden.suite import DEMO_SIZE, Catalogue, golden_suite
 
 app = typer.Typer(add_completion=False, help=__doc__)
 Products = Annotated[Path | None, typer.Option(help="A file that `kairos catalog import` reads.")]
@@ -85,7 +85,7 @@ def _suite(
         path = products
         if path is None:
             path = Path(folder) / "demo.jsonl.gz"
-            write_catalogue(path)
+            write_catalogue(path, build_catalogue(size=DEMO_SIZE))
         catalogue = Catalogue(path, mapping, currency, exact)
         with golden_suite(state or Path(folder) / "state", catalogue) as suite:
             yield suite, catalogue

@@ -76,6 +76,8 @@ from services.retrieval.wiring import build_handler as build_retrieval_handler
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 # Of each call. Nothing is late on any machine.
 TIMEOUT_S = 600.0
+# Products of the demo shop: some sixteen of each shelf. The fp32 model takes 10 ms for each.
+DEMO_SIZE = 1_000
 
 # Products that the gateway encodes and stores in one go.
 _BATCH = 128

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from demo.catalogue import write_catalogue
+from demo.catalogue import build_catalogue, write_catalogue
 from tests.golden.recording import Recording, differences, record
-from tests.golden.suite import Catalogue, golden_suite
+from tests.golden.suite import DEMO_SIZE, Catalogue, golden_suite
 
 RECORDED = Path(__file__).parents[1] / "golden" / "demo_shop.json"
 
@@ -19,7 +19,7 @@ RECORDED = Path(__file__).parents[1] / "golden" / "demo_shop.json"
 def test_the_demo_shop_answers_as_recorded(tmp_path: Path) -> None:
     """Ids, order, prices, totals, facets and explanations are those of the recording, scores within .001."""
     expected = Recording.read(RECORDED)
-    write_catalogue(tmp_path / "demo.jsonl.gz")
+    write_catalogue(tmp_path / "demo.jsonl.gz", build_catalogue(size=DEMO_SIZE))
     with golden_suite(tmp_path / "state", Catalogue(tmp_path / "demo.jsonl.gz")) as suite:
         found = record(suite, expected.plan)
     lines = list(differences(expected, found))

@@ -24,8 +24,9 @@ from services.common.gateway_access import GatewayAccessSettings
 from services.pricing.learning.consumer import DemandConsumer
 from services.pricing.learning.metrics import LearningMetrics
 from services.pricing.learning.periods import Periods
-from services.pricing.learning.settings import LearningSettings
-from services.pricing.learning.wiring import LEARNING_FOLDER, consumer, demand_table
+from services.pricing.learning.settings import LEARNING_FOLDER, LearningSettings
+from services.pricing.learning.sqlite_table import demand_table
+from services.pricing.learning.wiring import consumer
 
 BUDGET_S, DAY_S = 20.0, 86_400.0
 CLICK, PURCHASE, REFUND = event_pb2.EVENT_TYPE_CLICK, event_pb2.EVENT_TYPE_PURCHASE, event_pb2.EVENT_TYPE_REFUND

@@ -152,7 +152,7 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
     """With a share of a half each person keeps the arm, and about half have each; a request of nobody has the current
     version. Products of an import are found by both.
     """
-    users = [f"user-{number}" for number in range(40)]
+    users = [f"user-{number}" for number in range(16)]
     before = answer(connection, "")
     models(connection, registry, "promote", "text/0001", "--share", "0.5")
     assert collections(connection) == (OLD, ONE, SIZE)
@@ -161,7 +161,7 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
     arms = {user: answer(connection, user) for user in users}
     assert arms == {user: answer(connection, user) for user in users}
     assert len(set(arms.values())) == 2
-    assert 8 <= sum(arm == before for arm in arms.values()) <= 32
+    assert 3 <= sum(arm == before for arm in arms.values()) <= 13
     assert answer(connection, "") == before
     (shop / "more.jsonl").write_text(f'{{"id": "late", "title": "{QUERY}"}}\n')
     with searching(connection, QUERY):

@@ -24,8 +24,10 @@ from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
 from tests.unit.training.suite.test_pictures import draw
 from training.suite.publishing import copy_files
+from training.suite.settings import Least
 
-PRODUCTS = 240
+# As few as a training takes.
+PRODUCTS = Least().pictures
 
 
 @pytest.fixture

@@ -68,17 +68,21 @@ def sessions_of(searches: Sequence[SearchedList], last: Sequence[SearchedList]) 
 
 
 def choose_mixing(
-    catalogue: SearchedCatalogue, search: TrainedSearch, sessions: Sequence[Sequence[SearchedList]], seed: int = 0
+    catalogue: SearchedCatalogue,
+    search: TrainedSearch,
+    sessions: Sequence[Sequence[SearchedList]],
+    seed: int = 0,
+    betas: Sequence[float] = BETAS,
 ) -> ChosenMixing:
-    """The beta with the highest NDCG@10, if it is better than 0 with 95 % confidence, else 0."""
+    """The beta with the highest NDCG@10, if it is better than the first one, 0, with 95 % confidence, else 0."""
     if len(sessions) < LEAST_SESSIONS:
         return ChosenMixing(QueryEncoderSettings().beta, len(sessions), {}, {}, {})
-    ranks = {beta: _ranks(catalogue, search, sessions, beta) for beta in BETAS}
+    ranks = {beta: _ranks(catalogue, search, sessions, beta) for beta in betas}
     gains = {beta: np.where(of <= NDCG_DEPTH, 1 / np.log2(of + 1), 0.0) for beta, of in ranks.items()}
-    intervals = {beta: mean_interval(of - gains[BETAS[0]], seed) for beta, of in gains.items()}
-    best = max(BETAS, key=lambda beta: (gains[beta].mean(), -beta))
+    intervals = {beta: mean_interval(of - gains[betas[0]], seed) for beta, of in gains.items()}
+    best = max(betas, key=lambda beta: (gains[beta].mean(), -beta))
     return ChosenMixing(
-        best if intervals[best][0] > 0 else BETAS[0],
+        best if intervals[best][0] > 0 else betas[0],
         len(sessions),
         {beta: round(float(of.mean()), 4) for beta, of in gains.items()},
         {beta: round(float((1 / of).mean()), 4) for beta, of in ranks.items()},

@@ -14,9 +14,9 @@ from training.understanding.settings import Understanding
 # What a small compression tries.
 SMALL_CUTS = (Cut(layers=2),)
 # Epochs of a small image encoder.
-SMALL_EPOCHS = 8
+SMALL_EPOCHS = 4
 # Generated queries of a small understanding model.
-SMALL_QUERIES = 4_000
+SMALL_QUERIES = 2_000
 # Lists of candidates before persons' newest events: some 10 ms and 40 kB each.
 MOST_LISTS = 30_000
 

@@ -24,10 +24,13 @@ from services.control.ports import AuditBounds, AuditSize, EntryArchive
 
 # Any number that nothing else in the database locks.
 _ARCHIVING = 4_711_022
-# Rows that the archive reads at a time, and that SQLite removes in one step: others wait some 40 ms for it.
-_ROWS, _STEP = 2_000, 2_000
-# The archive works at most so much of the time, and leaves the rest to those who record.
-_SHARE = 0.25
+# Rows that the archive reads at a time, and that SQLite removes in one step: others wait some 20 ms for it.
+_ROWS, _STEP = 2_000, 1_000
+# The archive works at most so much of the time, and leaves the rest to those who record: while it reads and writes
+# files, and while it keeps SQLite's only lock.
+_READING, _REMOVING = 0.5, 0.25
+# Partitions that are opened at a time: PostgreSQL takes some 25 ms for each, and others wait.
+_OPENED = 24
 # Tries to find the partitions of a call, if the archive closes them again and again.
 _TRIES = 5
 
@@ -124,10 +127,13 @@ class SqlAuditStore:
 
     def _open(self, periods: set[int]) -> None:
         """Makes an open partition for each period that has none."""
-        with self._changing() as connection:
-            found = tables.partitions(connection, [PartitionState.OPEN], PARTITIONS.c.period_us.in_(periods))
-            for period_us in sorted(periods - {one.period_us for one in found}):
-                tables.create(connection, period_us, self._now_us())
+        wanted = sorted(periods)
+        for start in range(0, len(wanted), _OPENED):
+            some = wanted[start : start + _OPENED]
+            with self._changing() as connection:
+                found = tables.partitions(connection, [PartitionState.OPEN], PARTITIONS.c.period_us.in_(some))
+                for period_us in sorted({*some} - {one.period_us for one in found}):
+                    tables.create(connection, period_us, self._now_us())
 
     def _insert(
         self, connection: sa.Connection, tenant: str, by_period: dict[int, dict[tuple[EntryKind, str], Entry]],
@@ -190,7 +196,7 @@ class SqlAuditStore:
     def _keys_of(self, partition: Partition, stop: threading.Event) -> Iterator[_Key]:
         key: _Key | None = ("", "", "")
         while key is not None:
-            with self._paced(stop), self._database.transaction() as connection:
+            with self._paced(stop, _READING), self._database.transaction() as connection:
                 keys = tables.keys_after(connection, partition, key, _ROWS)
             yield from keys
             key = keys[-1] if keys else None
@@ -198,7 +204,7 @@ class SqlAuditStore:
     def _rows_of(self, partition: Partition, kind: EntryKind, stop: threading.Event) -> Iterator[tuple[str, Entry]]:
         key: tuple[str, int, str] | None = ("", 0, "")
         while key is not None:
-            with self._paced(stop):
+            with self._paced(stop, _READING):
                 with self._database.transaction() as connection:
                     rows = tables.rows_after(connection, partition, kind, key, _ROWS)
                 yield from rows
@@ -221,7 +227,7 @@ class SqlAuditStore:
         oldest = f"SELECT rowid FROM {partition.table} LIMIT {_STEP}"
         removed = _STEP
         while removed == _STEP:
-            with self._paced(stop):
+            with self._paced(stop, _REMOVING):
                 with self._database.transaction(writes=True) as connection:
                     statement = f"DELETE FROM {partition.table} WHERE rowid IN ({oldest})"
                     removed = connection.exec_driver_sql(statement).rowcount
@@ -241,11 +247,11 @@ class SqlAuditStore:
                 connection.execute(sa.delete(PARTITIONS).where(PARTITIONS.c.number == partition.number))
 
     @contextmanager
-    def _paced(self, stop: threading.Event) -> Iterator[None]:
+    def _paced(self, stop: threading.Event, share: float) -> Iterator[None]:
         """Waits afterwards. Raises _Stopped."""
         began = time.monotonic()
         yield
-        if stop.wait((time.monotonic() - began) * (1 / _SHARE - 1)):
+        if stop.wait((time.monotonic() - began) * (1 / share - 1)):
             raise _Stopped
 
     @contextmanager

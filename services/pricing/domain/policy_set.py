@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from services.common.product import category_ancestry
-from services.pricing.domain.guardrails import Guardrails
-from services.pricing.domain.pricing import Pricer
+from services.pricing.domain.guardrails import NO_PAST, Guardrails, Past, offer
+from services.pricing.domain.pricing import PricedItem, Pricer, ProposedPrice
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,10 @@ class Policy:
     rails: Guardrails
     period_s: int = 0
     review_above: Decimal | None = None
+
+    def proposed(self, item: PricedItem, now_s: float, past: Past = NO_PAST) -> ProposedPrice:
+        """What the pricer proposes, before the guardrails."""
+        return self.pricer(item, now_s, lambda item, proposed: offer(item, proposed, self.rails, past, now_s))
 
     def period(self, now_s: float) -> int | None:
         """The number of the period; None without periods."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -21,6 +22,10 @@ class PriceReason(Enum):
     OVERSTOCK = "overstock"
     AGED = "aged"
     GUARDRAIL = "guardrail"
+    # Of policies that learn demand.
+    DEMAND = "demand"
+    EXPLORATION = "exploration"
+    CLEARANCE = "clearance"
     PUBLISHED = "published"
 
 
@@ -70,10 +75,18 @@ class Offer:
     guardrail: int = 0
 
 
-class Pricer(Protocol):
-    """Proposes a price from an item and the time, in seconds since the epoch."""
+# The offer that the guardrails make of a proposed price. Its floor and ceiling are what they allow now.
+Guard = Callable[[PricedItem, ProposedPrice], Offer]
 
-    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice: ...
+
+class Pricer(Protocol):
+    """Proposes a price from an item and the time, in seconds since the epoch.
+
+    `guard`: for a pricer that looks for the best price of those that the guardrails allow. What it proposes is bounded
+    by them again.
+    """
+
+    def __call__(self, item: PricedItem, now_s: float, guard: Guard) -> ProposedPrice: ...
 
     def next_change_s(self, item: PricedItem, now_s: float) -> float:
         """The next time at which the proposal may change though the item does not; infinite if there is none."""
@@ -83,7 +96,7 @@ class Pricer(Protocol):
 class ListPrice:
     """The baseline pricer: it proposes the list price."""
 
-    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+    def __call__(self, item: PricedItem, now_s: float, guard: Guard | None = None) -> ProposedPrice:
         return _list_price(item)
 
     def next_change_s(self, item: PricedItem, now_s: float) -> float:
@@ -99,7 +112,7 @@ class MarkdownRules:
     aged_from_days: int
     aged_markdown: Decimal
 
-    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+    def __call__(self, item: PricedItem, now_s: float, guard: Guard | None = None) -> ProposedPrice:
         price, proposals = item.list_price.amount, [_list_price(item)]
         if item.stock is not None and item.stock >= self.overstock_from:
             share = self.overstock_markdown

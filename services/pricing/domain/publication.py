@@ -228,7 +228,7 @@ def _decided(
         current, record.shares_since(start_s - DAY_S), record.shares_since(start_s - 7 * DAY_S),
         _allowed(record, current, now_s), is_budget_spent,
     )  # fmt: skip
-    made = offer(asked.item, approved or policy.pricer(asked.item, now_s), policy.rails, past, now_s)
+    made = offer(asked.item, approved or policy.proposed(asked.item, now_s, past), policy.rails, past, now_s)
     held_back = None
     if approved is None and _needs_review(made, current, asked.effective, policy):
         held_back = made
@@ -350,16 +350,16 @@ def _default_stock(product: OfferedProduct) -> int | None:
 def _asked(product: OfferedProduct, now_s: float) -> Iterator[tuple[str, _ShopPrice]]:
     """By price list: of the default list, and of each list with a price of its own."""
     default = product.shop.get(DEFAULT_LIST, _NOTHING)
-    if (asked := _shop_price(product, [default], now_s)) is not None:
+    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s)) is not None:
         yield DEFAULT_LIST, asked
     for list_id, own in product.shop.items():
         if list_id != DEFAULT_LIST and own.price is not None:
-            asked = _shop_price(product, [own, default], now_s)
+            asked = _shop_price(product, list_id, [own, default], now_s)
             if asked is not None:
                 yield list_id, asked
 
 
-def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
+def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
     """Each part is that of the first offer in `chain` that has one, else the product's (offer.proto). None without a
     price.
     """
@@ -371,7 +371,8 @@ def _shop_price(product: OfferedProduct, chain: list[ShopOffer], now_s: float) -
     item = PricedItem(
         product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
         next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
-        minimum_advertised_price=product.minimum_advertised_price, category_path=product.category_path,
+        price_list_id=list_id, minimum_advertised_price=product.minimum_advertised_price,
+        category_path=product.category_path,
     )  # fmt: skip
     sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
     ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))

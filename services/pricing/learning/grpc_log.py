@@ -24,8 +24,10 @@ from services.pricing.learning.convert import (
 )
 from services.pricing.learning.ports import CataloguePage, Log, LogFailed, LogPage, PlaceLost
 
-# The most that the gateway gives at once.
-_RECORDS, _PRODUCTS = 1_000, 500
+# Records of one call. Pages come with their features, some 5 KB each: searches must not wait for a gateway that copies
+# megabytes.
+_RECORDS = {Log.EVENTS: 500, Log.IMPRESSIONS: 100}
+_PRODUCTS = 200
 _KINDS = {Log.EVENTS: ranker_pb2.LOG_KIND_EVENTS, Log.IMPRESSIONS: ranker_pb2.LOG_KIND_IMPRESSIONS}
 _Record = TypeVar("_Record")
 _Fact = TypeVar("_Fact")
@@ -42,7 +44,7 @@ class GrpcDemandLog:
         self._metadata, self._timeout_s, self._key = settings.metadata, settings.timeout_s, key
 
     def read(self, log: Log, page_token: str) -> LogPage:
-        asked = gateway_pb2.ReadLogRequest(log=_KINDS[log], page_token=page_token, page_size=_RECORDS)
+        asked = gateway_pb2.ReadLogRequest(log=_KINDS[log], page_token=page_token, page_size=_RECORDS[log])
         answer: gateway_pb2.ReadLogResponse = self._call(self._stub.ReadLog, asked)
         elsewhere = [event for event in answer.events if event.type == event_pb2.EVENT_TYPE_IMPRESSION]
         done = [event for event in answer.events if event.type in ACTS]

@@ -6,6 +6,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+# In the folder of the price publisher.
+LEARNING_FOLDER = "learning"
+
 
 class LearningSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,6 +32,10 @@ class LearningSettings(BaseModel):
     # Seconds between two looks at the log, and between two removals of what is old.
     poll_s: float = Field(default=5.0, gt=0)
     upkeep_s: float = Field(default=3_600.0, gt=0)
+
+    @property
+    def window_s(self) -> float:
+        return self.attribution_hours * 3_600
 
     @field_validator("time_zone")
     @classmethod

@@ -17,10 +17,6 @@ from services.pricing.learning.metrics import LearningMetrics
 from services.pricing.learning.ports import Bounds
 from services.pricing.learning.settings import LearningSettings
 from services.pricing.learning.sqlite_store import SqliteDemandStore
-from services.pricing.learning.sqlite_table import DemandTable
-
-# In the folder of the price publisher.
-LEARNING_FOLDER = "learning"
 
 
 @contextmanager
@@ -46,17 +42,8 @@ def consumer(
     clock: Callable[[], float] = time.time,
 ) -> Iterator[DemandConsumer]:  # fmt: skip
     with (
-        closing(SqliteDemandStore(folder, settings.time_zone, _window_s(settings))) as store,
+        closing(SqliteDemandStore(folder, settings.time_zone, settings.window_s)) as store,
         closing(GrpcDemandLog(gateway, store.key)) as log,
     ):
         bounds = Bounds(**settings.model_dump(include=set(Bounds.__dataclass_fields__)))
         yield DemandConsumer(log, store, bounds, metrics, settings.upkeep_s, clock)
-
-
-def demand_table(settings: LearningSettings, folder: Path) -> DemandTable:
-    """What the consumer has counted in `folder`. Raises ValueError if it has not begun."""
-    return DemandTable(folder, settings.time_zone, _window_s(settings))
-
-
-def _window_s(settings: LearningSettings) -> float:
-    return settings.attribution_hours * 3_600

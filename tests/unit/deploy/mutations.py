@@ -203,6 +203,8 @@ APPLICATIONS = [
              "kairos-control: preStop .* are not over within 9 s", OPTIONS),
     Mutation("ConfigMap/kairos-pricing-control", "data KAIROS_PRICING_CONTROL__CA", DELETED,
              "kairos-control: kairos-pricing and it must both use TLS"),
+    Mutation("ConfigMap/kairos-price-publisher", "data KAIROS_PRICE_PUBLISHER_CONTROL__CA", DELETED,
+             "kairos-control: kairos-price-publisher and it must both use TLS"),
     Mutation("Deployment/kairos-control", "spec replicas", 2, "its database is a file of one pod", SMALL),
     Mutation("Deployment/kairos-control", f"{_POD} volumes 0", {"name": "data", "emptyDir": {}},
              "its database is in /data/control, which ends with its pod", LAPTOP),

@@ -15,9 +15,15 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from ops.backup.files import Failed, copy_file, copy_settled_folder
+from services.control.adapters.parquet_archive import ParquetArchive
+from services.control.adapters.sql_audit_store import SqlAuditStore
 from services.control.adapters.sql_store import SqlControlStore
+from services.control.domain.audit import Entry, EntryKind
 from services.control.domain.changes import Author, create
 from services.control.domain.resources import Key
+from services.pricing.learning.settings import LEARNING_FOLDER
+from services.pricing.learning.sqlite_store import SqliteDemandStore
+from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE, RANKINGS_FILE, VERSION
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 
@@ -83,6 +89,43 @@ def test_what_people_decided_is_saved(tmp_path: Path, monkeypatch: pytest.Monkey
     with closing(store("new")) as control:
         assert control.resource("default", key) is not None
     assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["control.data_dir"]
+
+
+def test_what_is_on_record_is_saved(tmp_path: Path) -> None:
+    """The audit and its archive are restored, while control records."""
+    archive = tmp_path / "var" / "control" / "audit_archive"
+    archive.mkdir(parents=True)
+    (archive / "2026-12-01T15-0123.parquet").write_bytes(b"archived")
+    (archive / "2026-12-01T16-4567.parquet.draft").write_bytes(b"half of a file")
+    entry = Entry(EntryKind.PRICE_QUOTE, "q1", 1_800_000_000_000_000, "p1", "r1", b"content")
+
+    def store(folder: str) -> SqlAuditStore:
+        return SqlAuditStore(f"sqlite:///{tmp_path / folder / 'control' / 'audit.db'}", ParquetArchive("", {}))
+
+    with closing(store("var")) as audit:
+        audit.record("default", [entry])
+        kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "var")
+    kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
+    with closing(store("new")) as audit:
+        assert audit.entry("default", EntryKind.PRICE_QUOTE, "q1") == entry
+    restored = tmp_path / "new" / "control" / "audit_archive"
+    assert [path.name for path in restored.iterdir()] == ["2026-12-01T15-0123.parquet"]
+
+
+def test_what_pricing_learns_from_is_saved(tmp_path: Path) -> None:
+    """The counts are saved while the price publisher runs; its own state, which it keeps locked, is not."""
+    folder = tmp_path / "var" / "price_publisher"
+    with (
+        closing(SqlitePublisherState(folder)),
+        closing(SqliteDemandStore(folder / LEARNING_FOLDER, "UTC", 86_400.0)) as store,
+    ):
+        key = store.key("user", "u")
+        kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "var")
+    assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["price_publisher.learning"]
+    kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
+    restored = tmp_path / "new" / "price_publisher" / LEARNING_FOLDER
+    with closing(SqliteDemandStore(restored, "UTC", 86_400.0)) as store:
+        assert store.key("user", "u") == key
 
 
 def test_a_model_in_another_folder_is_saved(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -11,10 +11,8 @@ from typing import Protocol
 
 from services.common.errors import InvalidArgument
 from services.pricing.domain.demand.forecast import Elasticity
-from services.pricing.domain.pricing import Offer, PricedItem, ProposedPrice
-
-# The offer that the guardrails make of a proposed price. Its floor and ceiling are what they allow now.
-Guard = Callable[[PricedItem, ProposedPrice], Offer]
+from services.pricing.domain.pricing import Guard as Guard
+from services.pricing.domain.pricing import PricedItem
 
 
 class Objective(Enum):

@@ -15,5 +15,5 @@ class RulesPolicy:
         self._rules = rules
 
     def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
-        made = [self._rules(situation.item, situation.now_s) for situation in situations]
+        made = [self._rules(situation.item, situation.now_s, guard) for situation in situations]
         return [Proposal(each.amount, ProposalReason(each.reason.value), each.explanation) for each in made]
