@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
@@ -144,6 +144,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self.offers: dict[str, float] = {}
         # Pieces on hand, by product; of others stock is not tracked.
         self.stocks: dict[str, int] = {}
+        # Of computed prices: what held them, a number of PriceGuardrail.
+        self.guardrails: dict[str, offer_pb2.PriceGuardrail.ValueType] = {}
         # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
         self.applies_soft_filters = False
@@ -239,6 +241,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             created_at_seconds=[0] * count, products=[self.stored[id][0].SerializeToString() for id in ids],
             vectors=vectors_to_proto(np.ones((count, 2), np.float16), MODEL),
             product_types=[self.types.get(id, "") for id in ids],
+            price_guardrails=[self.guardrails.get(id, offer_pb2.PRICE_GUARDRAIL_UNSPECIFIED) for id in ids],
         )  # fmt: skip
 
 

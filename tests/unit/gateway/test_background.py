@@ -6,14 +6,16 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import BudgetExpired, Unavailable
-from services.common.filters import ProductFilter
+from services.common.filters import PriceRange, ProductFilter
+from services.common.money import Money
 from services.gateway.adapters.stage_clients import connect
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
@@ -41,6 +43,8 @@ class Surroundings:
     access: StageAccess
     metrics: Metrics
     supervisor: Supervisor
+    # Tenants for which computed prices are switched off.
+    at_list_prices: set[str]
 
     def failures(self, task: str) -> float | None:
         return self.metrics.registry.get_sample_value("kairos_gateway_background_failures_total", {"task": task})
@@ -70,7 +74,9 @@ async def around() -> AsyncIterator[Surroundings]:
     settings = GatewaySettings(stages=StagesSettings(**targets), limits=LimitSettings(failures_to_open=1_000))
     clients, metrics = connect(settings), Metrics()
     supervisor = Supervisor(metrics, pause_s=0.0)
-    yield Surroundings(stages, clients.stubs, StageAccess(settings, metrics), metrics, supervisor)
+    at_list_prices = set[str]()
+    access = StageAccess(settings, metrics, list_price_only=at_list_prices.__contains__)
+    yield Surroundings(stages, clients.stubs, access, metrics, supervisor, at_list_prices)
     supervisor.close()
     await clients.close()
     await stages.stop()
@@ -117,6 +123,22 @@ async def test_only_matching_items(around: Surroundings) -> None:
     assert popular_ids(items, ProductFilter(brands=("b",))) == ["p7", "p1", "p2"]
     assert list(items.matching("shop", ProductFilter(), lambda product: product.id == "p7")) == ["p3", "p1", "p2"]
     assert items.matching("other", ProductFilter()) == {}
+
+
+async def test_computed_prices_are_switched_off(around: Surroundings) -> None:
+    """From that moment on cached items have the shop's prices, for filters too; sales and other shops stay as they are."""
+    retrieval, items = around.stages.retrieval, around.popular_items()
+    retrieval.offers = {"p7": 5.0, "p3": 5.0}
+    retrieval.guardrails = {"p7": offer_pb2.PRICE_GUARDRAIL_NONE}
+    cheap = ProductFilter(price=PriceRange(None, Money("USD", Decimal(6))))
+    for tenant in ("shop", "other"):
+        await items.refresh(tenant)
+    around.at_list_prices.add("shop")
+    assert list(items.matching("shop", cheap)) == ["p3"]
+    assert list(items.matching("other", cheap)) == ["p7", "p3"]
+    offers = items.offers("shop")
+    assert offers["p7"].price == offers["p7"].list_price
+    assert offers["p3"].price == Money("USD", Decimal("5.00"))
 
 
 async def test_a_tracked_tenant_is_filled(around: Surroundings) -> None:
