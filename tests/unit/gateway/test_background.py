@@ -126,7 +126,7 @@ async def test_only_matching_items(around: Surroundings) -> None:
 
 
 async def test_computed_prices_are_switched_off(around: Surroundings) -> None:
-    """From that moment on cached items have the shop's prices, for filters too; sales and other shops stay as they are."""
+    """From that moment on cached items have the shop's prices, for filters too; sales and other shops stay."""
     retrieval, items = around.stages.retrieval, around.popular_items()
     retrieval.offers = {"p7": 5.0, "p3": 5.0}
     retrieval.guardrails = {"p7": offer_pb2.PRICE_GUARDRAIL_NONE}
