@@ -10,7 +10,6 @@ import asyncio
 import random
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,8 +19,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from kairos.control.v1 import control_pb2, control_pb2_grpc
 from services.common.context import check_tenant
+from services.common.control_access import ControlAccessSettings
 from services.common.errors import InvalidArgument
-from services.common.server_access import ServerAccessSettings
 from services.common.versions import replace_file
 
 # A snapshot has at most 16 MiB as JSON.
@@ -45,15 +44,6 @@ _log = structlog.get_logger("kairos.published")
 
 # Checks a snapshot, prepares its use in a thread, and returns what takes it into use. Raises InvalidArgument.
 Prepare = Callable[[control_pb2.Snapshot], Callable[[], None]]
-
-
-class ControlAccessSettings(ServerAccessSettings):
-    """Control, and how to watch it. The key needs the role viewer; one of all tenants (`*`) brings those of all."""
-
-    # host:port. Empty: nothing is watched.
-    target: str = ""
-    # Folder of the last snapshots, which are used while control is down.
-    folder: Path = Path("var/published")
 
 
 class PublishedMetrics:

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import SettingsConfigDict
 
 from services.common.context import DEFAULT_TENANT, check_tenant
+from services.common.control_access import ControlAccessSettings
 from services.common.errors import InvalidArgument
-from services.common.published import ControlAccessSettings
 from services.common.server_security import ServerTlsSettings
 from services.common.settings import ServiceSettings
 from services.gateway.domain.budget import Stage, StageShare

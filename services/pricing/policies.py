@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from kairos.control.v1 import control_pb2
 from services.common.context import DEFAULT_TENANT
+from services.common.control_access import ControlAccessSettings
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.periodic import Periodic
 from services.common.price_policy import LEARNED, PolicyFile, PricePolicy, policy_conflicts
-from services.common.published import ControlAccessSettings, PublishedMetrics, PublishedSnapshots
+from services.common.published import PublishedMetrics, PublishedSnapshots
 from services.common.validation import violations_of
 from services.common.yaml_file import YamlFile
 from services.pricing.domain.guardrails import Guardrails

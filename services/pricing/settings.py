@@ -9,8 +9,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.common.control_access import ControlAccessSettings
 from services.common.outbox.settings import OutboxSettings
-from services.common.published import ControlAccessSettings
 from services.common.settings import ServiceSettings
 
 

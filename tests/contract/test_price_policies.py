@@ -10,7 +10,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from services.common.published import ControlAccessSettings, PublishedMetrics
+from services.common.control_access import ControlAccessSettings
+from services.common.published import PublishedMetrics
 from services.pricing.domain.policy_set import PolicySet
 from services.pricing.policies import FollowedPolicies
 from services.pricing.settings import PricingSettings

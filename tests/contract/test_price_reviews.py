@@ -14,8 +14,9 @@ from pydantic import SecretStr
 
 from kairos.common.v1 import product_pb2
 from kairos.control.v1 import control_pb2
+from services.common.control_access import ControlAccessSettings
 from services.common.gateway_access import GatewayAccessSettings
-from services.common.published import ControlAccessSettings, PublishedMetrics
+from services.common.published import PublishedMetrics
 from services.control.settings import ApiKey
 from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway

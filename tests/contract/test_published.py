@@ -14,8 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from kairos.control.v1 import control_pb2
 from kairos.gateway.v1 import gateway_pb2
+from services.common.control_access import ControlAccessSettings
 from services.common.errors import InvalidArgument
-from services.common.published import ControlAccessSettings, PublishedMetrics, PublishedSnapshots
+from services.common.published import PublishedMetrics, PublishedSnapshots
 from services.control.server import ControlServer
 from services.control.settings import ApiKey
 from tests.contract.controls import Client, digest_of, key_of, resource_of, running

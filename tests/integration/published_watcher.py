@@ -13,7 +13,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from kairos.control.v1 import control_pb2
-from services.common.published import ControlAccessSettings, PublishedMetrics, PublishedSnapshots
+from services.common.control_access import ControlAccessSettings
+from services.common.published import PublishedMetrics, PublishedSnapshots
 
 
 def _prepare(snapshot: control_pb2.Snapshot) -> Callable[[], None]:

@@ -59,6 +59,22 @@ class Shop:
         assert not answer.degradations
         return {result.product.id: amounts(result.price) for result in answer.results}
 
+    def lowest(self, query: str, *product_ids: str) -> dict[str, str]:
+        """The lowest price before a reduction, as results and quotes have it."""
+        found = self.stub.Search(gateway_pb2.SearchRequest(query=query), timeout=BUDGET_S).results
+        asked = gateway_pb2.QuotePricesRequest(product_ids=product_ids)
+        quotes = self.stub.QuotePrices(asked, timeout=BUDGET_S).quotes
+        shown, quoted = (
+            {
+                quote.item_id: f"{quote.lowest_price_30_days.units}.00"
+                for quote in every
+                if quote.HasField("lowest_price_30_days")
+            }
+            for every in ([result.price for result in found if result.product.id in product_ids], quotes)
+        )
+        assert shown == quoted
+        return shown
+
     def quotes(self, **more: Any) -> dict[str, tuple[str, str]]:
         asked = gateway_pb2.QuotePricesRequest(product_ids=["desk", "floor"], **more)
         return {quote.item_id: amounts(quote) for quote in self.stub.QuotePrices(asked, timeout=BUDGET_S).quotes}
@@ -115,6 +131,19 @@ def test_a_sale_takes_the_place_of_a_markdown(shop: Shop) -> None:
     assert list(shop.prices(filter=up_to(91), sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)) == ["floor", "desk"]
     shop.offers(product_id="desk", sale_price=usd(95))
     assert shop.prices()["desk"] == shop.quotes()["desk"] == ("95.00", "100.00")
+
+
+def test_a_reduction_shows_the_lowest_price_before_it(suite: Shop) -> None:
+    """Results and quotes of a markdown and of a sale have the lowest price of the 30 days before; others have none."""
+    suite.has(
+        product_pb2.Product(id="arc", title="Arc sconce", price=usd(100), stock=200),
+        product_pb2.Product(id="clip", title="Clip sconce", price=usd(95), stock=2),
+    )
+    assert suite.lowest("sconce", "arc", "clip") == {"arc": "100.00"}
+    suite.offers(product_id="clip", sale_price=usd(60))
+    assert suite.lowest("sconce", "arc", "clip") == {"arc": "100.00", "clip": "95.00"}
+    suite.offers(product_id="arc", sale_price=usd(70))
+    assert suite.lowest("sconce", "arc", "clip") == {"arc": "90.00", "clip": "95.00"}
 
 
 def test_a_price_list_is_marked_down(shop: Shop) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import grpc
 
 from kairos.control.v1 import control_pb2, control_pb2_grpc
-from services.common.published import ControlAccessSettings
+from services.common.control_access import ControlAccessSettings
 from services.pricing.domain.publication import AskedReview
 from services.pricing.publisher.ports import ReviewsFailed
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from services.common.context import DEFAULT_TENANT
+from services.common.control_access import ControlAccessSettings
 from services.common.gateway_access import GatewayAccessSettings
-from services.common.published import ControlAccessSettings
 from services.common.settings import ServiceSettings
 from services.pricing.learning.settings import LearningSettings
 

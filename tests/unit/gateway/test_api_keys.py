@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kairos.control.v1 import control_pb2
+from services.common.control_access import ControlAccessSettings
 from services.common.errors import InvalidArgument, PermissionDenied, Unauthenticated
-from services.common.published import ControlAccessSettings
 from services.gateway.domain.quotas import KeyQuota, QuotaExceeded
 from services.gateway.security import Authenticator, Caller
 from services.gateway.settings import ApiKey, GatewaySettings, SecuritySettings
