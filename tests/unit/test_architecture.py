@@ -25,7 +25,7 @@ from services.ranker.metrics import OF_SHOPPER_VERSIONS
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "learner", "control", "gateway")
+SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "sponsored", "learner", "control", "gateway")
 FOLDERS = ("services", "catalog", "training", "ops", "cli", "demo", "benchmarks", "deploy", "docs", "tests")
 
 
