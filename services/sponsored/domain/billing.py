@@ -33,17 +33,18 @@ class DailyBill:
 
 def bills(
     facts: Facts, verdicts: Mapping[str, Verdict], campaigns: Mapping[str, Campaign],
-    paid_before: Mapping[str, int] | None = None,
+    paid: Mapping[str, int] | None = None, after: date = date.min,
 ) -> list[DailyBill]:  # fmt: skip
-    """By campaign and day; the day is that of the impression. `paid_before`: what campaigns owe for earlier days.
-    Clicks of unknown impressions and campaigns are on no bill.
+    """By campaign and day; the day is that of the impression. Only of days later than `after`; `paid`: what campaigns
+    owe for the days until then. Clicks of unknown impressions and campaigns are on no bill.
     """
     shown, counted = Counter[tuple[str, date]](), Counter[tuple[str, date]]()
     values: Counter[tuple[str, date]] = Counter()
     refused: dict[tuple[str, date], Counter[Verdict]] = defaultdict(Counter)
     for impression in facts.impressions.values():
-        if campaign := campaigns.get(impression.campaign_id):
-            shown[campaign.id, campaign.day_of(impression.shown_s)] += 1
+        campaign = campaigns.get(impression.campaign_id)
+        if campaign is not None and (day := campaign.day_of(impression.shown_s)) > after:
+            shown[campaign.id, day] += 1
     for click in facts.clicks.values():
         verdict, known = verdicts[click.event_id], facts.impressions.get(click.key)
         if known is None or known.campaign_id not in campaigns:
@@ -54,12 +55,12 @@ def bills(
             values[place] += known.price
         else:
             refused[place][verdict] += 1
-    paid, made = Counter(paid_before or {}), []
+    owed, made = Counter(paid or {}), []
     for id, day in sorted(shown):
         campaign, value = campaigns[id], values[id, day]
         amount = min(value, campaign.daily_budget)
         if campaign.total_budget is not None:
-            amount = min(amount, max(0, campaign.total_budget - paid[id]))
-        paid[id] += amount
+            amount = min(amount, max(0, campaign.total_budget - owed[id]))
+        owed[id] += amount
         made.append(DailyBill(id, day, shown[id, day], counted[id, day], value, amount, refused[id, day]))
     return made
