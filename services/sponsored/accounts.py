@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from services.sponsored.domain.attribution import WINDOW_S, attributed_sales
 from services.sponsored.domain.billing import DailyBill, bills
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Facts
@@ -45,6 +47,22 @@ class Accounts:
         found = [*final, *(bill for bill in self._open(tenant) if bill.day >= from_day)]
         return sorted(found, key=lambda bill: (bill.campaign_id, bill.day))
 
+    def spent(self, tenant: str) -> dict[tuple[str, date], int]:
+        """What the clicks of the days that are not final are worth, by campaign and day: also beyond the budgets."""
+        return {(bill.campaign_id, bill.day): bill.value for bill in self._open(tenant)}
+
+    def returns(self, tenant: str) -> dict[str, tuple[int, int]]:
+        """By campaign: the attributed sales of the clicked products and the value of billed clicks, of seven days."""
+        facts = self._ledger.facts(tenant, self._clock() - WINDOW_S, math.inf)
+        verdicts = self._verdicts(facts, self._campaigns_of(tenant))
+        spent: Counter[str] = Counter()
+        for click in facts.clicks.values():
+            if verdicts[click.event_id] is Verdict.BILLED:
+                impression = facts.impressions[click.key]
+                spent[impression.campaign_id] += impression.price
+        sales = attributed_sales(facts, verdicts, lambda _: "")
+        return {id: (sales[id].product if id in sales else 0, value) for id, value in spent.items()}
+
     def settle(self, tenant: str) -> None:
         """Makes final what is old enough."""
         until = self._today() - timedelta(days=self._rules.final_after_days)
@@ -67,10 +85,14 @@ class Accounts:
         if settled > date.min:
             from_s = datetime.combine(settled, time(), UTC).timestamp()
         facts = self._ledger.facts(tenant, from_s, math.inf)
+        verdicts = self._verdicts(facts, campaigns)
+        return bills(facts, verdicts, campaigns, self._ledger.paid(tenant), settled)
+
+    def _verdicts(self, facts: Facts, campaigns: Mapping[str, Campaign]) -> dict[str, Verdict]:
         verdicts = dict[str, Verdict]()
         for period in _by_day(facts):
             verdicts |= judge(period, campaigns, self._click_rules)
-        return bills(facts, verdicts, campaigns, self._ledger.paid(tenant), settled)
+        return verdicts
 
 
 def _by_day(facts: Facts) -> list[Facts]:

@@ -8,7 +8,9 @@ from datetime import date
 from typing import Protocol
 
 from services.sponsored.domain.billing import DailyBill
+from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Fact, Facts
+from services.sponsored.domain.leases import Lease, LeaseRules
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,22 @@ class LedgerSize:
     facts: int
     bills: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class LeaseRequest:
+    """Amounts in minor units. `used`: of the replica's last lease. `limit`: what may be spent in all, `billed`: what is
+    known of it. `least`: less is of no use.
+    """
+
+    tenant: str
+    campaign_id: str
+    replica_id: str
+    used: float
+    limit: float
+    billed: float
+    least: float
+    now_s: float
 
 
 class Ledger(Protocol):
@@ -46,8 +64,25 @@ class Ledger(Protocol):
     def paid(self, tenant: str) -> dict[str, int]:
         """What all final bills of a campaign add up to, also of those that were removed."""
 
+    def keep_campaigns(self, tenant: str, campaigns: Iterable[Campaign], now_s: float) -> None:
+        """Their terms of billing: for clicks that come when a campaign is archived."""
+
+    def campaigns(self, tenant: str) -> dict[str, Campaign]:
+        """Those that were kept, by id: without products, targets and schedule, but for the time zone."""
+
+    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
+        """See LeasePool.renew. Replicas on this machine never hold more together than is left."""
+
+    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
+        """Traffic. `interval`: the number of the interval of pacing since 1970."""
+
+    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
+        """Of so many intervals, by all replicas on this machine."""
+
     def trim(self, facts_until_s: float, bills_until: date) -> int:
-        """Removes facts before that time and final bills before that day. Gives their number."""
+        """Removes facts and traffic before that time, campaigns that were kept last before it, and final bills before
+        that day. Gives the number of facts and bills.
+        """
 
     def size(self) -> LedgerSize: ...
 

@@ -66,6 +66,10 @@ class Placed:
     place: Place
     price: int
 
+    @property
+    def expected_clicks(self) -> float:
+        return self.place.examination * self.ad.click_probability
+
 
 @dataclass(frozen=True)
 class _Entry:

@@ -7,6 +7,7 @@ them. A replica that is killed reports nothing, and its whole lease counts until
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -37,11 +38,11 @@ class Lease:
 
 
 class LeasePool:
-    """The leases of one campaign."""
+    """The leases of one campaign. `leases`: those that count."""
 
-    def __init__(self, rules: LeaseRules) -> None:
+    def __init__(self, rules: LeaseRules, leases: Iterable[Lease] = ()) -> None:
         self._rules = rules
-        self._leases: list[Lease] = []
+        self.leases = list(leases)
 
     def renew(
         self, replica_id: str, used: float, limit: float, billed: float, least: float, now_s: float
@@ -50,13 +51,13 @@ class LeasePool:
         `billed`: what the ledger knows of it. `least`: less is of no use, for example the bid.
         """
         delay_s = self._rules.click_delay_s
-        for lease in self._leases:
+        for lease in self.leases:
             if lease.replica_id == replica_id:
                 lease.replica_id, lease.amount, lease.until_s = None, min(used, lease.amount), now_s
-        self._leases = [lease for lease in self._leases if now_s < lease.until_s + delay_s]
-        left = limit - billed - sum(lease.amount for lease in self._leases)
+        self.leases = [lease for lease in self.leases if now_s < lease.until_s + delay_s]
+        left = limit - billed - sum(lease.amount for lease in self.leases)
         lease = Lease(
             replica_id, max(0.0, min(left, max(left * self._rules.share, least))), now_s + self._rules.lease_s
         )
-        self._leases.append(lease)
+        self.leases.append(lease)
         return Lease(replica_id, lease.amount, lease.until_s)

@@ -14,6 +14,7 @@ from itertools import accumulate
 
 INTERVALS_AN_HOUR = 12
 INTERVALS_A_DAY = 24 * INTERVALS_AN_HOUR
+INTERVAL_S = 3_600 // INTERVALS_AN_HOUR
 
 
 @dataclass(frozen=True)
