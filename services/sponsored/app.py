@@ -25,8 +25,7 @@ class Sponsored:
     def __init__(self, settings: SponsoredSettings) -> None:
         configure_telemetry("sponsored", settings.telemetry)
         guard_stage()
-        self._sponsored, self._has_control = build_sponsored(settings), bool(settings.control.target)
-        self._following: asyncio.Task[None] | None = None
+        self._sponsored = build_sponsored(settings)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         keep_freed_memory()
         freeze_gc()
@@ -42,9 +41,7 @@ class Sponsored:
         return await self._sponsored.handler.SelectAds(request, grpc_context)
 
     async def check_health(self) -> None:
-        # Serve asks every ten seconds, the first time before any request, in the event loop of the requests.
-        if self._has_control and self._following is None:
-            self._following = asyncio.create_task(self._sponsored.published.follow())
+        # Serve asks every ten seconds.
         for name, value in (await asyncio.to_thread(self._sponsored.measures)).items():
             self._gauges[name].set(value)
 

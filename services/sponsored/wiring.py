@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from services.common.periodic import Periodic
-from services.common.published import PublishedMetrics, PublishedSnapshots
+from services.common.published import FollowingThread, PublishedMetrics, PublishedSnapshots
 from services.sponsored.accounts import AccountRules, Accounts
 from services.sponsored.adapters.sqlite_ledger import SqliteLedger
 from services.sponsored.budgets import Budgets
@@ -32,16 +32,16 @@ _PREFIX = "kairos_sponsored"
 
 @dataclass(frozen=True)
 class Sponsored:
-    """A working handler with what it uses. `published` has to be followed, if control has a target."""
+    """A working handler with what it uses. It follows control until `close`, if there is a target."""
 
     handler: SponsoredHandler
     campaigns: Campaigns
     budgets: Budgets
-    published: PublishedSnapshots
     ledger: Ledger
     accounts: Accounts
     registry: CollectorRegistry
     turns: tuple[Periodic, ...]
+    following: FollowingThread | None
 
     def measures(self) -> dict[str, float]:
         """By the name of the metric."""
@@ -58,6 +58,8 @@ class Sponsored:
         }
 
     def close(self) -> None:
+        if self.following is not None:
+            self.following.close()
         for turn in self.turns:
             turn.close()
         self.ledger.close()
@@ -96,11 +98,13 @@ def build_sponsored(settings: SponsoredSettings, clock: Callable[[], float] = ti
     published = PublishedSnapshots(
         settings.control, WATCHED, [campaigns.prepare], PublishedMetrics(registry, _PREFIX)
     )  # fmt: skip
+    following = None
     if settings.control.target:
         published.load()
+        following = published.follow_in_thread()
     turns = (
         Periodic("sponsored-budgets", lambda _: budgets.turn(), settings.turn_s),
         Periodic("sponsored-upkeep", upkeep, settings.upkeep_s),
     )
     handler = SponsoredHandler(campaigns, budgets, rules, cap, clock)
-    return Sponsored(handler, campaigns, budgets, published, ledger, accounts, registry, turns)
+    return Sponsored(handler, campaigns, budgets, ledger, accounts, registry, turns, following)
