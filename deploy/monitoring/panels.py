@@ -255,6 +255,19 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             limit=PRICES_BEHIND_S,
         ),
         Panel(
+            "Price learning behind",
+            {"publisher": "time() - max (kairos_price_learning_up_to_date_timestamp_seconds > 0)"},
+            "s",
+            "Every older record of the log is counted. Some seconds are normal.",
+            limit=BEHIND_S,
+        ),
+        Panel(
+            "Pieces bought of which no impression is known",
+            {"share": "max (kairos_price_learning_unjoined_share)"},
+            "percentunit",
+            "They count at the price of their time. Send quote ids, attribution tokens, or the same ids of persons.",
+        ),
+        Panel(
             "Oldest quote in the outbox",
             {"pricing": "max (ray_kairos_pricing_outbox_oldest_age_seconds)"},
             "s",

@@ -168,6 +168,11 @@ CONDITIONS = (
         "The price publisher is behind, hangs, or is gone: markdowns are missing for prices that have changed since.",
     ),
     (
+        "KairosPriceLearningBehind", "ticket", "15m",
+        f"time() - max(max_over_time(kairos_price_learning_up_to_date_timestamp_seconds[1d])) > {BEHIND_S}",
+        "The price publisher does not count what is shown and bought: prices do not learn from it.",
+    ),
+    (
         # Of Redis' maxmemory, or of the disk of an SQLite file.
         "KairosStoreFull", "ticket", "10m",
         f"max(ray_kairos_ranker_store_used_bytes / ray_kairos_ranker_store_limit_bytes) > {FILLING}",

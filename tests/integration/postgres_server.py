@@ -17,7 +17,7 @@ from typing import Any, Self
 import psutil
 import psycopg
 
-_START_S = 30
+_START_S = 60
 
 
 def postgres_path() -> str:

@@ -123,7 +123,8 @@ def test_each_entry_is_stored_once(engine: Engine) -> None:
             stack.enter_context(closing(Sender(port, share)))
             for port, share in zip(ports * (2 // len(ports)), shares, strict=True)
         ]
-        victims: list[Process | PostgresServer] = [controls[0], engine.server or controls[0], controls[-1]]
+        # PostgreSQL first: what it reads again after a kill grows with what was written.
+        victims: list[Process | PostgresServer] = [engine.server or controls[0], controls[0], controls[-1]]
         for turn, victim in enumerate(victims, 1):
             wait_for(partial(senders[0].has_recorded, turn * 12))
             victim.kill()

@@ -142,11 +142,11 @@ def test_an_entry_is_stored_once(store: SqlAuditStore) -> None:
 
 
 def test_a_call_spans_hours(store: SqlAuditStore) -> None:
-    """Entries of several hours are stored together, and each is found in its own."""
-    mixed = [entry(number, NOW_S + number % 3 * HOUR_S) for number in range(9)]
-    assert store.record(SHOP, mixed) == 9
+    """Entries of many hours are stored together, and each is found in its own."""
+    mixed = [entry(number, NOW_S + number % 30 * HOUR_S) for number in range(60)]
+    assert store.record(SHOP, mixed) == 60
     assert store.record(SHOP, mixed[::-1]) == 0
-    assert online(store) == names(0, 9)
+    assert online(store) == names(0, 60)
 
 
 def test_the_newest_come_first_page_by_page(store: SqlAuditStore) -> None:

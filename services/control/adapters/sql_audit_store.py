@@ -29,6 +29,8 @@ _ROWS, _STEP = 2_000, 1_000
 # The archive works at most so much of the time, and leaves the rest to those who record: while it reads and writes
 # files, and while it keeps SQLite's only lock.
 _READING, _REMOVING = 0.5, 0.25
+# Partitions that are opened at a time: PostgreSQL takes some 25 ms for each, and others wait.
+_OPENED = 24
 # Tries to find the partitions of a call, if the archive closes them again and again.
 _TRIES = 5
 
@@ -125,10 +127,13 @@ class SqlAuditStore:
 
     def _open(self, periods: set[int]) -> None:
         """Makes an open partition for each period that has none."""
-        with self._changing() as connection:
-            found = tables.partitions(connection, [PartitionState.OPEN], PARTITIONS.c.period_us.in_(periods))
-            for period_us in sorted(periods - {one.period_us for one in found}):
-                tables.create(connection, period_us, self._now_us())
+        wanted = sorted(periods)
+        for start in range(0, len(wanted), _OPENED):
+            some = wanted[start : start + _OPENED]
+            with self._changing() as connection:
+                found = tables.partitions(connection, [PartitionState.OPEN], PARTITIONS.c.period_us.in_(some))
+                for period_us in sorted({*some} - {one.period_us for one in found}):
+                    tables.create(connection, period_us, self._now_us())
 
     def _insert(
         self, connection: sa.Connection, tenant: str, by_period: dict[int, dict[tuple[EntryKind, str], Entry]],

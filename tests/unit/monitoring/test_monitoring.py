@@ -32,6 +32,7 @@ from services.gateway.settings import GatewaySettings
 from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
+from services.pricing.learning.metrics import LearningMetrics
 from services.pricing.metrics import MEASURES as OF_PRICING
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.settings import PricePublisherSettings
@@ -78,7 +79,7 @@ def exported() -> dict[str, frozenset[str]]:
     """Labels of each series: of our own processes, of Ray's own source, of our recording rules."""
     series: dict[str, frozenset[str]] = {}
     gateway = Metrics()
-    own = (gateway, gateway.published, LearnerMetrics(), PublisherMetrics(), ControlMetrics())
+    own = (gateway, gateway.published, LearnerMetrics(), PublisherMetrics(), LearningMetrics(), ControlMetrics())
     for metric in (metric for metrics in own for metric in vars(metrics).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()

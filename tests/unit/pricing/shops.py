@@ -10,7 +10,7 @@ from typing import Any
 from services.common.money import Money
 from services.pricing.domain.guardrails import Guardrail, Guardrails
 from services.pricing.domain.policy_set import Policy
-from services.pricing.domain.pricing import PricedItem, PriceReason, ProposedPrice
+from services.pricing.domain.pricing import Guard, PricedItem, PriceReason, ProposedPrice
 from services.pricing.domain.publication import KnownProduct, Look, OfferedProduct, ShopOffer, look_at
 
 DAY_S = 86_400
@@ -29,7 +29,7 @@ class Proposing:
     def __init__(self, share: str = "1") -> None:
         self.share = Decimal(share)
 
-    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+    def __call__(self, item: PricedItem, now_s: float, guard: Guard | None = None) -> ProposedPrice:
         return ProposedPrice(item.list_price.amount * self.share, PriceReason.AGED, "Proposed.")
 
     def next_change_s(self, item: PricedItem, now_s: float) -> float:

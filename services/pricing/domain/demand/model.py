@@ -187,10 +187,13 @@ class DemandModel:
         self._learn_noise(rows, sites, expected, variance, is_anew=False)
 
     def fit(self, rows: Observations, rounds: int = 8) -> None:
-        """Learns everything from `rows` alone, groups and noise included; what was observed before is forgotten."""
+        """Learns everything from `rows` alone, groups and noise included; what was observed before is forgotten.
+
+        Where no row can be learned from, because nothing was in stock, nothing changes.
+        """
         rows = self._used(rows)
         if not rows.unit.size:
-            raise InvalidArgument.of("unit", "has no row with stock that can be learned from; send sales")
+            return
         units, position = np.unique(rows.unit, return_inverse=True)
         point = np.log(rows.units + 0.5) - _offset(rows)
         fitted, variance = point, np.zeros(rows.unit.size)

@@ -63,11 +63,13 @@ def test_a_unit_is_known_before_its_sales() -> None:
         model.add([unit])
 
 
-def test_a_fit_needs_sales() -> None:
-    """Rows without stock alone cannot be learned from."""
+def test_rows_without_stock_alone_teach_nothing() -> None:
+    """A fit to them leaves the demand unknown; so do updates."""
     model = DemandModel([DemandUnit("a", "", "juice", "brand", 1.0)])
-    with pytest.raises(InvalidArgument, match=r"^unit: has no row with stock"):
-        model.fit(Observations.of(0, 0, 1.0, 0.0, in_stock=0.0))
+    rows = Observations.of(0, 0, 1.0, 0.0, in_stock=0.0)
+    model.fit(rows)
+    model.observe(rows)
+    assert not model.is_known(np.array([0]))[0]
 
 
 @pytest.mark.parametrize("names", [("weather",), ("age", "age")])
