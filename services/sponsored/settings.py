@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.common.published import ControlAccessSettings
+from services.common.control_access import ControlAccessSettings
 from services.common.settings import ServiceSettings
 from services.sponsored.accounts import AccountRules
 from services.sponsored.domain.auction import Mechanism

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from kairos.common.v1 import common_pb2
 from kairos.control.v1 import control_pb2
 from kairos.sponsored.v1 import sponsored_pb2, sponsored_pb2_grpc
-from services.common.published import ControlAccessSettings
+from services.common.control_access import ControlAccessSettings
 from services.control.settings import ApiKey
 from services.sponsored.domain.facts import Fact
 from services.sponsored.settings import FrequencySettings, LeaseSettings, PageSettings, SponsoredSettings
