@@ -25,6 +25,7 @@ from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.settings import SponsoredSettings
 
 MODELS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -32,6 +33,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "retrieval": RetrievalSettings,
     "ranker": RankerSettings,
     "pricing": PricingSettings,
+    "sponsored": SponsoredSettings,
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
     "control": ControlSettings,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
 from services.common.limits import id_problem, language_problem
-from services.common.money import MINOR_UNIT_DECIMALS, Money
+from services.common.money import Money, from_minor_units, whole_minor_units
 from services.common.product import PRICE_BOUNDS, PriceBound, Product
 
 _DTYPES: dict[common_pb2.DataType.ValueType, np.dtype[Any]] = {
@@ -119,15 +118,15 @@ def money_from_proto(message: common_pb2.Money, field: str) -> Money:
 def minor_units_from_proto(message: common_pb2.Money, field: str) -> int:
     """The amount in minor units of its currency: cents, whole yen. Another amount raises InvalidArgument."""
     money = money_from_proto(message, field)
-    amount = money.amount.scaleb(MINOR_UNIT_DECIMALS[money.currency])
-    if amount != (whole := int(amount)):
+    amount = whole_minor_units(money)
+    if amount is None:
         raise InvalidArgument.of(field, f"{money.amount} is no whole number of minor units; round it")
-    return whole
+    return amount
 
 
 def minor_units_to_proto(amount: int, currency: str) -> common_pb2.Money:
     """`amount`: in minor units of the currency."""
-    return money_to_proto(Money(currency, Decimal(amount).scaleb(-MINOR_UNIT_DECIMALS[currency])))
+    return money_to_proto(from_minor_units(currency, amount))
 
 
 def product_to_proto(product: Product) -> product_pb2.Product:

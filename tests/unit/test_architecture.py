@@ -23,9 +23,10 @@ from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.metrics import MEASURES as OF_RANKER
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
+from services.sponsored.metrics import MEASURES as OF_SPONSORED
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "learner", "control", "gateway")
+SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "sponsored", "learner", "control", "gateway")
 FOLDERS = ("services", "catalog", "training", "ops", "cli", "demo", "benchmarks", "deploy", "docs", "tests")
 
 
@@ -143,8 +144,7 @@ def test_docs_name_every_metric() -> None:
     own = (Metrics(), LearnerMetrics(), PublisherMetrics(), LearningMetrics(), ControlMetrics())
     exported = {family.name for metrics in own for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    exported |= {
-        f"ray_{name}" for name in (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_SHOPPER_VERSIONS, *OF_PRICING)
-    }
+    of_stages = (OF_QUERY_ENCODER, OF_RETRIEVAL, OF_RANKER, OF_SHOPPER_VERSIONS, OF_PRICING, OF_SPONSORED)
+    exported |= {f"ray_{name}" for measures in of_stages for name in measures}
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith(("| `kairos_", "| `ray_kairos_"))}
     assert documented == exported

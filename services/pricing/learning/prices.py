@@ -125,7 +125,7 @@ def _for_owner(path: str, flags: int) -> int:
 
 def learned_from(periods: Periods) -> Learned:
     """Rows without a price or views are left out, and those in another currency than a product's first."""
-    chosen = np.flatnonzero((periods.price > 0) & (periods.exposure > 0))[-MAX_ROWS:]
+    chosen = np.flatnonzero((periods.price > 0) & (periods.list_price > 0) & (periods.exposure > 0))[-MAX_ROWS:]
     units: dict[tuple[str, str], DemandUnit] = {}
     currencies: dict[tuple[str, str], str] = {}
     rows = []

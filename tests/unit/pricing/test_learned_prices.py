@@ -44,6 +44,11 @@ class Table:
                 price = round(LIST * level)
                 units = int(random.poisson(200 * 0.05 * (price / LIST) ** self.elasticity))
                 counts = Counts(views=200, stocked_views=200, visitors=200, exposure=200.0, units=units)
+                # Rows that say nothing: without a price, or without a list price.
+                for shown in (None, ShownOffer("", "USD", price, 0)):
+                    yield PeriodCounts(
+                        ListedProduct(f"p{product}", "Shoes", ""), day, shown, Counts(views=1, exposure=1.0, units=9)
+                    )
                 yield PeriodCounts(
                     ListedProduct(f"p{product}", "Shoes", f"b{product % 3}"), day, ShownOffer("", "USD", price, LIST),
                     counts,

@@ -1,0 +1,89 @@
+"""What sponsored needs from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from services.sponsored.domain.billing import DailyBill
+from services.sponsored.domain.campaign import Campaign
+from services.sponsored.domain.facts import Fact, Facts
+from services.sponsored.domain.leases import Lease, LeaseRules
+
+
+@dataclass(frozen=True)
+class LedgerSize:
+    """`facts`: impressions, clicks and purchases."""
+
+    facts: int
+    bills: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class LeaseRequest:
+    """Amounts in minor units. `used`: of the replica's last lease. `limit`: what may be spent in all, `billed`: what is
+    known of it. `least`: less is of no use.
+    """
+
+    tenant: str
+    campaign_id: str
+    replica_id: str
+    used: float
+    limit: float
+    billed: float
+    least: float
+    now_s: float
+
+
+class Ledger(Protocol):
+    """The facts that bills are computed from, and the bills that are final, by tenant. All calls may block."""
+
+    def record(self, tenant: str, facts: Iterable[Fact], positions: Mapping[str, str] | None = None) -> None:
+        """Each fact once, as Facts.add. With them the positions up to which logs were read, by the name of the log:
+        both are durable, or neither. Raises Overloaded if the disk is full.
+        """
+
+    def position(self, tenant: str, log: str) -> str:
+        """Empty: nothing was read."""
+
+    def facts(self, tenant: str, from_s: float, until_s: float) -> Facts:
+        """Impressions of this time with all their clicks, and purchases of this time."""
+
+    def settled_until(self, tenant: str) -> date:
+        """The last day whose bills are final; date.min if none are."""
+
+    def settle(self, tenant: str, until: date, bills: Sequence[DailyBill]) -> None:
+        """Makes bills of days until then final. A day that is final stays as it is."""
+
+    def final_bills(self, tenant: str, from_day: date) -> list[DailyBill]:
+        """From this day on, by campaign and day."""
+
+    def paid(self, tenant: str) -> dict[str, int]:
+        """What all final bills of a campaign add up to, also of those that were removed."""
+
+    def keep_campaigns(self, tenant: str, campaigns: Iterable[Campaign], now_s: float) -> None:
+        """Their terms of billing: for clicks that come when a campaign is archived."""
+
+    def campaigns(self, tenant: str) -> dict[str, Campaign]:
+        """Those that were kept, by id: without products, targets and schedule, but for the time zone."""
+
+    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
+        """See LeasePool.renew. Replicas on this machine never hold more together than is left."""
+
+    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
+        """Traffic. `interval`: the number of the interval of pacing since 1970."""
+
+    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
+        """Of so many intervals, by all replicas on this machine."""
+
+    def trim(self, facts_until_s: float, bills_until: date) -> int:
+        """Removes facts and traffic before that time, campaigns that were kept last before it, and final bills before
+        that day. Gives the number of facts and bills.
+        """
+
+    def size(self) -> LedgerSize: ...
+
+    def close(self) -> None: ...

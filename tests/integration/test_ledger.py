@@ -1,0 +1,146 @@
+"""The ledger of sponsored places on disk: each fact once, final bills, bounds, and what survives a kill."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from services.sponsored.accounts import AccountRules, Accounts
+from services.sponsored.adapters.sqlite_ledger import SqliteLedger
+from services.sponsored.domain.billing import DailyBill
+from services.sponsored.domain.facts import Fact, Facts, Purchase
+from services.sponsored.domain.invalid_clicks import ClickRules, Verdict
+from tests.unit.sponsored.campaigns import MONDAY_S, campaign, click_on, impression
+
+ROOT = Path(__file__).parents[2]
+DAY_S = 86_400.0
+MONDAY = date(2026, 1, 5)
+CAMPAIGNS = {"c": campaign(daily_budget=250, total_budget=400)}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqliteLedger]:
+    made = SqliteLedger(tmp_path)
+    yield made
+    made.close()
+
+
+def accounts(ledger: SqliteLedger, days: float) -> Accounts:
+    """So many days after Monday."""
+    return Accounts(
+        ledger, lambda _: CAMPAIGNS, AccountRules(), ClickRules(), lambda: MONDAY_S + days * DAY_S
+    )  # fmt: skip
+
+
+def two_days() -> list[Fact]:
+    """Ten clicks at 30 cents on Monday and ten on Tuesday, one of them by a person who clicks again, and a purchase."""
+    shown = [impression(number, shown_s=MONDAY_S + number % 2 * DAY_S + number) for number in range(20)]
+    clicks = [click_on(one) for one in shown]
+    return [*shown, *clicks, click_on(shown[0], "again"), Purchase("sale", "person-0", "p", 500, MONDAY_S + 60)]
+
+
+def test_facts_are_read_as_they_were_recorded(ledger: SqliteLedger) -> None:
+    """In any order, three times, by tenant: what is read equals the set of facts in memory."""
+    facts, log, random = Facts(), two_days() * 3, Random(7)
+    facts.add(log)
+    random.shuffle(log)
+    for start in range(0, len(log), 7):
+        ledger.record("shop", log[start : start + 7])
+    assert ledger.facts("shop", 0, MONDAY_S + 9 * DAY_S) == facts
+    assert ledger.facts("other", 0, MONDAY_S + 9 * DAY_S) == Facts()
+
+
+def test_of_two_prices_the_lower_one_stays(ledger: SqliteLedger) -> None:
+    """Whichever is recorded first."""
+    for first, second in ((20, 30), (30, 20)):
+        tenant = f"t{first}"
+        ledger.record(tenant, [impression(0, price=first)])
+        ledger.record(tenant, [impression(0, price=second)])
+        assert [one.price for one in ledger.facts(tenant, 0, 2e9).impressions.values()] == [20]
+
+
+def test_a_statement_keeps_within_the_budgets(ledger: SqliteLedger) -> None:
+    """250 cents on Monday; on Tuesday what the total budget leaves."""
+    ledger.record("shop", two_days())
+    found = accounts(ledger, 2).statement("shop")
+    assert [(bill.day, bill.clicks, bill.value, bill.amount) for bill in found] == [
+        (MONDAY, 10, 300, 250), (MONDAY + timedelta(days=1), 10, 300, 150)
+    ]  # fmt: skip
+    assert found[0].refused == {Verdict.REPEATED: 1}
+
+
+def test_a_settled_day_never_changes(ledger: SqliteLedger) -> None:
+    """Three days later Monday is final: a click that comes then is on no bill. Tuesday is as it was."""
+    ledger.record("shop", two_days())
+    before = accounts(ledger, 3).statement("shop")
+    accounts(ledger, 3).settle("shop")
+    late = impression(100, shown_s=MONDAY_S + 100)
+    ledger.record("shop", [late, click_on(late)])
+    assert ledger.settled_until("shop") == MONDAY
+    assert accounts(ledger, 3).statement("shop") == before
+    for days in (4, 4, 5):
+        accounts(ledger, days).settle("shop")
+    assert accounts(ledger, 6).statement("shop") == before == ledger.final_bills("shop", MONDAY)
+    assert ledger.paid("shop") == {"c": 400}
+
+
+def test_a_final_bill_cannot_be_changed(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """Not through the ledger, and not through the file."""
+    ledger.settle("shop", MONDAY, [DailyBill("c", MONDAY, 1, 1, 30, 30)])
+    ledger.settle("shop", MONDAY, [DailyBill("c", MONDAY, 9, 9, 90, 90)])
+    assert [bill.amount for bill in ledger.final_bills("shop", MONDAY)] == [30]
+    with sqlite3.connect(tmp_path / "ledger.db") as db, pytest.raises(sqlite3.IntegrityError, match="never changed"):
+        db.execute("UPDATE bill SET amount = 0")
+    db.close()
+
+
+def test_the_ledger_is_bounded(ledger: SqliteLedger) -> None:
+    """Facts go after 35 days, final bills after 1,100; what was paid in all stays known."""
+    ledger.record("shop", two_days())
+    accounts(ledger, 5).settle("shop")
+    assert accounts(ledger, 30).trim() == 0
+    assert accounts(ledger, 40).trim() == len(two_days())
+    assert (ledger.size().facts, ledger.size().bills) == (0, 2)
+    assert accounts(ledger, 1_200).trim() == 2
+    assert ledger.paid("shop") == {"c": 400}
+
+
+def test_the_position_of_a_reader_is_kept_with_the_facts(ledger: SqliteLedger, tmp_path: Path) -> None:
+    """Another process continues where the last record ended."""
+    assert ledger.position("shop", "events") == ""
+    ledger.record("shop", [impression(0)], {"events": "page 2"})
+    other = SqliteLedger(tmp_path)
+    assert (other.position("shop", "events"), other.position("other", "events")) == ("page 2", "")
+    other.close()
+
+
+def test_recorded_facts_survive_kill_9(tmp_path: Path) -> None:
+    """After SIGKILL the ledger has every fact whose record had returned, with the position of its batch."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from services.sponsored.adapters.sqlite_ledger import SqliteLedger\n"
+        "from tests.unit.sponsored.campaigns import impression\n"
+        "ledger = SqliteLedger(Path(sys.argv[1]))\n"
+        "for number in range(10**6):\n"
+        "    ledger.record('shop', [impression(number)], {'impressions': str(number)})\n"
+        "    print(number, flush=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
+        assert running.stdout is not None
+        last = [int(running.stdout.readline()) for _ in range(30)][-1]
+        running.send_signal(signal.SIGKILL)
+        last = max([last, *map(int, running.stdout.read().split())])
+    ledger = SqliteLedger(tmp_path)
+    count = len(ledger.facts("shop", 0, 2e9).impressions)
+    assert count >= last + 1
+    assert ledger.position("shop", "impressions") == str(count - 1)
+    ledger.close()
