@@ -122,6 +122,7 @@ class RunningSuite:
             environment[f"{prefix}TRACE_SAMPLING_RATIO"] = "0"
         if state := read_state(self.data_dir):
             environment["KAIROS_TARGET"] = state.gateway
+            environment["KAIROS_CONTROL_TARGET"] = state.control
         return environment
 
 

@@ -64,4 +64,5 @@ class Reader:
         }
         if state := read_state(self.folder / "var"):
             environment["KAIROS_TARGET"] = state.gateway
+            environment["KAIROS_CONTROL_TARGET"] = state.control
         return environment
