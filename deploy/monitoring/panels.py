@@ -297,6 +297,17 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             },
             "cps",
         ),
+        Panel(
+            "Published prices, by the guardrail that held them",
+            {"{{guardrail}}": _rate("kairos_price_publisher_held_total", "guardrail")},
+            "cps",
+        ),
+        Panel(
+            "Changes that wait for a decision",
+            {"changes": "max (kairos_price_publisher_waiting_reviews)"},
+            "short",
+            "`kairos reviews list` shows them. Their prices stay until then.",
+        ),
     ),
 }
 

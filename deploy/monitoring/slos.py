@@ -173,6 +173,21 @@ CONDITIONS = (
         "The price publisher does not count what is shown and bought: prices do not learn from it.",
     ),
     (
+        "KairosPricePoliciesRefused", "ticket", "5m",
+        "min(kairos_price_publisher_policies_valid) == 0"
+        " or sum(increase(kairos_price_publisher_refused_snapshots_total[1h])) > 0",
+        "New price policies cannot be used: those before them stay in use.",
+    ),
+    (
+        "KairosPriceReviewsFail", "ticket", "15m",
+        "sum(increase(kairos_price_publisher_review_failures_total[1h])) > 5",
+        "Changes of prices that a person must decide about do not reach control: these prices stay as they are.",
+    ),
+    (
+        "KairosListPriceOnly", "ticket", "1h", "max(kairos_price_publisher_list_price_only) == 1",
+        "Computed prices have been switched off for an hour: the shop's prices apply.",
+    ),
+    (
         # Of Redis' maxmemory, or of the disk of an SQLite file.
         "KairosStoreFull", "ticket", "10m",
         f"max(ray_kairos_ranker_store_used_bytes / ray_kairos_ranker_store_limit_bytes) > {FILLING}",

@@ -79,7 +79,9 @@ def exported() -> dict[str, frozenset[str]]:
     """Labels of each series: of our own processes, of Ray's own source, of our recording rules."""
     series: dict[str, frozenset[str]] = {}
     gateway = Metrics()
-    own = (gateway, gateway.published, LearnerMetrics(), PublisherMetrics(), LearningMetrics(), ControlMetrics())
+    publisher = PublisherMetrics()
+    prices = (publisher, publisher.published, LearningMetrics())
+    own = (gateway, gateway.published, *prices, LearnerMetrics(), ControlMetrics())
     for metric in (metric for metrics in own for metric in vars(metrics).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()

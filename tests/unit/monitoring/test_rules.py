@@ -146,6 +146,28 @@ CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
         {'kairos_control_audit_duplicates_total{pod="a"}': "0+20x80",
          'kairos_control_audit_entries_total{pod="a"}': "0+200x80"},
     ),
+    # 70 minutes are 4,200 s: the time of the last look is that of the beginning.
+    "KairosPriceLearningBehind": (
+        {"kairos_price_learning_up_to_date_timestamp_seconds": "1x80"},
+        {},
+        {"kairos_price_learning_up_to_date_timestamp_seconds": "0+60x80"},
+    ),
+    "KairosPricePoliciesRefused": (
+        {"kairos_price_publisher_policies_valid": "0x80"},
+        {},
+        {"kairos_price_publisher_policies_valid": "1x80",
+         'kairos_price_publisher_refused_snapshots_total{pod="a"}': "3x80"},
+    ),
+    "KairosPriceReviewsFail": (
+        {'kairos_price_publisher_review_failures_total{pod="a"}': "0+1x80"},
+        {},
+        {'kairos_price_publisher_review_failures_total{pod="a"}': "0x30 1x50"},
+    ),
+    "KairosListPriceOnly": (
+        {'kairos_price_publisher_list_price_only{pod="a"}': "1x80"},
+        {},
+        {'kairos_price_publisher_list_price_only{pod="a"}': "0x80"},
+    ),
     "KairosOutboxWaits": (
         {'ray_kairos_pricing_outbox_oldest_age_seconds{pod="a"}': "0+60x80"},
         {},
