@@ -8,7 +8,6 @@ from typing import Annotated, TypeAlias
 import typer
 from google.protobuf.field_mask_pb2 import FieldMask
 from rich.markup import escape
-from rich.table import Table
 
 from cli.calls import failed, out
 from cli.control_client import Client, Listed, client_of, connect, dictionary_of, moment_text
@@ -38,12 +37,13 @@ def list_reviews(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([dictionary_of(one) for one in found], ensure_ascii=False))
         return
-    table = Table("id", "question", "about", "decision", "changed by", "at", "etag", box=None, pad_edge=False)
     for one in found:
-        decision = "-" if one.review.decision == _UNDECIDED else f"{_word(one.review.decision)}, not published"
-        row = (escape(one.id), escape(one.review.question), escape(one.review.subject_id or "-"), decision)
-        table.add_row(*row, escape(one.changed_by), moment_text(one.updated_at), one.etag)
-    out.print(table)
+        state = "waits" if one.review.decision == _UNDECIDED else f"{_word(one.review.decision)}, not published"
+        about = f"  about {one.review.subject_id}" if one.review.subject_id else ""
+        by = f"{one.changed_by}, {moment_text(one.updated_at)}"
+        # Lines are not cut: id and etag are what a decision takes.
+        out.print(f"[bold]{escape(one.id)}[/]{escape(about)}  {state}  {escape(by)}  etag {one.etag}", soft_wrap=True)
+        out.print(f"  {escape(one.review.question)}", soft_wrap=True)
 
 
 @app.command()

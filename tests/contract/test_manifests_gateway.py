@@ -35,15 +35,19 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
         (mount,) = (mount for mount in container["volumeMounts"] if mount["name"] == volume["name"])
         place = folder / mount["mountPath"].lstrip("/")
         place.mkdir(parents=True)
-        for name, content in secrets[volume["secret"]["secretName"]]["stringData"].items():
-            (place / name).write_text(content)
+        if "secret" in volume:
+            for name, content in secrets[volume["secret"]["secretName"]]["stringData"].items():
+                (place / name).write_text(content)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
+    variables = {name: value for name, value in overlay.environment(container).items() if value is not None}
+    for variable in container["env"]:
+        if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+            variables[variable["name"]] = secrets[reference["name"]]["stringData"][reference["key"]]
     variables = {
-        name: secrets["kairos-gateway"]["stringData"]["token-key"] if value is None else value
-        for name, value in overlay.environment(container).items()
+        name: value.replace("/etc/", f"{folder}/etc/").replace("/data/", f"{folder}/data/")
+        for name, value in variables.items()
     }
-    variables = {name: value.replace("/etc/", f"{folder}/etc/") for name, value in variables.items()}
     variables |= {"KAIROS_GATEWAY_SERVER__PORT": str(port), "KAIROS_GATEWAY_METRICS__PORT": "0"}
     variables["KAIROS_GATEWAY_SERVER__DRAIN_S"] = "0"  # nothing is in flight when it ends
     process = subprocess.Popen(
