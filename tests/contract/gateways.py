@@ -26,7 +26,7 @@ from services.gateway.settings import (
 from tests.contract.refusals import refusal
 from tests.fakes.stages import FakeStages
 
-BUDGET_S = 0.6
+BUDGET_S = 1.0
 HOWS = ("slow", "down", "error", "gone")
 
 
