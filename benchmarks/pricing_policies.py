@@ -20,7 +20,7 @@ from services.pricing.domain.policies.choice import Ladder, candidates
 from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
 from services.pricing.domain.policies.list_price import ListPricePolicy
-from services.pricing.domain.policies.port import Guard, PricePolicy, Proposal, ProposalReason, Situation
+from services.pricing.domain.policies.port import Guard, Proposal, ProposalReason, ProposingPolicy, Situation
 from services.pricing.domain.policies.rules import RulesPolicy
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
@@ -52,7 +52,7 @@ class Learner(Protocol):
 class Fixed:
     """A policy that learns nothing."""
 
-    policy: PricePolicy
+    policy: ProposingPolicy
 
     def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
         return self.policy.propose(situations, guard)
@@ -65,7 +65,7 @@ class Fixed:
 class Learning:
     """A policy over a demand model, which learns each night."""
 
-    policy: PricePolicy
+    policy: ProposingPolicy
     model: DemandModel
 
     def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:

@@ -59,7 +59,7 @@ def reject(context: typer.Context, id: Id, note: Note = "", etag: Etag = "", as_
 
 
 def _decide(client: Client, id: str, decision: Decision, note: str, etag: str, as_json: bool) -> None:
-    """Whoever is cut off between the decision and its publish may repeat the command."""
+    """After a failure between the decision and its publish the command may be repeated."""
     review = client.resource(_KIND, id)
     if review is None:
         raise failed(f"there is no review {id!r}", "`kairos reviews list` shows what waits.", exit_code=2)

@@ -142,7 +142,13 @@ class PublishedSnapshots:
                 pause_s = _PAUSE_S
             except grpc.RpcError as error:
                 pause_s = self._failed(error)
+            except Exception:
+                # Nobody else would notice that the thread has ended.
+                self._metrics.refused.inc()
+                _log.exception("following control failed; trying again")
+                pause_s = _LONG_PAUSE_S
             finally:
+                stream.cancel()
                 self._metrics.connected.set(0)
             stop.wait(random.uniform(*pause_s))
 

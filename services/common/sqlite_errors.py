@@ -34,3 +34,18 @@ def sqlite_errors(whose: str) -> Iterator[None]:
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             raise Unavailable(f"{whose} is locked by another process; try again") from error
         raise
+
+
+@contextmanager
+def sqlite_transaction(db: sqlite3.Connection, whose: str, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """All of it or nothing is written. `db` begins no transactions by itself. Raises as `sqlite_errors`."""
+    with sqlite_errors(whose):
+        db.execute(begin)
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            # SQLite itself ends the transaction if the disk is full.
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

@@ -21,7 +21,7 @@ from services.common.periodic import Periodic
 from services.common.price_policy import LEARNED, PolicyFile, PricePolicy, policy_conflicts
 from services.common.published import PublishedMetrics, PublishedSnapshots
 from services.common.validation import violations_of
-from services.common.yaml_file import YamlFile
+from services.common.yaml_file import MAX_BYTES, YamlFile
 from services.pricing.domain.guardrails import Guardrails
 from services.pricing.domain.policies.port import Objective
 from services.pricing.domain.policy_set import Policy, PolicySet
@@ -173,6 +173,8 @@ def policy_set(settings: PricingSettings, contents: Contents, learned: LearnedPr
 def load_policies(file: Path) -> Contents:
     """Raises InvalidArgument that names file, line, field and remedy."""
     try:
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise InvalidArgument.of("policies", f"{file} has {size} bytes; at most {MAX_BYTES}")
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidArgument.of("policies", f"{file} cannot be read: {error}") from None

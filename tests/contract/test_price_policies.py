@@ -10,6 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from kairos.control.v1 import control_pb2
 from services.common.control_access import ControlAccessSettings
 from services.common.published import PublishedMetrics
 from services.pricing.domain.policy_set import PolicySet
@@ -52,6 +53,26 @@ async def test_policies_are_followed(tmp_path: Path) -> None:
     with following(1, tmp_path / "one") as (again, metrics):
         assert again.of("default").default.id == "winter"
         assert metrics.measures()["test_control_connected"] == 0
+
+
+async def test_a_part_that_fails_does_not_end_the_following(tmp_path: Path) -> None:
+    """An error that nobody expected is counted, and the snapshot is tried again."""
+    failures = [RuntimeError("a defect")]
+
+    def fails_once(snapshot: control_pb2.Snapshot) -> Callable[[], None]:
+        if failures:
+            raise failures.pop()
+        return lambda: None
+
+    async with running(tmp_path / "control") as control:
+        client = Client(control.port)
+        access = ControlAccessSettings(target=f"127.0.0.1:{control.port}", folder=tmp_path / "one")
+        metrics = PublishedMetrics(CollectorRegistry(), "test")
+        with closing(FollowedPolicies(PricingSettings(), access, metrics, fails_once)) as policies:
+            await publish(client, "winter", {"maximum_discount": 0.1})
+            await soon(lambda: policies.of("default").default.id == "winter")
+            assert metrics.measures()["test_refused_snapshots"] == 1
+        await client.channel.close()
 
 
 async def test_both_processes_bound_alike(tmp_path: Path) -> None:

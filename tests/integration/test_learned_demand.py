@@ -162,7 +162,7 @@ def test_prices_and_what_was_bought(shop: Shop, tmp_path: Path) -> None:
     assert found.returned_units.tolist() == [0, 1, 0, 0, 0]
     assert (found.category[0], found.brand[0], set(found.currency)) == ("Home > Lamps", "Lux", {"USD"})
     assert len(set(found.day.tolist())) == 1
-    # Whoever reads the log from its start, later, counts the same.
+    # A later reader of the log, from its start, counts the same.
     with reading(shop, tmp_path / "again") as other:
         assert same(read_until(other, tmp_path / "again", lambda found: len(found) == 5), found)
 

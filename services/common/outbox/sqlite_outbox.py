@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.common.outbox.outbox import EntryBatch, OutboxBounds, OutboxSize, StoredBatch, full, within
-from services.common.sqlite_errors import sqlite_errors
+from services.common.sqlite_errors import sqlite_errors, sqlite_transaction
 
 FILE = "outbox.db"
 # Batches that are read at a time, and removed by one statement.
@@ -102,13 +102,5 @@ class SqliteOutbox:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with sqlite_errors("the outbox"), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite itself ends the transaction if the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._lock, sqlite_transaction(self._db, "the outbox"):
+            yield

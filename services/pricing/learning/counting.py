@@ -107,7 +107,7 @@ def counts_of(
 def units_left(facts: Facts) -> dict[int, int]:
     """By key of each purchase: the pieces that were not given back.
 
-    A refund with an order's id is of that order, whoever sent it: between purchase and refund a visitor may sign in.
+    A refund with an order's id is of that order, for any person: between purchase and refund a visitor may sign in.
     """
     left = {each.key: each.quantity for each in facts.interactions if each.act is Act.PURCHASE}
     # Refunds with an order come first, as in `pieces_left`.

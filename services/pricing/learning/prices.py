@@ -17,11 +17,11 @@ import structlog
 from services.common.money import MINOR_UNIT_DECIMALS
 from services.pricing.domain.demand.model import DemandModel
 from services.pricing.domain.demand.observations import MAX_ROWS, DemandUnit, Observations
-from services.pricing.domain.policies.choice import Ladder
+from services.pricing.domain.policies.choice import MAX_RELATIVE, Ladder
 from services.pricing.domain.policies.clearance import ClearancePolicy
 from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
-from services.pricing.domain.policies.port import Objective, PricePolicy, ProposalReason, Situation
+from services.pricing.domain.policies.port import Objective, ProposalReason, ProposingPolicy, Situation
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
 from services.pricing.domain.pricing import Guard, PricedItem, Pricer, PriceReason, ProposedPrice
@@ -33,6 +33,7 @@ _DAYS = 180
 # The demand of a coming period is expected to have the exposure of these.
 _RECENT_DAYS = 14
 _SEED_BYTES = 32
+_OTHER_CURRENCY = "The list price applies: the demand was learned from prices in another currency."
 _STEPS = 25
 _REASONS = {
     ProposalReason.LIST_PRICE: PriceReason.LIST_PRICE,
@@ -46,10 +47,16 @@ _log = structlog.get_logger("kairos.price_learning")
 
 @dataclass(frozen=True)
 class Learned:
-    """A model, and the exposure that each product and price list has had in a recent period."""
+    """A model, and of each product and price list the exposure that it has had in a recent period, and the currency of
+    its prices.
+    """
 
     model: DemandModel
     exposure: Mapping[tuple[str, str], float]
+    currencies: Mapping[tuple[str, str], str]
+
+
+_NOTHING = Learned(DemandModel(), {}, {})
 
 
 class LearnedPrices:
@@ -61,12 +68,12 @@ class LearnedPrices:
 
     def __init__(self, table: Callable[[], DemandTable], tenant: str, seed: bytes) -> None:
         self._table, self._normals = table, SeededNormals(tenant, seed)
-        self._day, self._learned = -1, Learned(DemandModel(), {})
+        self._day, self._learned = -1, _NOTHING
 
     def pricer(self, policy: LearnedPolicy) -> Pricer:
         return _LearnedPricer(self, policy)
 
-    def policy(self, wanted: LearnedPolicy, learned: Learned) -> PricePolicy:
+    def policy(self, wanted: LearnedPolicy, learned: Learned) -> ProposingPolicy:
         model, objective, ladder = learned.model, wanted.objective, wanted.ladder
         match wanted.name:
             case "greedy":
@@ -83,7 +90,6 @@ class LearnedPrices:
         """Of all periods before the day of `now_s`."""
         day = int(now_s // DAY_S)
         if day != self._day:
-            self._day = day
             since = datetime.fromtimestamp(now_s, UTC).date() - timedelta(days=_DAYS)
             try:
                 self._learned = learned_from(self._table().periods(since))
@@ -91,6 +97,8 @@ class LearnedPrices:
                 _log.info("nothing is known of the demand yet: list prices apply", reason=str(error))
             else:
                 _log.info("demand learned", products=len(self._learned.model.units), day=day)
+            # After another error, for example of a busy file, the same step is repeated and learns then.
+            self._day = day
         return self._learned
 
 
@@ -107,7 +115,7 @@ class LearnedPolicy:
 
 def ladder_of(maximum_discount: float, maximum_increase: float) -> Ladder:
     """Candidate prices over all that the guardrails may allow."""
-    return Ladder(max(1 - maximum_discount, 0.01), 1 + maximum_increase, _STEPS)
+    return Ladder(max(1 - maximum_discount, 0.01), min(1 + maximum_increase, MAX_RELATIVE), _STEPS)
 
 
 def seed_of(folder: Path) -> bytes:
@@ -144,7 +152,7 @@ def learned_from(periods: Periods) -> Learned:
         exposures[key][int(days[row])] += float(periods.exposure[row])
     model = DemandModel(units.values())
     if not rows:
-        return Learned(model, {})
+        return _NOTHING
     at = np.array(rows)
     scales = np.array([10.0 ** MINOR_UNIT_DECIMALS[periods.currency[row]] for row in rows])
     index = [model.index_of[periods.product_id[row], periods.price_list_id[row]] for row in rows]
@@ -159,7 +167,7 @@ def learned_from(periods: Periods) -> Learned:
         key: float(np.mean([seen for day, seen in by_day.items() if day > first] or [0.0]))
         for key, by_day in exposures.items()
     }
-    return Learned(model, recent)
+    return Learned(model, recent, currencies)
 
 
 class _LearnedPricer:
@@ -170,11 +178,14 @@ class _LearnedPricer:
 
     def __call__(self, item: PricedItem, now_s: float, guard: Guard) -> ProposedPrice:
         wanted, learned = self._policy, self._prices.learned(now_s)
+        key = item.item_id, item.price_list_id
+        if learned.currencies.get(key, item.list_price.currency) != item.list_price.currency:
+            return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, _OTHER_CURRENCY)
         left_s = None if wanted.clear_by_s is None else max(wanted.clear_by_s - now_s, 0.0)
         situation = Situation(
             item, int(now_s // wanted.period_s), now_s, wanted.period_s / DAY_S,
             None if left_s is None else left_s / DAY_S,
-            exposure=max(learned.exposure.get((item.item_id, item.price_list_id), 0.0), 1e-3),
+            exposure=max(learned.exposure.get(key, 0.0), 1e-3),
         )  # fmt: skip
         (made,) = self._prices.policy(wanted, learned).propose([situation], guard)
         return ProposedPrice(made.amount, _REASONS[made.reason], made.explanation)

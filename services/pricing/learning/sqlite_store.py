@@ -16,7 +16,7 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
-from services.common.sqlite_errors import sqlite_errors
+from services.common.sqlite_errors import sqlite_transaction
 from services.pricing.learning.counting import counts_of, units_left
 from services.pricing.learning.facts import Act, Facts, Impression, Interaction, ListedProduct, ShownOffer
 from services.pricing.learning.joining import joins_of
@@ -253,13 +253,5 @@ class SqliteDemandStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with sqlite_errors("the demand store"):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite itself ends the transaction if the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with sqlite_transaction(self._db, "the demand store"):
+            yield

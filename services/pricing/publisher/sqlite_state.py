@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from services.common.sqlite_errors import sqlite_errors
+from services.common.sqlite_errors import sqlite_errors, sqlite_transaction
 from services.pricing.domain.publication import KnownProduct
 from services.pricing.publisher.ports import Worked
 
@@ -151,13 +151,5 @@ class SqlitePublisherState:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with sqlite_errors("the publisher's state"):
-            self._db.execute("BEGIN")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite itself ends the transaction if the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with sqlite_transaction(self._db, "the publisher's state", "BEGIN"):
+            yield

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from services.common.sqlite_errors import sqlite_errors
+from services.common.sqlite_errors import sqlite_transaction
 from services.ranker.adapters.sqlite_schema import open_database
 
 # Values in one statement.
@@ -66,16 +66,8 @@ class SqliteConsumers:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with sqlite_errors("the ranker's store"), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite itself ends the transaction if the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._lock, sqlite_transaction(self._db, "the ranker's store"):
+            yield
 
 
 def marks(values: Any) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.merchandising import Validity
-from services.common.sqlite_errors import sqlite_errors
+from services.common.sqlite_errors import sqlite_errors, sqlite_transaction
 from services.sponsored.domain.billing import DailyBill
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Click, Fact, Facts, Impression, Purchase
@@ -239,16 +239,8 @@ class SqliteLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with sqlite_errors("the ledger"), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # SQLite itself ends the transaction if the disk is full.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._lock, sqlite_transaction(self._db, "the ledger"):
+            yield
 
 
 def _terms(campaign: Campaign) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -121,6 +122,34 @@ def test_the_demand_is_learned_once_a_day() -> None:
         policy.proposed(item(f"p{number}"), TODAY * DAY_S + number)
     policy.proposed(item(), (TODAY + 1) * DAY_S)
     assert table.reads == 2
+
+
+def test_another_currency_has_its_list_price() -> None:
+    """An elasticity says nothing of a price in another currency than those that were shown."""
+    euros = PricedItem("p1", Money("EUR", Decimal(90)), Money("EUR", Decimal(50)))
+    made = policy_of(learned_prices(Table(-2.5))).proposed(euros, TODAY * DAY_S)
+    assert (made.amount, made.reason) == (Decimal(90), PriceReason.LIST_PRICE)
+    assert "another currency" in made.explanation
+
+
+def test_what_could_not_be_read_is_read_again() -> None:
+    """An error of one step does not cost the day's prices."""
+    table, answers = Table(-8.0, products=2), [sqlite3.OperationalError("database is locked")]
+
+    def busy() -> DemandTable:
+        if answers:
+            raise answers.pop()
+        return cast(DemandTable, table)
+
+    policy = policy_of(LearnedPrices(busy, "t", b"0123456789abcdef"))
+    with pytest.raises(sqlite3.OperationalError):
+        policy.proposed(item(), TODAY * DAY_S)
+    assert policy.proposed(item(), TODAY * DAY_S).amount < 90
+
+
+def test_the_widest_guardrails_have_a_ladder() -> None:
+    """The largest increase that a policy may name, ten times the price, is beyond the highest price that is tried."""
+    assert ladder_of(1.0, 10.0).highest == 10
 
 
 def test_stock_that_must_be_sold_becomes_cheaper() -> None:

@@ -12,6 +12,7 @@ from google.protobuf.json_format import ParseDict
 from kairos.control.v1 import control_pb2
 from services.common.errors import InvalidArgument
 from services.common.money import Money
+from services.common.yaml_file import MAX_BYTES
 from services.pricing.policies import PricePolicies, load_policies
 from services.pricing.settings import PricingSettings
 
@@ -185,3 +186,12 @@ def test_the_kill_switch() -> None:
     assert policies.of("default").default.id == "a"
     policies.prepare(snapshot(a=sale))()
     assert not policies.of("default").is_list_price_only
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    """The size is looked at first."""
+    file = tmp_path / "policies.yaml"
+    with file.open("wb") as made:
+        made.truncate(MAX_BYTES + 1)
+    with pytest.raises(InvalidArgument, match="at most"):
+        load_policies(file)

@@ -17,6 +17,9 @@ from services.pricing.domain.policies.list_price import at_list_price
 from services.pricing.domain.policies.port import Evidence, Guard, Objective, Proposal, ProposalReason, Situation
 from services.pricing.domain.pricing import PriceReason, ProposedPrice
 
+# The highest price that is tried, relative to the list price.
+MAX_RELATIVE = 10.0
+
 # Demand in pieces by situation and price, from the forecast of the situations.
 Demand = Callable[[Forecast, Sequence[Situation], Floats], Floats]
 
@@ -30,8 +33,9 @@ class Ladder:
     steps: int = 25
 
     def __post_init__(self) -> None:
-        if not 0 < self.lowest <= 1 <= self.highest <= 10:
-            raise InvalidArgument.of("ladder", f"{self.lowest} to {self.highest} must contain 1 and lie in (0, 10]")
+        if not 0 < self.lowest <= 1 <= self.highest <= MAX_RELATIVE:
+            wrong = f"{self.lowest} to {self.highest} must contain 1 and lie in (0, {MAX_RELATIVE:g}]"
+            raise InvalidArgument.of("ladder", wrong)
         if not 2 <= self.steps <= 200:
             raise InvalidArgument.of("ladder.steps", f"is {self.steps}; give 2 to 200")
 

@@ -90,7 +90,7 @@ class Proposal:
     evidence: Evidence | None = None
 
 
-class PricePolicy(Protocol):
+class ProposingPolicy(Protocol):
     """Proposes the prices of a period: the same for the same arguments and the same knowledge, in every process."""
 
     @property

@@ -20,7 +20,7 @@ from services.pricing.domain.policies.clearance import ClearancePolicy
 from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
 from services.pricing.domain.policies.list_price import ListPricePolicy
-from services.pricing.domain.policies.port import Objective, PricePolicy, ProposalReason
+from services.pricing.domain.policies.port import Objective, ProposalReason, ProposingPolicy
 from services.pricing.domain.policies.rules import RulesPolicy
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
@@ -46,7 +46,7 @@ def thompson(model: DemandModel, tenant: str = "t", secret: bytes = SECRET) -> T
     return ThompsonPolicy(model, SeededNormals(tenant, secret))
 
 
-OPTIMISING: list[Callable[[DemandModel], PricePolicy]] = [
+OPTIMISING: list[Callable[[DemandModel], ProposingPolicy]] = [
     GreedyPolicy,
     thompson,
     lambda model: ContextualThompsonPolicy(model, SeededNormals("t", SECRET)),
@@ -112,7 +112,7 @@ def test_without_cost_there_is_no_profit(model: DemandModel) -> None:
 
 @pytest.mark.parametrize("make", OPTIMISING)
 def test_an_unknown_product_keeps_its_list_price(
-    make: Callable[[DemandModel], PricePolicy], model: DemandModel
+    make: Callable[[DemandModel], ProposingPolicy], model: DemandModel
 ) -> None:
     """A product that the model lacks has no evidence; the others keep their places."""
     items = [situation(0, days_to_clear=9.0, stock=9), situation(99, days_to_clear=9.0, stock=9)]
@@ -128,7 +128,7 @@ def test_an_unknown_product_keeps_its_list_price(
 )  # fmt: skip
 @settings(max_examples=60, deadline=None)
 def test_no_proposal_is_outside_the_bounds(
-    make: Callable[[DemandModel], PricePolicy], low: float, width: float, stock: int | None, days: float | None,
+    make: Callable[[DemandModel], ProposingPolicy], low: float, width: float, stock: int | None, days: float | None,
     period: int, vague: DemandModel,
 ) -> None:  # fmt: skip
     """Whatever the guardrails leave, the optimiser stays in it, in whole cents. Only a price that is not optimised (no
@@ -144,7 +144,7 @@ def test_no_proposal_is_outside_the_bounds(
 
 
 @pytest.mark.parametrize("make", OPTIMISING)
-def test_before_the_first_sale_list_prices_apply(make: Callable[[DemandModel], PricePolicy]) -> None:
+def test_before_the_first_sale_list_prices_apply(make: Callable[[DemandModel], ProposingPolicy]) -> None:
     """A model without any sale knows no demand, and a product that is given away has no elasticity."""
     for model, price in ((learned(-2.0, periods=0), LIST), (learned(-2.0, periods=5), 0.0)):
         case = situation(stock=9, days_to_clear=9.0, list_price=usd(price))
