@@ -25,6 +25,7 @@ _KINDS = (
     ("services.control", "control"),
     ("services.pricing", "price publisher"),
     ("services.learner", "learner"),
+    ("-m experiments", "experiments"),
     ("gcs_server", "ray gcs"),
     ("raylet/raylet", "ray raylet"),
     ("runtime_env/agent", "ray runtime env agent"),

@@ -1,5 +1,5 @@
-"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, and the learner if it is
-enabled, and restarts each of them when it ends.
+"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, the watch of
+experiments, and the learner if it is enabled, and restarts each of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
@@ -131,8 +131,9 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     learner = Child("learner", [sys.executable, "-m", "services.learner"], logs / "learner.log")
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
     control = Child("control", [sys.executable, "-m", "services.control"], logs / "control.log")
+    experiments = Child("experiments", [sys.executable, "-m", "experiments"], logs / "experiments.log")
     # In the order in which they start; they stop in the opposite order.
-    children = [control, host, gateway, publisher, *([learner] if settings.learner else [])]
+    children = [control, host, gateway, publisher, experiments, *([learner] if settings.learner else [])]
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
@@ -169,6 +170,9 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_PRICE_PUBLISHER_DATA_DIR": str(settings.data_dir / "price_publisher"),
         "KAIROS_PRICE_PUBLISHER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_PRICE_PUBLISHER_METRICS__PORT": str(settings.publisher_metrics_port),
+        "KAIROS_EXPERIMENTS_DATA_DIR": str(settings.data_dir / "experiments"),
+        "KAIROS_EXPERIMENTS_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
+        "KAIROS_EXPERIMENTS_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}",
         "KAIROS_LEARNER_DATA_DIR": str(settings.data_dir / "learner"),
         "KAIROS_LEARNER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_LEARNER_METRICS__PORT": str(settings.learner_metrics_port),
