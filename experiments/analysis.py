@@ -182,8 +182,8 @@ def _broken(sample: Sample, experiment: Experiment, others: Sequence[str]) -> li
                 continue
             if one.judgement(guard.maximum_harm * abs(known[2])) == WORSE:
                 found.append(
-                    f"{guard.metric} of {arm} is worse than of {experiment.control.name} by {_bounds(one)} "
-                    f"({one.relative:+.1%}), allowed {guard.maximum_harm:.1%}"
+                    f"{guard.metric} of {arm} is worse than of {experiment.control.name} by {_bounds(one)}, "
+                    f"allowed {guard.maximum_harm:.1%} of {known[2]:.4g}"
                 )
     return found
 

@@ -57,9 +57,10 @@ def _mixture(units: float, planned: float, alpha: float) -> float:
 
 
 def difference_of(control: Floats, other: Floats) -> Difference:
-    """Of values of units, one each."""
-    error = math.sqrt(control.var(ddof=1) / len(control) + other.var(ddof=1) / len(other))
-    return Difference(float(other.mean() - control.mean()), error, len(control) + len(other))
+    """Of values of units, one each. An arm whose units are all alike counts as if one of them had the other's value."""
+    value = float(other.mean() - control.mean())
+    variance = sum(max(float(arm.var(ddof=1)), value**2 / len(arm)) / len(arm) for arm in (control, other))
+    return Difference(value, math.sqrt(variance), len(control) + len(other))
 
 
 def linearised(numerators: Floats, denominators: Floats) -> Floats:

@@ -53,6 +53,14 @@ def test_a_ratio_has_the_spread_of_a_bootstrap() -> None:
         linearised(np.zeros(3), np.zeros(3))
 
 
+def test_arms_whose_units_are_all_alike() -> None:
+    """No unit of one arm and every unit of the other: a difference, with an interval that excludes 0."""
+    difference = difference_of(np.zeros(200), np.ones(200))
+    low, high = difference.interval(10_000, 0.05)
+    assert 0 < low < difference.value < high
+    assert difference_of(np.ones(200), np.ones(200)).standard_error == 0
+
+
 def test_what_is_known_before_narrows_the_interval() -> None:
     """By the share of the variance that it explains; without variation nothing changes."""
     random = np.random.default_rng(2)
