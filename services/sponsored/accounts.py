@@ -56,6 +56,11 @@ class Accounts:
         """The last day on whose bills no sale is waited for any more."""
         return self._today() - timedelta(days=max(_SALES_DAYS, self._rules.final_after_days))
 
+    @property
+    def first_day(self) -> date:
+        """The first day whose bills can be computed with all their sales: facts are kept for longer."""
+        return self._today() - timedelta(days=self._kept_days - _SALES_DAYS)
+
     def statement(
         self, tenant: str, from_day: date = date.min, brand_of: Callable[[str], str] = lambda _: ""
     ) -> list[DailyBill]:
@@ -98,10 +103,13 @@ class Accounts:
 
     def trim(self) -> int:
         """Removes what is older than is kept; gives its number. Facts that a bill may still need stay."""
-        last = max(_SALES_DAYS, self._rules.final_after_days)
-        kept = max(self._rules.keep_facts_days, last + _SALES_DAYS)
         now_s, bills_until = self._clock(), self._today() - timedelta(days=self._rules.keep_bills_days)
-        return self._ledger.trim(now_s - kept * _DAY_S, now_s - self._rules.final_after_days * _DAY_S, bills_until)
+        unknown_until_s = now_s - self._rules.final_after_days * _DAY_S
+        return self._ledger.trim(now_s - self._kept_days * _DAY_S, unknown_until_s, bills_until)
+
+    @property
+    def _kept_days(self) -> int:
+        return max(self._rules.keep_facts_days, max(_SALES_DAYS, self._rules.final_after_days) + _SALES_DAYS + 1)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock(), UTC).date()

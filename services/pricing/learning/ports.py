@@ -10,14 +10,6 @@ from typing import Protocol
 from services.pricing.learning.facts import Impression, Interaction, ListedProduct
 
 
-class LogFailed(Exception):
-    """The gateway did not give the page. The same call may succeed later."""
-
-
-class PlaceLost(LogFailed):
-    """The gateway does not know the page token."""
-
-
 class Log(Enum):
     """Whose place is stored."""
 
