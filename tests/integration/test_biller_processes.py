@@ -10,6 +10,7 @@ from random import Random
 import grpc
 
 from kairos.control.v1 import budgets_pb2, budgets_pb2_grpc, control_pb2, control_pb2_grpc
+from services.sponsored.domain.facts import Fact
 from tests.contract.controls import reference_to, resource_of
 from tests.fakes.event_log import FakeEventLog
 from tests.integration.processes import Process, free_port, started, wait_for
@@ -24,7 +25,7 @@ def test_each_click_is_billed_once(tmp_path: Path) -> None:
     log = FakeEventLog(most=20)  # type: ignore[abstract]
     shown = [impression(n, "c", price=random.randint(1, 90), shown_s=began_s + n) for n in range(ADS)]
     clicks = [click_on(one) for one in shown[::2]]
-    records = [*shown, *clicks] * 3
+    records: list[Fact] = [*shown, *clicks] * 3
     random.shuffle(records)
     target = f"127.0.0.1:{free_port()}"
     control = {
