@@ -83,9 +83,8 @@ def test_a_low_return_lowers_the_bids(tmp_path: Path) -> None:
     factors = {}
     for name, amount in (("low", 30), ("high", 3_000)):
         replicas = Replicas(tmp_path / name, campaign(target_return=5.0))
-        sales = [
-            Purchase(f"e{number}", f"person-{number}", "p", amount, MONDAY_S + 7 * HOUR_S) for number in range(20)
-        ]  # fmt: skip
+        bought_s = MONDAY_S + 7 * HOUR_S
+        sales = [Purchase(f"e{number}", f"person-{number}", "p", amount, bought_s, "EUR") for number in range(20)]
         replicas.ledger.record("shop", [*facts, *sales])
         replicas.multipliers()
         factors[name] = [replicas.multipliers(after_s=INTERVAL_S)[0] for _ in range(8)][-1]
