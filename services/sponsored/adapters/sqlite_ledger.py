@@ -17,9 +17,7 @@ from services.sponsored.domain.billing import DailyBill
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Click, Fact, Facts, Impression, Purchase
 from services.sponsored.domain.invalid_clicks import Verdict
-from services.sponsored.domain.leases import Lease, LeasePool, LeaseRules
-from services.sponsored.domain.pacing import INTERVAL_S
-from services.sponsored.ports import LeaseRequest, LedgerSize
+from services.sponsored.ports import LedgerSize
 
 # Rows that are removed in one transaction: a writer waits some 10 ms for it.
 _STEP = 2_000
@@ -39,11 +37,6 @@ CREATE TABLE IF NOT EXISTS purchase (
 CREATE INDEX IF NOT EXISTS purchase_by_time ON purchase (tenant, occurred_s);
 CREATE TABLE IF NOT EXISTS campaign (
     tenant TEXT, id TEXT, terms TEXT, kept_s REAL, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lease (
-    tenant TEXT, campaign_id TEXT, replica_id TEXT, amount REAL, until_s REAL);
-CREATE INDEX IF NOT EXISTS lease_of_campaign ON lease (tenant, campaign_id);
-CREATE TABLE IF NOT EXISTS traffic (
-    tenant TEXT, interval INTEGER, requests INTEGER, PRIMARY KEY (tenant, interval)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS position (tenant TEXT, log TEXT, token TEXT, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settled (tenant TEXT PRIMARY KEY, until TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paid (tenant TEXT, campaign_id TEXT, amount INTEGER, PRIMARY KEY (tenant, campaign_id))
@@ -180,37 +173,8 @@ class SqliteLedger:
         rows = self._read("SELECT id, terms FROM campaign WHERE tenant = ?", tenant)
         return {id: _campaign(id, json.loads(terms)) for id, terms in rows}
 
-    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
-        campaign = request.tenant, request.campaign_id
-        with self._transaction():
-            columns = "SELECT replica_id, amount, until_s FROM lease WHERE tenant = ? AND campaign_id = ?"
-            pool = LeasePool(rules, (Lease(*row) for row in self._db.execute(columns, campaign)))
-            made = pool.renew(
-                request.replica_id, request.used, request.limit, request.billed, request.least, request.now_s
-            )
-            self._db.execute("DELETE FROM lease WHERE tenant = ? AND campaign_id = ?", campaign)
-            rows = [(*campaign, lease.replica_id, lease.amount, lease.until_s) for lease in pool.leases]
-            self._db.executemany("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", rows)
-        return made
-
-    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO traffic VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
-                (tenant, interval, requests),
-            )
-
-    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
-        counts = [0] * count
-        query = "SELECT interval, requests FROM traffic WHERE tenant = ? AND interval >= ? AND interval < ?"
-        for interval, requests in self._read(query, tenant, first_interval, first_interval + count):
-            counts[interval - first_interval] = requests
-        return counts
-
     def trim(self, facts_until_s: float, bills_until: date) -> int:
         with self._transaction():
-            self._db.execute("DELETE FROM traffic WHERE interval < ?", (facts_until_s // INTERVAL_S,))
             self._db.execute("DELETE FROM campaign WHERE kept_s < ?", (facts_until_s,))
         return sum(self._remove(statement, facts_until_s) for statement in _OLD_FACTS) + self._remove(
             _OLD_BILLS, bills_until.isoformat()
