@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from typing import Literal
 
 from kairos.control.v1 import budgets_pb2
 from services.common.convert import minor_units_from_proto, minor_units_to_proto
@@ -14,7 +15,9 @@ from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.contents import RESOURCE_ID
 from services.control.domain.limits import BILL_DAYS, MAX_AMOUNT, MAX_BILLS, MAX_REASONS
 
-_AMOUNTS = ("value", "amount", "sales", "same_brand_sales")
+_AMOUNTS: tuple[Literal["value", "amount", "sales", "same_brand_sales"], ...] = (
+    "value", "amount", "sales", "same_brand_sales",
+)  # fmt: skip
 NO_DAY = "is no day; send one such as 2026-11-29"
 _REASON = r"[a-z0-9_]{1,64}"
 # Wrong fields that an error names.

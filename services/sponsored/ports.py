@@ -14,11 +14,19 @@ from services.sponsored.domain.facts import Fact, Facts
 
 @dataclass(frozen=True)
 class LedgerSize:
-    """`facts`: impressions, clicks and purchases."""
+    """`facts`: impressions, clicks, purchases and refunds."""
 
     facts: int
     bills: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class LogPlace:
+    """Up to which a log was read. Empty: from its start. `read_up_to_s`: the time of the last record."""
+
+    page_token: str = ""
+    read_up_to_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,16 +87,24 @@ class BudgetOwner(Protocol):
 class Ledger(Protocol):
     """The facts that bills are computed from, and the bills that are final, by tenant. All calls may block."""
 
-    def record(self, tenant: str, facts: Iterable[Fact], positions: Mapping[str, str] | None = None) -> None:
-        """Each fact once, as Facts.add. With them the positions up to which logs were read, by the name of the log:
-        both are durable, or neither. Raises Overloaded if the disk is full.
+    def record(self, tenant: str, facts: Iterable[Fact], log: str = "", place: LogPlace | None = None) -> None:
+        """Each fact once, as Facts.add. With them the place up to which the log of this name was read: both are
+        durable, or neither. Raises Overloaded if the disk is full.
         """
 
-    def position(self, tenant: str, log: str) -> str:
-        """Empty: nothing was read."""
+    def place(self, tenant: str, log: str) -> LogPlace: ...
+
+    def days(self, tenant: str) -> dict[int, int]:
+        """A number for each day (UTC, since 1970) of impressions, which changes with each fact of the day."""
+
+    def trades_number(self, tenant: str) -> int:
+        """It changes with each purchase or refund."""
 
     def facts(self, tenant: str, from_s: float, until_s: float) -> Facts:
-        """Impressions of this time with all their clicks, and purchases of this time."""
+        """Impressions of this time with all their clicks."""
+
+    def trades(self, tenant: str, from_s: float) -> Facts:
+        """Purchases and refunds from this time on."""
 
     def settled_until(self, tenant: str) -> date:
         """The last day whose bills are final; date.min if none are."""
@@ -103,14 +119,20 @@ class Ledger(Protocol):
         """What all final bills of a campaign add up to, also of those that were removed."""
 
     def keep_campaigns(self, tenant: str, campaigns: Iterable[Campaign], now_s: float) -> None:
-        """Their terms of billing: for clicks that come when a campaign is archived."""
+        """Their terms of billing, for clicks that come when a campaign is archived, and changes of daily budgets."""
 
     def campaigns(self, tenant: str) -> dict[str, Campaign]:
         """Those that were kept, by id: without products, targets and schedule, but for the time zone."""
 
-    def trim(self, facts_until_s: float, bills_until: date) -> int:
-        """Removes facts before that time, campaigns that were kept last before it, and final bills before
-        that day. Gives the number of facts and bills.
+    def keep_brands(self, tenant: str, brands: Mapping[str, str], now_s: float) -> None:
+        """Of products; empty if there is none."""
+
+    def brands(self, tenant: str) -> dict[str, str]:
+        """Those that were kept, by product id."""
+
+    def trim(self, facts_until_s: float, unknown_until_s: float, bills_until: date) -> int:
+        """Removes facts before that time, campaigns and brands that were kept last before it, clicks without an
+        impression before `unknown_until_s`, and final bills before that day. Gives the number of facts and bills.
         """
 
     def size(self) -> LedgerSize: ...
