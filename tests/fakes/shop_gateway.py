@@ -19,6 +19,7 @@ from kairos.gateway.v1 import gateway_pb2
 
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
 SHOP, PRICING = offer_pb2.OFFER_SOURCE_SHOP, offer_pb2.OFFER_SOURCE_PRICING
+COMPETITOR = offer_pb2.OFFER_SOURCE_COMPETITOR
 Key = tuple[str, str, int]
 
 

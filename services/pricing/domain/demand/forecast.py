@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.pricing.domain.demand.design import gap_column
 from services.pricing.domain.demand.observations import Floats
 
 # Position of the elasticity among the coefficients.
@@ -34,6 +35,8 @@ class Forecast:
     offset           [n] log of the exposure, plus the expected demand shock of the category
     noise            [n] variance of log demand from period to period
     reference_price  [n]
+    gap              position of the column of design.gap_column, and the logs of the competitors' prices [n], NaN
+                     where none was observed; None: there is no such column
     """
 
     rows: Floats
@@ -42,11 +45,17 @@ class Forecast:
     offset: Floats
     noise: Floats
     reference_price: Floats
+    gap: tuple[int, Floats] | None = None
 
-    def elasticity(self, index: int) -> Elasticity:
-        """Of the unit at `index`."""
-        mean = float(self.mean[index, _PRICE])
-        half = Z90 * float(np.sqrt(self.covariance[index, _PRICE, _PRICE]))
+    def elasticity(self, index: int, price: float) -> Elasticity:
+        """Of the unit at `index`, at this price."""
+        slope = np.zeros(self.mean.shape[1])
+        slope[_PRICE] = 1.0
+        if self.gap is not None:
+            position, competitor = self.gap
+            slope[position] = np.nan_to_num(competitor[index] - np.log(price / self.reference_price[index]))
+        mean = float(slope @ self.mean[index])
+        half = Z90 * float(np.sqrt(slope @ self.covariance[index] @ slope))
         return Elasticity(mean, mean - half, mean + half)
 
     def log_units(self, prices: Floats) -> tuple[Floats, Floats]:
@@ -70,7 +79,11 @@ class Forecast:
 
     def _at(self, prices: Floats) -> Floats:
         rows = np.repeat(self.rows[:, None, :], prices.shape[1], axis=1)
-        rows[:, :, _PRICE] = np.log(prices / self.reference_price[:, None])
+        log_price = np.log(prices / self.reference_price[:, None])
+        rows[:, :, _PRICE] = log_price
+        if self.gap is not None:
+            position, competitor = self.gap
+            rows[:, :, position] = gap_column(log_price, competitor[:, None])
         return rows
 
 

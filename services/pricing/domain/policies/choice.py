@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -51,11 +51,15 @@ def expected_demand(forecast: Forecast, situations: Sequence[Situation], prices:
 def choose(
     model: DemandModel, situations: Sequence[Situation], guard: Guard, *, objective: Objective, ladder: Ladder,
     demand: Demand = expected_demand, uses_stock: bool = False, reason: ProposalReason = ProposalReason.DEMAND,
+    sees_competitor: bool = False,
 ) -> list[Proposal]:  # fmt: skip
     """Where `demand` chooses another price than expected demand does, the reason is EXPLORATION.
 
-    `uses_stock`: no more is sold than is in stock.
+    `uses_stock`: no more is sold than is in stock. `sees_competitor`: the demand is that at the competitor's price of
+    the situation; otherwise at its usual price.
     """
+    if not sees_competitor:
+        situations = [replace(each, competitor=0.0) for each in situations]
     is_known = _known(model, situations)
     known = [each for each, is_one in zip(situations, is_known, strict=True) if is_one]
     made = iter(_choose(model, known, guard, objective, ladder, demand, uses_stock, reason) if known else ())
@@ -109,7 +113,7 @@ def _rows(model: DemandModel, situations: Sequence[Situation]) -> Observations:
         units, [each.period for each in situations], 1.0, 0.0,
         exposure=[each.exposure for each in situations], promotion=[each.promotion for each in situations],
         season=[each.season for each in situations], age_years=[each.age_years for each in situations],
-        substitutes=[each.substitutes for each in situations],
+        substitutes=[each.substitutes for each in situations], competitor=[each.competitor for each in situations],
     )  # fmt: skip
 
 
@@ -155,7 +159,7 @@ def _proposal(
     currency, listed = item.list_price.currency, float(item.list_price.amount)
     cost = None if item.cost is None else float(item.cost.amount)
     evidence = Evidence(
-        forecast.elasticity(row), units, units_at_list, price * units, listed * units_at_list,
+        forecast.elasticity(row, price), units, units_at_list, price * units, listed * units_at_list,
         None if cost is None else (price - cost) * units,
         None if cost is None else (listed - cost) * units_at_list,
     )  # fmt: skip
