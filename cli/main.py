@@ -29,6 +29,7 @@ from cli.calls import connection_of, out
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
+from cli.price_fairness import fairness
 from cli.shopping import price, recommend, search, suggest
 from cli.train import train
 from ops.client import Connection
@@ -77,6 +78,7 @@ def health(context: typer.Context, as_json: Json = False) -> None:
 
 for request in (search, suggest, recommend, price, explain, demand):
     app.command()(request)
+app.command("price-fairness")(fairness)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(offers.app, name="offers")
 app.add_typer(competitors.app, name="competitors")
