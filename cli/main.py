@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, config, control, domain, events, judge, label, models, offers, reviews, rules, suite, users
+from cli import (
+    catalog,
+    competitors,
+    config,
+    control,
+    domain,
+    events,
+    judge,
+    label,
+    models,
+    offers,
+    reviews,
+    rules,
+    suite,
+    users,
+)
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.demand import demand
@@ -66,6 +81,7 @@ for request in (search, suggest, recommend, price, explain, demand):
 app.command("price-fairness")(fairness)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(offers.app, name="offers")
+app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
