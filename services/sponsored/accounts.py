@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from services.sponsored.domain.attribution import AttributedSales, attributed_sales
-from services.sponsored.domain.billing import BillKey, DailyBill, Tally, bills, tally
+from services.sponsored.domain.billing import DailyBill, Tally, bills, tally
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.invalid_clicks import ClickRules, judge
 from services.sponsored.ports import Ledger
@@ -82,18 +82,6 @@ class Accounts:
     def unknown(self, tenant: str) -> Counter[str]:
         """Impressions on no bill, by the campaign that is not known: of the days that statements were about."""
         return sum((each.unknown for _, each in self._of.get(tenant, _Counted()).days.values()), Counter[str]())
-
-    def spent(self, tenant: str) -> dict[BillKey, int]:
-        """What the clicks of the days that are not settled are worth, by campaign and day: also beyond the budgets."""
-        return {bill.key: bill.value for bill in self._open(tenant)}
-
-    def returns(self, tenant: str) -> dict[str, tuple[int, int]]:
-        """By campaign: the attributed sales of the clicked products and the value of billed clicks, of seven days."""
-        found: dict[str, tuple[int, int]] = {}
-        for bill in self.statement(tenant, self._today() - timedelta(days=7)):
-            sales, value = found.get(bill.campaign_id, (0, 0))
-            found[bill.campaign_id] = sales + bill.sales, value + bill.value
-        return found
 
     def settle(self, tenant: str) -> None:
         """Fixes what the days that are old enough cost."""

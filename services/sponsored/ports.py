@@ -10,7 +10,6 @@ from typing import Protocol
 from services.sponsored.domain.billing import DailyBill
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Fact, Facts
-from services.sponsored.domain.leases import Lease, LeaseRules
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,58 @@ class LogPlace:
 
 
 @dataclass(frozen=True)
-class LeaseRequest:
-    """Amounts in minor units. `used`: of the replica's last lease. `limit`: what may be spent in all, `billed`: what is
-    known of it. `least`: less is of no use.
+class AskedLease:
+    """Amounts in minor units. `used` and `held`: of the replica's lease. `day_limit` and `hour_limit`: what all
+    replicas may use on the day, and in the hour that begins with the interval `hour_from`; `total_limit`: on all days.
+    `least`: less is of no use.
     """
 
-    tenant: str
     campaign_id: str
-    replica_id: str
+    day: date
     used: float
-    limit: float
-    billed: float
+    held: float
+    day_limit: float
+    hour_limit: float
+    hour_from: int
+    total_limit: float | None
     least: float
-    now_s: float
+
+
+@dataclass(frozen=True)
+class LeasedBudget:
+    """Amounts in minor units. `held`: see Lease. `value_on_day`: of the clicks of the day; `value_of_week`: of billed
+    clicks of the last seven days, with the sales after them.
+    """
+
+    held: float
+    value_on_day: int
+    value_of_week: int
+    sales_of_week: int
+
+
+@dataclass(frozen=True)
+class Leased:
+    """By campaign, for `lease_s` seconds from the call on; none for a campaign that is not published. `traffic`:
+    requests of all replicas by interval.
+    """
+
+    budgets: Mapping[str, LeasedBudget]
+    lease_s: float
+    traffic: Mapping[int, int]
+
+
+class BudgetOwner(Protocol):
+    """Who divides budgets among replicas, and keeps the traffic that all of them count."""
+
+    def lease(
+        self, tenant: str, asked: Sequence[AskedLease], counted: Mapping[int, int], traffic_from: int
+    ) -> Leased:  # fmt: skip
+        """Blocks. One call at a time. `counted`: all requests to this replica in intervals that have changed; the same
+        again changes nothing. `traffic_from`: the first interval whose traffic is wanted. Raises Unavailable; then it
+        is unknown whether the call was served, and the leases stay as they are.
+        """
+
+    def close(self) -> None: ...
 
 
 class Ledger(Protocol):
@@ -91,15 +129,6 @@ class Ledger(Protocol):
 
     def brands(self, tenant: str) -> dict[str, str]:
         """Those that were kept, by product id."""
-
-    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
-        """See LeasePool.renew. Replicas on this machine never hold more together than is left."""
-
-    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
-        """Traffic. `interval`: the number of the interval of pacing since 1970."""
-
-    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
-        """Of so many intervals, by all replicas on this machine."""
 
     def trim(self, facts_until_s: float, unknown_until_s: float, bills_until: date) -> int:
         """Removes facts before that time, campaigns and brands that were kept last before it, clicks without an

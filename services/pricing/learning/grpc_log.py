@@ -12,7 +12,9 @@ from services.pricing.learning.convert import (
     impression_of_event,
     impressions_from_proto,
     interaction_from_proto,
+    is_observed,
     listed_from_proto,
+    observed_from_proto,
     seconds,
 )
 from services.pricing.learning.ports import CataloguePage, Log, LogPage
@@ -46,7 +48,9 @@ class GrpcDemandLog:
     def catalogue(self, page_token: str) -> CataloguePage:
         answer = self._gateway.products(page_token)
         products = [listed_from_proto(entry.product) for entry in answer.products]
-        return CataloguePage(products, answer.next_page_token, answer.is_last_page, answer.is_restarted)
+        offers = (made for entry in answer.products for made in entry.offers if is_observed(made))
+        observed = list(readable(observed_from_proto, offers))
+        return CataloguePage(products, answer.next_page_token, answer.is_last_page, answer.is_restarted, observed)
 
     def close(self) -> None:
         self._gateway.close()

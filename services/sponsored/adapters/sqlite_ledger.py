@@ -19,9 +19,7 @@ from services.sponsored.domain.billing import DailyBill
 from services.sponsored.domain.campaign import BudgetChange, Campaign
 from services.sponsored.domain.facts import Click, Fact, Facts, Impression, Purchase, Refund
 from services.sponsored.domain.invalid_clicks import Verdict
-from services.sponsored.domain.leases import Lease, LeasePool, LeaseRules
-from services.sponsored.domain.pacing import INTERVAL_S
-from services.sponsored.ports import LeaseRequest, LedgerSize, LogPlace
+from services.sponsored.ports import LedgerSize, LogPlace
 
 # Rows that are removed in one transaction: a writer waits some 10 ms for it.
 _STEP = 2_000
@@ -53,11 +51,6 @@ CREATE TABLE IF NOT EXISTS brand (
     tenant TEXT, item_id TEXT, brand TEXT, kept_s REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS campaign (
     tenant TEXT, id TEXT, terms TEXT, kept_s REAL, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lease (
-    tenant TEXT, campaign_id TEXT, replica_id TEXT, amount REAL, until_s REAL);
-CREATE INDEX IF NOT EXISTS lease_of_campaign ON lease (tenant, campaign_id);
-CREATE TABLE IF NOT EXISTS traffic (
-    tenant TEXT, interval INTEGER, requests INTEGER, PRIMARY KEY (tenant, interval)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (
     tenant TEXT, log TEXT, token TEXT, read_up_to_s REAL, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settled (tenant TEXT PRIMARY KEY, until TEXT) WITHOUT ROWID;
@@ -221,37 +214,8 @@ class SqliteLedger:
     def brands(self, tenant: str) -> dict[str, str]:
         return dict(self._read("SELECT item_id, brand FROM brand WHERE tenant = ?", tenant))
 
-    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
-        campaign = request.tenant, request.campaign_id
-        with self._transaction():
-            columns = "SELECT replica_id, amount, until_s FROM lease WHERE tenant = ? AND campaign_id = ?"
-            pool = LeasePool(rules, (Lease(*row) for row in self._db.execute(columns, campaign)))
-            made = pool.renew(
-                request.replica_id, request.used, request.limit, request.billed, request.least, request.now_s
-            )
-            self._db.execute("DELETE FROM lease WHERE tenant = ? AND campaign_id = ?", campaign)
-            rows = [(*campaign, lease.replica_id, lease.amount, lease.until_s) for lease in pool.leases]
-            self._db.executemany("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", rows)
-        return made
-
-    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
-        with self._transaction():
-            self._db.execute(
-                "INSERT INTO traffic VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
-                (tenant, interval, requests),
-            )
-
-    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
-        counts = [0] * count
-        query = "SELECT interval, requests FROM traffic WHERE tenant = ? AND interval >= ? AND interval < ?"
-        for interval, requests in self._read(query, tenant, first_interval, first_interval + count):
-            counts[interval - first_interval] = requests
-        return counts
-
     def trim(self, facts_until_s: float, unknown_until_s: float, bills_until: date) -> int:
         with self._transaction():
-            self._db.execute("DELETE FROM traffic WHERE interval < ?", (facts_until_s // INTERVAL_S,))
             self._db.execute("DELETE FROM campaign WHERE kept_s < ?", (facts_until_s,))
             self._db.execute("DELETE FROM brand WHERE kept_s < ?", (facts_until_s,))
             self._db.execute("DELETE FROM change WHERE day >= 0 AND day < ?", (facts_until_s // _DAY_S,))
