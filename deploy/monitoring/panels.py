@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.monitoring.slos import BEHIND_S, FILLING, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
 
-STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
 
 

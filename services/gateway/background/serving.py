@@ -65,7 +65,9 @@ class Serving:
             self._published.pop(snapshot.tenant, None)
             if configurations:
                 version = configurations[0].version if len(configurations) == 1 else _OF_SEVERAL
-                self._published[snapshot.tenant] = ServingConfiguration(version=version, placements=placements)
+                self._published[snapshot.tenant] = ServingConfiguration(
+                    version=version, placements=placements, sponsored=all(each.sponsored for each in configurations)
+                )
 
         return use
 
