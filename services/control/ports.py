@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
 
 from services.control.domain.audit import Entry, EntryFilter, EntryKind, Place
+from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.changes import Changes, TenantView
 from services.control.domain.resources import Content, Key, Resource, Revision, Snapshot, State
 
@@ -123,3 +125,20 @@ class EntryArchive(Protocol):
 
     def local_bytes(self) -> int:
         """0 for an archive that is not on this machine."""
+
+
+class BillStore(Protocol):
+    """Bills, by tenant, campaign and day. Each call raises Unavailable while the database cannot be reached.
+
+    After an Unavailable of `record` it is unknown whether the bills are stored.
+    """
+
+    def record(self, tenant: str, bills: Sequence[Bill], oldest: date) -> int:
+        """Stores the bills, each campaign and day once, durably, all or none; returns how many. One that is stored and
+        final stays as it is. Removes those of days before `oldest`. Raises Conflict beyond the bound of a day.
+        """
+
+    def bills(self, tenant: str, only: BillFilter, after: BillPlace | None, limit: int) -> list[Bill]:
+        """By place, from the first one after `after`."""
+
+    def close(self) -> None: ...

@@ -14,15 +14,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from kairos.control.v1 import audit_pb2, control_pb2
+from kairos.control.v1 import audit_pb2, budgets_pb2, control_pb2
 from services.control.convert import page_token
 from services.control.domain.contents import Role
-from services.control.domain.permissions import LADDER, LEAST_ROLE
+from services.control.domain.permissions import LADDER, LEAST_ROLE, OF_RECORDERS
 from services.control.server import ControlServer
 from services.control.settings import ApiKey
 from tests.contract.controls import (
     CONTENTS,
     Client,
+    bill_of,
     detail,
     digest_of,
     entry_of,
@@ -285,6 +286,8 @@ def requests(kind: str) -> dict[str, Any]:
         "PublishResources": control_pb2.PublishResourcesRequest(resources=[reference_to(resource)]),
         "ArchiveResource": control_pb2.ArchiveResourceRequest(resource=reference_to(resource)),
         "RecordEntries": audit_pb2.RecordEntriesRequest(entries=[entry_of("q1")]),
+        "RecordBills": budgets_pb2.RecordBillsRequest(bills=[bill_of("c")]),
+        "ListBills": budgets_pb2.ListBillsRequest(),
         "ListEntries": audit_pb2.ListEntriesRequest(),
         "GetEntry": audit_pb2.GetEntryRequest(kind=audit_pb2.ENTRY_KIND_PRICE_QUOTE, id="unknown"),
     }  # fmt: skip
@@ -295,7 +298,7 @@ def requests(kind: str) -> dict[str, Any]:
 async def test_every_permission(clients: dict[str, Client], role: str, kind: str) -> None:
     """Each method of each role, for usual resources and for tenants: allowed or PERMISSION_DENIED, by the table.
 
-    A recorder may only record and watch.
+    A recorder may only record, list bills and watch.
     """
     assert requests(kind).keys() | {"WatchSnapshots"} == LEAST_ROLE.keys()
     for method, request in requests(kind).items():
@@ -307,7 +310,7 @@ async def test_every_permission(clients: dict[str, Client], role: str, kind: str
             await clients[role].call(method, request)
         except grpc.aio.AioRpcError as error:
             code = error.code()
-        is_denied = method != "RecordEntries" if role == "recorder" else LADDER.index(role) < LADDER.index(least)
+        is_denied = LADDER.index(role) < LADDER.index(least) if role in LADDER else method not in OF_RECORDERS
         assert (code is STATUS.PERMISSION_DENIED) == is_denied, method
         assert code in (STATUS.OK, STATUS.NOT_FOUND, STATUS.INVALID_ARGUMENT, STATUS.PERMISSION_DENIED), method
     await clients["operator"].publish(

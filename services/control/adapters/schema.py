@@ -39,7 +39,16 @@ REVISIONS = sa.table(
     ),
 )  # fmt: skip
 SNAPSHOTS = sa.table("snapshots", *map(sa.column, ("tenant", "version", "published_us", "content")))
-
+BILLS = sa.table(
+    "bills",
+    *map(
+        sa.column,
+        (
+            "tenant", "campaign_id", "day", "currency", "impressions", "clicks", "value", "amount", "sales",
+            "same_brand_sales", "refused", "is_final",
+        ),
+    ),
+)  # fmt: skip
 
 PARTITIONS = sa.table(
     "audit_partitions",

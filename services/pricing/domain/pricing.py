@@ -10,13 +10,14 @@ from enum import Enum
 from typing import Protocol
 
 from services.common.money import Money
+from services.pricing.domain.evidence import Evidence
 
 _DAY_S = 86_400.0
 LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
-    """Why an offer is what it is."""
+    """Why an offer is what it is. EXPLORATION: another price is expected to be better, this one is tried to learn."""
 
     LIST_PRICE = "list_price"
     OVERSTOCK = "overstock"
@@ -54,11 +55,14 @@ class PricedItem:
 
 @dataclass(frozen=True)
 class ProposedPrice:
-    """The price that a pricer proposes, before the guardrails."""
+    """The price that a pricer proposes, before the guardrails. `evidence`: None if it uses no demand model, or the
+    model does not know the product.
+    """
 
     amount: Decimal
     reason: PriceReason
     explanation: str
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from services.pricing.domain.demand.model import DemandModel
 from services.pricing.domain.demand.observations import MAX_ROWS, DemandUnit, Observations
 from services.pricing.domain.policies.choice import MAX_RELATIVE, Ladder
 from services.pricing.domain.policies.clearance import ClearancePolicy
-from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
-from services.pricing.domain.policies.port import Objective, ProposalReason, ProposingPolicy, Situation
+from services.pricing.domain.policies.port import Objective, ProposingPolicy, Situation
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
 from services.pricing.domain.pricing import Guard, PricedItem, Pricer, PriceReason, ProposedPrice
@@ -35,19 +34,12 @@ _RECENT_DAYS = 14
 _SEED_BYTES = 32
 _OTHER_CURRENCY = "The list price applies: the demand was learned from prices in another currency."
 _STEPS = 25
-_REASONS = {
-    ProposalReason.LIST_PRICE: PriceReason.LIST_PRICE,
-    ProposalReason.DEMAND: PriceReason.DEMAND,
-    ProposalReason.EXPLORATION: PriceReason.EXPLORATION,
-    ProposalReason.CLEARANCE: PriceReason.CLEARANCE,
-}
-
 _log = structlog.get_logger("kairos.price_learning")
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A model, and of each product and price list the exposure that it has had in a recent period, and the currency of
+    """A model, and of each product and price list the exposure that it has had on a recent day, and the currency of
     its prices.
     """
 
@@ -78,10 +70,9 @@ class LearnedPrices:
         match wanted.name:
             case "greedy":
                 return GreedyPolicy(model, objective, ladder)
-            case "thompson":
-                return ThompsonPolicy(model, self._normals, objective, ladder)
-            case "contextual-thompson":
-                return ContextualThompsonPolicy(model, self._normals, objective, ladder)
+            case "thompson" | "contextual-thompson":
+                is_contextual = wanted.name != "thompson"
+                return ThompsonPolicy(model, self._normals, objective, ladder, is_contextual=is_contextual)
             case "clearance":
                 return ClearancePolicy(model, objective, ladder)
         raise ValueError(f"{wanted.name!r} is no policy that learns")
@@ -185,10 +176,10 @@ class _LearnedPricer:
         situation = Situation(
             item, int(now_s // wanted.period_s), now_s, wanted.period_s / DAY_S,
             None if left_s is None else left_s / DAY_S,
-            exposure=max(learned.exposure.get(key, 0.0), 1e-3),
+            exposure=max(learned.exposure.get(key, 0.0), 1e-3) * wanted.period_s / DAY_S,
         )  # fmt: skip
         (made,) = self._prices.policy(wanted, learned).propose([situation], guard)
-        return ProposedPrice(made.amount, _REASONS[made.reason], made.explanation)
+        return made
 
     def next_change_s(self, item: PricedItem, now_s: float) -> float:
         return (now_s // self._policy.period_s + 1) * self._policy.period_s

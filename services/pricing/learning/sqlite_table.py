@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 
 from services.pricing.learning.counting import Cell, Counts, counts_of, units_left
-from services.pricing.learning.facts import ShownOffer
+from services.pricing.learning.facts import Facts, ShownOffer
 from services.pricing.learning.joining import joins_of
 from services.pricing.learning.periods import PeriodCounts, Periods, calendar, day_number
 from services.pricing.learning.settings import LearningSettings
@@ -44,6 +44,15 @@ class DemandTable:
             db.execute("BEGIN")
             check_layout(db)
             return Periods.of(self._rows(db, since, product_id))
+
+    def facts(self) -> Iterator[Facts]:
+        """Those that are kept one by one, of one product after the other."""
+        with closing(sqlite3.connect(f"{self._file.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+            db.execute("BEGIN")
+            check_layout(db)
+            known_products, known_offers = products(db), offers(db)
+            for (number,) in db.execute(_NAMED).fetchall():
+                yield facts(db, number, known_products[number].product_id, known_offers)
 
     def _rows(self, db: sqlite3.Connection, since: date | None, product_id: str | None) -> Iterator[PeriodCounts]:
         first = -(1 << 62) if since is None else day_number(since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,46 @@ Z90 = 1.6448536
 
 
 @dataclass(frozen=True)
-class Elasticity:
-    """Change of demand in per cent for one per cent of price. `low` and `high` bound the central 90 %."""
+class Estimate:
+    """`low` and `high` bound the central 90 %."""
 
     mean: float
     low: float
     high: float
+
+    def times(self, factor: float) -> Estimate:
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Estimate(factor * self.mean, low, high)
+
+
+@dataclass(frozen=True)
+class DemandCurve:
+    """What is known of one unit in one period: log pieces are level + slope · log(price / reference_price), both normal
+    with these variances and this covariance. The noise of the period is not part of it.
+    """
+
+    reference_price: float
+    level: float
+    slope: float
+    level_variance: float
+    covariance: float
+    slope_variance: float
+
+    @property
+    def elasticity(self) -> Estimate:
+        """Change of demand in per cent for one per cent of price."""
+        half = Z90 * math.sqrt(self.slope_variance)
+        return Estimate(self.slope, self.slope - half, self.slope + half)
+
+    def units(self, price: float) -> Estimate:
+        """Expected pieces of the period. `price` is positive."""
+        at = math.log(price / self.reference_price)
+        mean = self.level + self.slope * at
+        variance = max(self.level_variance + 2 * self.covariance * at + self.slope_variance * at * at, 0.0)
+        half = Z90 * math.sqrt(variance)
+        return Estimate(
+            *(math.exp(min(each, _MAX_LOG_UNITS)) for each in (mean + variance / 2, mean - half, mean + half))
+        )
 
 
 @dataclass(frozen=True)
@@ -43,11 +78,16 @@ class Forecast:
     noise: Floats
     reference_price: Floats
 
-    def elasticity(self, index: int) -> Elasticity:
-        """Of the unit at `index`."""
-        mean = float(self.mean[index, _PRICE])
-        half = Z90 * float(np.sqrt(self.covariance[index, _PRICE, _PRICE]))
-        return Elasticity(mean, mean - half, mean + half)
+    def curves(self) -> list[DemandCurve]:
+        """Of each unit."""
+        rows = self._at(self.reference_price[:, None])[:, 0]
+        level = np.einsum("nk,nk->n", rows, self.mean) + self.offset
+        spread = np.einsum("njk,nk->nj", self.covariance, rows)
+        columns = (
+            self.reference_price, level, self.mean[:, _PRICE], np.einsum("nj,nj->n", rows, spread), spread[:, _PRICE],
+            self.covariance[:, _PRICE, _PRICE],
+        )  # fmt: skip
+        return [DemandCurve(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
     def log_units(self, prices: Floats) -> tuple[Floats, Floats]:
         """Mean of the log of expected demand, and its variance from what is unknown of the coefficients; both [n, m].
