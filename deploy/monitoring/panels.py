@@ -245,6 +245,11 @@ _OWN: dict[str, tuple[Panel, ...]] = {
         Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
         Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
     ),
+    "sponsored": (
+        Panel(
+            "Sponsored products on answered pages", {"products": _rate("kairos_gateway_sponsored_items_total")}, "cps"
+        ),
+    ),
     "pricing": (
         Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),
         Panel(
