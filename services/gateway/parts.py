@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.gateway.background.campaigns import PublishedCampaigns
 from services.gateway.background.click_positions import ClickPositions
+from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
@@ -38,6 +39,7 @@ class Parts:
     serving: Serving
     rules: PublishedRules
     campaigns: PublishedCampaigns
+    experiments: PublishedExperiments
     # The version of the published snapshot in use, by tenant.
     snapshot_versions: Mapping[str, int]
     clock: Callable[[], float]

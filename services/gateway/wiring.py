@@ -18,6 +18,7 @@ from services.gateway.background.campaigns import PublishedCampaigns
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.connections import ConnectionRenewal
 from services.gateway.background.event_loop_watch import EventLoopWatch
+from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.list_prices import ListPriceSwitch
 from services.gateway.background.popular_items import PopularItems
@@ -42,6 +43,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_TENANT,
     control_pb2.RESOURCE_KIND_PRICE_POLICY,
     control_pb2.RESOURCE_KIND_CAMPAIGN,
+    control_pb2.RESOURCE_KIND_EXPERIMENT,
 )
 
 
@@ -79,9 +81,12 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     stubs, supervisor = clients.stubs, Supervisor(metrics)
     rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
+    experiments = PublishedExperiments(clock)
     authenticator = Authenticator(settings, clock)
     campaigns = PublishedCampaigns()
-    prepares = [serving.prepare, rules.prepare, authenticator.prepare, switch.prepare, campaigns.prepare]
+    prepares = [
+        serving.prepare, rules.prepare, authenticator.prepare, switch.prepare, campaigns.prepare, experiments.prepare,
+    ]  # fmt: skip
     published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
         settings, metrics, stubs, access, authenticator,
@@ -94,6 +99,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         serving,
         rules,
         campaigns,
+        experiments,
         published.versions,
         clock,
     )  # fmt: skip

@@ -41,7 +41,10 @@ def may_have_ads(calls: StageCalls, parts: Parts, message: Asked) -> bool:
     if parts.stubs.sponsored is None or message.sponsored == gateway_pb2.SPONSORED_MODE_OFF or message.page_token:
         return False
     tenant = calls.info.tenant
-    return bool(parts.campaigns.of(tenant).product_ids) and parts.serving.of(tenant).sponsored
+    return (
+        bool(parts.campaigns.of(tenant).product_ids)
+        and parts.serving.of(tenant, calls.assignment.configuration_ids).sponsored
+    )
 
 
 def space_of_search(
