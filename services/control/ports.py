@@ -11,6 +11,7 @@ from typing import Protocol
 from services.control.domain.audit import Entry, EntryFilter, EntryKind, Place
 from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.changes import Changes, TenantView
+from services.control.domain.leases import LeaseCall, Leases
 from services.control.domain.resources import Content, Key, Resource, Revision, Snapshot, State
 
 
@@ -140,5 +141,17 @@ class BillStore(Protocol):
 
     def bills(self, tenant: str, only: BillFilter, after: BillPlace | None, limit: int) -> list[Bill]:
         """By place, from the first one after `after`."""
+
+    def close(self) -> None: ...
+
+
+class LeaseStore(Protocol):
+    """Leases of budgets and the traffic of sponsored, by tenant."""
+
+    def lease(self, tenant: str, call: LeaseCall, now_us: int) -> Leases:
+        """Calls of one tenant are served one after the other, also by several processes; each is durable, or changes
+        nothing. Raises Unavailable while the database cannot be reached, Aborted for a call that a newer one of the
+        replica has overtaken, and Overloaded beyond the bound of replicas.
+        """
 
     def close(self) -> None: ...
