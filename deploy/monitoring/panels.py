@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.monitoring.slos import BEHIND_S, FILLING, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
 
-STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
 
 
@@ -245,6 +245,11 @@ _OWN: dict[str, tuple[Panel, ...]] = {
         Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
         Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
     ),
+    "sponsored": (
+        Panel(
+            "Sponsored products on answered pages", {"products": _rate("kairos_gateway_sponsored_items_total")}, "cps"
+        ),
+    ),
     "pricing": (
         Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),
         Panel(
@@ -301,6 +306,11 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             "Published prices, by the guardrail that held them",
             {"{{guardrail}}": _rate("kairos_price_publisher_held_total", "guardrail")},
             "cps",
+        ),
+        Panel(
+            "Price wars that were ended",
+            {"in a day": "sum (increase(kairos_price_publisher_price_wars_total[1d]))"},
+            "short",
         ),
         Panel(
             "Changes that wait for a decision",

@@ -367,6 +367,7 @@ def requests(kind: str) -> dict[str, Any]:
         "ArchiveResource": control_pb2.ArchiveResourceRequest(resource=reference_to(resource)),
         "RecordEntries": audit_pb2.RecordEntriesRequest(entries=[entry_of("q1")]),
         "RecordBills": budgets_pb2.RecordBillsRequest(bills=[bill_of("c")]),
+        "LeaseBudgets": budgets_pb2.LeaseBudgetsRequest(replica_id="r", call_number=1),
         "ListBills": budgets_pb2.ListBillsRequest(),
         "ListEntries": audit_pb2.ListEntriesRequest(),
         "GetEntry": audit_pb2.GetEntryRequest(kind=audit_pb2.ENTRY_KIND_PRICE_QUOTE, id="unknown"),
@@ -378,7 +379,7 @@ def requests(kind: str) -> dict[str, Any]:
 async def test_every_permission(clients: dict[str, Client], role: str, kind: str) -> None:
     """Each method of each role, for usual resources and for tenants: allowed or PERMISSION_DENIED, by the table.
 
-    A recorder may only record, list bills and watch.
+    A recorder may only record, list bills, lease budgets and watch.
     """
     assert requests(kind).keys() | {"WatchSnapshots"} == LEAST_ROLE.keys()
     for method, request in requests(kind).items():

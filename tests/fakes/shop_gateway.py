@@ -20,6 +20,7 @@ from kairos.ranker.v1 import ranker_pb2
 
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
 SHOP, PRICING = offer_pb2.OFFER_SOURCE_SHOP, offer_pb2.OFFER_SOURCE_PRICING
+COMPETITOR = offer_pb2.OFFER_SOURCE_COMPETITOR
 Key = tuple[str, str, int]
 
 

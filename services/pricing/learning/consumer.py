@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import structlog
 
+from services.common.gateway_log import LogFailed, PlaceLost
 from services.pricing.learning.metrics import LearningMetrics
-from services.pricing.learning.ports import Bounds, DemandLog, Log, LogFailed, PlaceLost
+from services.pricing.learning.ports import Bounds, DemandLog, Log
 from services.pricing.learning.sqlite_store import SqliteDemandStore
 
 _LOGS = (Log.IMPRESSIONS, Log.EVENTS)
@@ -58,7 +59,9 @@ class DemandConsumer:
             except PlaceLost:
                 self._store.put_products([], "", is_restarted=True)
                 raise
-            self._store.put_products(listed.products, listed.page_token, is_restarted=listed.is_restarted)
+            self._store.put_products(
+                listed.products, listed.page_token, is_restarted=listed.is_restarted, observed=listed.observed
+            )
             return listed.is_last
         page = self._log.read(log, token)
         if page.page_token != token:

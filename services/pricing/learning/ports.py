@@ -7,15 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from services.pricing.learning.competitors import ObservedPrice
 from services.pricing.learning.facts import Impression, Interaction, ListedProduct
-
-
-class LogFailed(Exception):
-    """The gateway did not give the page. The same call may succeed later."""
-
-
-class PlaceLost(LogFailed):
-    """The gateway does not know the page token."""
 
 
 class Log(Enum):
@@ -41,12 +34,15 @@ class LogPage:
 
 @dataclass(frozen=True)
 class CataloguePage:
-    """`is_restarted`: the place of the token was lost, and this page begins with the first product."""
+    """`is_restarted`: the place of the token was lost, and this page begins with the first product. `observed`: what
+    competitors ask for the products.
+    """
 
     products: Sequence[ListedProduct]
     page_token: str
     is_last: bool
     is_restarted: bool
+    observed: Sequence[ObservedPrice] = ()
 
 
 class DemandLog(Protocol):
