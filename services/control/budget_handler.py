@@ -14,8 +14,10 @@ from services.control.convert_bills import (
     bill_place,
     bill_to_proto,
     bills_from_proto,
+    complete_us_from_proto,
     oldest_day,
 )
+from services.control.convert_leases import lease_call_from_proto, leases_to_proto
 from services.control.domain.bills import Bill
 from services.control.domain.limits import (
     DEFAULT_BILL_PAGE,
@@ -26,7 +28,7 @@ from services.control.domain.limits import (
 from services.control.domain.permissions import Caller
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
-from services.control.ports import BillStore
+from services.control.ports import BillStore, LeaseStore
 from services.control.threads import Threads
 
 # RecordBills in progress, of a process: each may have 4 MiB.
@@ -37,10 +39,10 @@ class BudgetHandler(budgets_pb2_grpc.BudgetServiceServicer):
     """`clock` gives seconds since the epoch."""
 
     def __init__(
-        self, bills: BillStore, keyring: Keyring, threads: Threads, metrics: ControlMetrics,
+        self, bills: BillStore, leases: LeaseStore, keyring: Keyring, threads: Threads, metrics: ControlMetrics,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self._bills, self._threads, self._clock = bills, threads, clock
+        self._bills, self._leases, self._threads, self._clock = bills, leases, threads, clock
         self.keyring, self.metrics = keyring, metrics
 
     @control_call(budgets_pb2.RecordBillsResponse, most_calls=_MOST_RECORDS, most_bytes=MAX_RECORD_BYTES)
@@ -62,9 +64,21 @@ class BudgetHandler(budgets_pb2_grpc.BudgetServiceServicer):
         found = await self._threads.run(self._bills.bills, tenant, only, after, most)
         return _page(found, most, same)
 
+    @control_call(budgets_pb2.LeaseBudgetsResponse, most_bytes=MAX_RECORD_BYTES)
+    async def LeaseBudgets(
+        self, request: budgets_pb2.LeaseBudgetsRequest, caller: Caller, tenant: str
+    ) -> budgets_pb2.LeaseBudgetsResponse:
+        return await self._threads.run(self._leased, request, tenant)
+
+    def _leased(self, request: budgets_pb2.LeaseBudgetsRequest, tenant: str) -> budgets_pb2.LeaseBudgetsResponse:
+        now_s = self._clock()
+        call = lease_call_from_proto(request, now_s)
+        return leases_to_proto(self._leases.lease(tenant, call, int(now_s * 1e6)))
+
     def _recorded(self, request: budgets_pb2.RecordBillsRequest, tenant: str) -> int:
         now_s = self._clock()
-        return self._bills.record(tenant, bills_from_proto(request.bills, now_s), oldest_day(now_s))
+        bills, complete_us = bills_from_proto(request, now_s), complete_us_from_proto(request, now_s)
+        return self._bills.record(tenant, bills, oldest_day(now_s), complete_us)
 
 
 def _page(found: list[Bill], most: int, same: tuple[str]) -> budgets_pb2.ListBillsResponse:

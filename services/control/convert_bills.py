@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from typing import Literal
 
 from kairos.control.v1 import budgets_pb2
 from services.common.convert import minor_units_from_proto, minor_units_to_proto
@@ -13,9 +14,12 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.contents import RESOURCE_ID
 from services.control.domain.limits import BILL_DAYS, MAX_AMOUNT, MAX_BILLS, MAX_REASONS
+from services.control.quoted_price import microseconds_of, time_problem
 
-_AMOUNTS = ("value", "amount", "sales", "same_brand_sales")
-_NO_DAY = "is no day; send one such as 2026-11-29"
+_AMOUNTS: tuple[Literal["value", "amount", "sales", "same_brand_sales"], ...] = (
+    "value", "amount", "sales", "same_brand_sales",
+)  # fmt: skip
+NO_DAY = "is no day; send one such as 2026-11-29"
 _REASON = r"[a-z0-9_]{1,64}"
 # Wrong fields that an error names.
 _MOST_VIOLATIONS = 20
@@ -23,13 +27,14 @@ _MOST_VIOLATIONS = 20
 
 def oldest_day(now_s: float) -> date:
     """The first day whose bills are kept."""
-    return _today(now_s) - timedelta(days=BILL_DAYS)
+    return today_of(now_s) - timedelta(days=BILL_DAYS)
 
 
-def bills_from_proto(messages: Sequence[budgets_pb2.Bill], now_s: float) -> list[Bill]:
+def bills_from_proto(request: budgets_pb2.RecordBillsRequest, now_s: float) -> list[Bill]:
     """`now_s`: seconds since the epoch."""
-    if not 1 <= len(messages) <= MAX_BILLS:
-        raise InvalidArgument.of("bills", f"has {len(messages)} bills; send 1 to {MAX_BILLS}")
+    messages, least = request.bills, 0 if request.HasField("complete_until") else 1
+    if not least <= len(messages) <= MAX_BILLS:
+        raise InvalidArgument.of("bills", f"has {len(messages)} bills; send {least} to {MAX_BILLS}")
     wrong = (
         FieldViolation(f"bills[{place}]{field}", problem)
         for place, message in enumerate(messages)
@@ -42,6 +47,15 @@ def bills_from_proto(messages: Sequence[budgets_pb2.Bill], now_s: float) -> list
         if (other := seen.setdefault((message.campaign_id, message.day), place)) != place:
             raise InvalidArgument.of(f"bills[{place}]", f"has campaign and day of bills[{other}]; send each once")
     return [_bill(message) for message in messages]
+
+
+def complete_us_from_proto(request: budgets_pb2.RecordBillsRequest, now_s: float) -> int:
+    """Microseconds since the epoch; 0 if it is not set."""
+    if not request.HasField("complete_until"):
+        return 0
+    if problem := time_problem(request.complete_until):
+        raise InvalidArgument.of("complete_until", problem)
+    return min(microseconds_of(request.complete_until), int(now_s * 1e6))
 
 
 def bill_to_proto(bill: Bill) -> budgets_pb2.Bill:
@@ -57,14 +71,14 @@ def bill_to_proto(bill: Bill) -> budgets_pb2.Bill:
 
 
 def bill_filter_from_proto(request: budgets_pb2.ListBillsRequest) -> BillFilter:
-    if request.campaign_id and (problem := _id_problem(request.campaign_id)):
+    if request.campaign_id and (problem := campaign_id_problem(request.campaign_id)):
         raise InvalidArgument.of("campaign_id", problem)
     days = dict[str, date | None]()
     for field in ("from_day", "until_day"):
         text = getattr(request, field)
-        days[field] = _day(text) if text else None
+        days[field] = day_of(text) if text else None
         if text and days[field] is None:
-            raise InvalidArgument.of(field, _NO_DAY)
+            raise InvalidArgument.of(field, NO_DAY)
     first, last = days["from_day"], days["until_day"]
     if first and last and last < first:
         raise InvalidArgument.of("until_day", "is before from_day; swap them, or leave one out")
@@ -73,18 +87,18 @@ def bill_filter_from_proto(request: budgets_pb2.ListBillsRequest) -> BillFilter:
 
 def bill_place(campaign_id: str, day: str) -> BillPlace:
     """Of a page token, which a caller may have made up."""
-    if (known := _day(day)) is None:
+    if (known := day_of(day)) is None:
         raise InvalidArgument.of("page_token", "is not of this request; send the last answer's token, or none")
     return BillPlace(campaign_id, known)
 
 
 def _problems(message: budgets_pb2.Bill, now_s: float) -> Iterator[tuple[str, str]]:
     """(path below the bill, problem)."""
-    if problem := _id_problem(message.campaign_id):
+    if problem := campaign_id_problem(message.campaign_id):
         yield ".campaign_id", problem
-    first, last = oldest_day(now_s), _today(now_s) + timedelta(days=1)
-    if (day := _day(message.day)) is None:
-        yield ".day", _NO_DAY
+    first, last = oldest_day(now_s), today_of(now_s) + timedelta(days=1)
+    if (day := day_of(message.day)) is None:
+        yield ".day", NO_DAY
     elif not first <= day <= last:
         yield ".day", f"is {day}; send a day from {first} to {last}, or correct the clock of the sender"
     for name in ("impressions", "clicks"):
@@ -139,13 +153,13 @@ def _bill(message: budgets_pb2.Bill) -> Bill:
     )  # fmt: skip
 
 
-def _id_problem(id: str) -> str | None:
+def campaign_id_problem(id: str) -> str | None:
     if re.fullmatch(RESOURCE_ID, id):
         return None
     return "is no id of a campaign; send 1 to 63 of a-z, 0-9, '-' and '_', a letter or digit first"
 
 
-def _day(text: str) -> date | None:
+def day_of(text: str) -> date | None:
     try:
         day = date.fromisoformat(text)
     except ValueError:
@@ -154,5 +168,5 @@ def _day(text: str) -> date | None:
     return day if day.isoformat() == text else None
 
 
-def _today(now_s: float) -> date:
+def today_of(now_s: float) -> date:
     return datetime.fromtimestamp(now_s, UTC).date()

@@ -18,6 +18,7 @@ from services.common.process import freeze_gc
 from services.control.adapters.parquet_archive import ArchivedColumns, ParquetArchive
 from services.control.adapters.sql_audit_store import SqlAuditStore
 from services.control.adapters.sql_bill_store import SqlBillStore
+from services.control.adapters.sql_lease_store import SqlLeaseStore
 from services.control.adapters.sql_store import SqlControlStore
 from services.control.audit_handler import AuditHandler
 from services.control.audit_upkeep import start_upkeep
@@ -28,7 +29,7 @@ from services.control.feed import SnapshotFeed
 from services.control.handler import ControlHandler
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
-from services.control.ports import AuditStore, BillStore, ControlStore
+from services.control.ports import AuditStore, BillStore, ControlStore, LeaseStore
 from services.control.quoted_price import QUOTE_COLUMNS, quote_values
 from services.control.settings import ControlSettings
 from services.control.threads import Threads
@@ -70,6 +71,7 @@ class ControlServer:
     _store: ControlStore
     _audit: AuditStore
     _bills: BillStore
+    _leases: LeaseStore
     _upkeep: Periodic
     _feed: SnapshotFeed
     _following: asyncio.Task[None]
@@ -89,6 +91,7 @@ class ControlServer:
         self._store.close()
         self._audit.close()
         self._bills.close()
+        self._leases.close()
 
 
 async def start_control(settings: ControlSettings) -> ControlServer:
@@ -96,6 +99,7 @@ async def start_control(settings: ControlSettings) -> ControlServer:
     store = SqlControlStore(_database(settings, "control"), settings.retention.retention)
     audit = SqlAuditStore(_database(settings, "audit"), _archive(settings), settings.audit.bounds)
     bills = SqlBillStore(_database(settings, "control"))
+    leases = SqlLeaseStore(_database(settings, "control"), settings.leases.rules)
     metrics, keyring = ControlMetrics(), Keyring(settings.security)
     threads, audit_threads = Threads("store", _STORE_THREADS), Threads("audit", _AUDIT_THREADS)
     bill_threads = Threads("bills", _BILL_THREADS)
@@ -105,7 +109,7 @@ async def start_control(settings: ControlSettings) -> ControlServer:
     control_pb2_grpc.add_ControlServiceServicer_to_server(handler, server)
     audit_handler = AuditHandler(audit, keyring, audit_threads, metrics)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(audit_handler, server)
-    budgets = BudgetHandler(bills, keyring, bill_threads, metrics)
+    budgets = BudgetHandler(bills, leases, keyring, bill_threads, metrics)
     budgets_pb2_grpc.add_BudgetServiceServicer_to_server(budgets, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
@@ -133,7 +137,7 @@ async def start_control(settings: ControlSettings) -> ControlServer:
     _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
     upkeep = start_upkeep(audit, metrics, settings.audit.interval_s)
     return ControlServer(
-        server, port, metrics, settings, store, audit, bills, upkeep, feed, following, healths,
+        server, port, metrics, settings, store, audit, bills, leases, upkeep, feed, following, healths,
         (threads, audit_threads, bill_threads),
     )  # fmt: skip
 

@@ -10,10 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.control_access import ControlAccessSettings
 from services.common.settings import ServiceSettings
-from services.sponsored.accounts import AccountRules
 from services.sponsored.domain.auction import Mechanism
-from services.sponsored.domain.invalid_clicks import ClickRules
-from services.sponsored.domain.leases import LeaseRules
 from services.sponsored.domain.pacing import PacingRules
 from services.sponsored.domain.page import PageRules
 
@@ -65,55 +62,11 @@ class PacingSettings(_Group):
     smoothing: float = Field(default=PacingRules.smoothing, gt=0, le=1)
 
 
-class LeaseSettings(_Group):
-    """The share of a budget that one replica holds."""
-
-    lease_s: float = Field(default=LeaseRules.lease_s, ge=5)
-    # Of what is left of the budget.
-    share: float = Field(default=LeaseRules.share, gt=0, le=1)
-    # Seconds that clicks of an ad are waited for, until the ledger has them.
-    click_delay_s: float = Field(default=LeaseRules.click_delay_s, ge=0)
-
-
-class ClickSettings(_Group):
-    """Which clicks are billed."""
-
-    # Seconds from an impression to its click; and how far clocks of callers may differ.
-    click_window_s: float = Field(default=ClickRules.click_window_s, gt=0, le=86_400)
-    clock_difference_s: float = Field(default=ClickRules.clock_difference_s, ge=0)
-    # Another click of a person on the campaign within so many seconds is a repetition, and so are more than most_clicks
-    # a day.
-    repetition_s: float = Field(default=ClickRules.repetition_s, ge=0)
-    most_clicks: int = Field(default=ClickRules.most_clicks, ge=1)
-    # More clicks than this of a person within fast_s seconds are too fast.
-    fast_clicks: int = Field(default=ClickRules.fast_clicks, ge=1)
-    fast_s: float = Field(default=ClickRules.fast_s, gt=0)
-    # With m expected clicks of a person and n = factor * m, least + n + 3 * sqrt(n) clicks are improbable.
-    improbable_least: float = Field(default=ClickRules.improbable_least, ge=1)
-    improbable_factor: float = Field(default=ClickRules.improbable_factor, ge=1)
-    # A ring has so many people, who share so many campaigns, and so large a part of what two of them have clicked.
-    # Campaigns that more people than ring_common have clicked do not count.
-    ring_people: int = Field(default=ClickRules.ring_people, ge=2)
-    ring_campaigns: int = Field(default=ClickRules.ring_campaigns, ge=1)
-    ring_overlap: float = Field(default=ClickRules.ring_overlap, gt=0, le=1)
-    ring_common: int = Field(default=ClickRules.ring_common, ge=2, le=5_000)
-
-
-class AccountSettings(_Group):
-    """When bills become final, and how long the ledger keeps what."""
-
-    # Days after which the bills of a day are final: clicks that come later are not billed.
-    final_after_days: int = Field(default=AccountRules.final_after_days, ge=2)
-    keep_facts_days: int = Field(default=AccountRules.keep_facts_days, ge=7)
-    keep_bills_days: int = Field(default=AccountRules.keep_bills_days, ge=30)
-
-
 class SponsoredSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_SPONSORED_")
 
-    # Folder of the ledger. Replicas on one machine share it.
-    data_dir: Path = Path("var/sponsored")
-    # Where campaigns come from: docs/how-to/control.md. Without a target there are no ads.
+    # Where campaigns and leases of budgets come from: docs/how-to/control.md. Without a target there are no ads. The
+    # key needs the role recorder.
     control: ControlAccessSettings = ControlAccessSettings(folder=Path("var/sponsored/published"))
     # gsp: generalised second price. vcg: no bid is better than the value of a click.
     mechanism: Mechanism = Mechanism.GSP
@@ -122,15 +75,5 @@ class SponsoredSettings(ServiceSettings):
     page: PageSettings = PageSettings()
     frequency: FrequencySettings = FrequencySettings()
     pacing: PacingSettings = PacingSettings()
-    leases: LeaseSettings = LeaseSettings()
-    clicks: ClickSettings = ClickSettings()
-    accounts: AccountSettings = AccountSettings()
-    # Seconds between two looks at the ledger, which also renew leases; and between two turns of its upkeep.
+    # Seconds between two looks for leases that have to be renewed: at most; it is a quarter of a lease if that is less.
     turn_s: float = Field(default=2.0, gt=0)
-    upkeep_s: float = Field(default=600.0, gt=0)
-
-    @model_validator(mode="after")
-    def _renews_in_time(self) -> Self:
-        if 2 * self.turn_s > self.leases.lease_s:
-            raise ValueError("leases.lease_s is less than two turns; raise it to 2 * turn_s or more")
-        return self

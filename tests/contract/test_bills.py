@@ -21,11 +21,10 @@ from tests.contract.controls import Client, bill_of, digest_of, running, wrong_f
 STATUS = grpc.StatusCode
 TODAY = datetime.now(UTC).date()
 KEYS = [
-    ApiKey(sha256=digest_of(name), name=name, tenant=tenant, role=role)
-    for name, tenant, role in (
-        ("biller", "shop", "recorder"), ("viewer", "shop", "viewer"), ("stranger", "other", "recorder"),
-    )
-]  # fmt: skip
+    ApiKey(sha256=digest_of("biller"), name="biller", tenant="shop", role="recorder"),
+    ApiKey(sha256=digest_of("viewer"), name="viewer", tenant="shop", role="viewer"),
+    ApiKey(sha256=digest_of("stranger"), name="stranger", tenant="other", role="recorder"),
+]
 
 
 @pytest.fixture

@@ -42,3 +42,11 @@ MAX_BILLS, MAX_REASONS, MAX_AMOUNT = 5_000, 16, 10**18
 DEFAULT_BILL_PAGE, MAX_BILL_PAGE = 500, 5_000
 # Days that bills are kept for, and campaigns of a tenant that have one of the same day.
 BILL_DAYS, MAX_DAY_BILLS = 1_100, 10_000
+# Of one LeaseBudgets. A week of traffic has 2,016 intervals of five minutes.
+MAX_LEASES, MAX_TRAFFIC_COUNTS = 10_000, 3_000
+# Replicas that lease one campaign, or have counted in one interval.
+MAX_LEASING_REPLICAS = 1_000
+INTERVAL_S = 300
+# Of traffic that is kept, and by which an interval may be ahead of the clock.
+TRAFFIC_AGE_S, TRAFFIC_AHEAD_S = 9 * 86_400, 86_400
+MAX_LEASE_AMOUNT = 9 * 10**18

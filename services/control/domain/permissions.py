@@ -29,9 +29,10 @@ LEAST_ROLE: Mapping[str, Role] = {
     # Without keys every caller is an admin: services then record without a key.
     "RecordEntries": "admin",
     "RecordBills": "admin",
+    "LeaseBudgets": "admin",
 }
 # All that a recorder may do.
-OF_RECORDERS = frozenset({"RecordEntries", "RecordBills", "ListBills", "WatchSnapshots"})
+OF_RECORDERS = frozenset({"RecordEntries", "RecordBills", "ListBills", "LeaseBudgets", "WatchSnapshots"})
 # Changes of these kinds need the role admin.
 _OF_ADMINS = frozenset({Kind.TENANT.value})
 
@@ -49,7 +50,8 @@ class Caller:
         if self.role == "recorder":
             if method not in OF_RECORDERS:
                 raise PermissionDenied(
-                    f"{method} needs a key of another role; a recorder may only record, list bills and watch"
+                    f"{method} needs a key of another role; a recorder may only record, list bills, lease "
+                    "budgets and watch"
                 )
             return
         least = LEAST_ROLE[method]
