@@ -100,8 +100,8 @@ class StoredRanking:
     `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
     make the order. `items` are the first items; training needs the vectors of those that were shown. `prices`: of a
     page of the log, those that were shown; None if no price was known, and in records from before prices were logged.
-    `ads`: of a page of the log, its sponsored places. `answer`: of a page of the log; None in records from before it was
-    logged. A ranking without items is that of an answer without results.
+    `ads`: of a page of the log, its sponsored places. `answer`: of a page of the log; None in records from before it
+    was logged. A ranking without items is that of an answer without results.
     """
 
     ranking_id: str
