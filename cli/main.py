@@ -16,6 +16,7 @@ from cli import (
     control,
     domain,
     events,
+    experiments,
     judge,
     label,
     models,
@@ -93,6 +94,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(campaigns.app, name="campaigns")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):

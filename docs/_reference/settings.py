@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs._reference.markdown import definition, escaped
+from experiments.settings import ExperimentSettings
 from ops.settings import SuiteSettings
 from services.common.settings import ServiceSettings
 from services.common.stage_access import StageAccessSettings
@@ -39,6 +40,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
     "control": ControlSettings,
+    "experiments": ExperimentSettings,
     "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,
 }
