@@ -26,6 +26,7 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
 from services.sponsored.settings import SponsoredSettings
+from training.evaluation.verdict import EvaluationSettings
 
 MODELS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -37,6 +38,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
     "control": ControlSettings,
+    "evaluation": EvaluationSettings,
     "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,
 }

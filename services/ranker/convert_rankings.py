@@ -29,6 +29,7 @@ from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
     ItemColumns,
     LoggedFeatures,
+    LoggedPolicy,
     StoredRanking,
 )
 from services.ranker.times import moment
@@ -70,6 +71,7 @@ def stored_ranking(
         leg_scores={leg: np.array(of, np.float32)[candidate_rows] for leg, of in legs.items() if of},
         logged=LoggedFeatures.of(user, features, rows, asked.model_version),
         items=_items(candidates, candidate_rows[:ITEMS_WITH_VECTORS], asked, rows[:ITEMS_WITH_VECTORS]),
+        policy=LoggedPolicy(np.array(shown.before, np.int32) + 1, asked.tier_numbers[rows], shown.share),
     )
 
 
@@ -168,6 +170,10 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         message.experiment_arms.add(experiment=experiment, arm=arm)
     if ranking.prices is not None:
         message.prices.CopyFrom(shown_prices_to_proto(ranking.prices))
+    if (policy := ranking.policy) is not None:
+        message.policy_positions.extend(policy.positions.tolist())
+        message.tiers.extend(policy.tiers.tolist())
+        message.exploration_share = policy.share
     if (logged := ranking.logged) is not None:
         message.feature_names.extend(logged.names)
         message.features.CopyFrom(tensor_to_proto(logged.numbers))

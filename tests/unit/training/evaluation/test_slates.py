@@ -44,7 +44,7 @@ def test_weights_of_whole_slates() -> None:
 
 
 def test_rewards_that_depend_on_places_above() -> None:
-    """A place that only gets a click after product 2 is valued rightly by interaction, wrongly by independent weights."""
+    """Interaction weights value a place right that only gets a click below product 2; independent ones do not."""
     rewards = place_rewards().copy()
     rewards[:, 1] *= SLATES[:, 0] == 2
     alone = np.stack([(SLATES[:, place] == TARGET[:, place]) / marginal(place) for place in (0, 1)], axis=1)
