@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, config, control, domain, events, judge, label, models, offers, reviews, rules, suite, users
+from cli import (
+    catalog,
+    config,
+    control,
+    domain,
+    evaluate,
+    events,
+    judge,
+    label,
+    models,
+    offers,
+    reviews,
+    rules,
+    suite,
+    users,
+)
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.demand import demand
@@ -67,6 +82,7 @@ app.add_typer(offers.app, name="offers")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")

@@ -134,8 +134,8 @@ def promote(
         if share > 0 and (why := refusal_of(found.registry.steps(), name)):
             if not despite_evaluation:
                 raise ValueError(
-                    f"{found.name(name)} is refused by its evaluation on the log: {why}; evaluate it again with `kairos "
-                    f"evaluate {found.name(name)}`, or add --despite-evaluation"
+                    f"{found.name(name)} is refused by its evaluation on the log: {why}; evaluate it again with "
+                    f"`kairos evaluate {found.name(name)}`, or add --despite-evaluation"
                 )
             overruled = {REFUSED: False}
             found.registry.take_step(StepKind.EVALUATED, name, reason=f"overruled by hand: {why}", figures=overruled)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
-from services.ranker.domain.event import Event
+from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.stored_ranking import LoggedPolicy
 from training.evaluation.estimates import Doubles, Integers
@@ -26,8 +26,8 @@ class LoggedRankings:
     """r rankings with all their candidates, n in all, in the order that was made; `examples` has their features.
 
     `shown` [n]; `policy_positions` [n], from 1: the places before exploration; `tiers` [n] as in LoggedPolicy; `shares`
-    [r] that were explored. `examination` by place, relative to the first, of all pages that were read. `omitted`:
-    rankings that cannot be used, by reason.
+    [r] that were explored. `examination` by place, relative to the first, of all pages that were read.
+    `vector_version` is the model of the products' vectors. `omitted`: rankings that cannot be used, by reason.
     """
 
     examples: Examples
@@ -36,6 +36,7 @@ class LoggedRankings:
     tiers: Integers
     shares: Doubles
     examination: FloatArray
+    vector_version: str
     omitted: Counter[str]
 
     @property
@@ -45,6 +46,15 @@ class LoggedRankings:
         names = np.where(examples.persons == "", examples.ranking_ids, examples.persons)
         return np.asarray(np.unique(names, return_inverse=True)[1], np.int64)
 
+    def of_kinds(self, kinds: Collection[str]) -> LoggedRankings:
+        """The rankings of these kinds."""
+        chosen = np.isin(self.examples.kinds, list(kinds))
+        rows = chosen[self.examples.page]
+        return replace(
+            self, examples=self.examples.take(np.flatnonzero(chosen)), shown=self.shown[rows],
+            policy_positions=self.policy_positions[rows], tiers=self.tiers[rows], shares=self.shares[chosen],
+        )  # fmt: skip
+
     def rewards(self, task: str) -> Doubles:
         """[n]: 1 where the person got so far with what was shown."""
         if task not in TASKS:
@@ -53,12 +63,13 @@ class LoggedRankings:
 
 
 def logged_rankings(
-    whole: Iterable[Impressions], pages: Iterable[Impressions], events: Iterable[Event], vectors: ItemVectors | None,
-    now_s: float, window_s: float,
+    whole: Iterable[Impressions], pages: Iterable[Impressions], events: Iterable[Event], now_s: float, window_s: float,
+    items: Callable[[Sequence[str]], Mapping[str, ItemFeatures]] = lambda ids: {},
 ) -> LoggedRankings:  # fmt: skip
     """`whole` are rankings with all candidates; `pages` what was shown of all rankings. Persons are as in the events.
 
-    A ranking is used if its window is over, so that an event after it is no outcome any more.
+    A ranking is used if its window is over, so that an event after it is no outcome any more. `items` by id, for their
+    vectors; without them, all vectors are zero.
     """
     outcomes, rankings = Outcomes(), {page.ranking.ranking_id: page for page in whole}
     for event in events:
@@ -71,6 +82,10 @@ def logged_rankings(
             shown_pages[page.ranking.ranking_id].append(page)
     omitted = Counter[str]()
     version, dimensions = vectors_of(list(rankings.values()))
+    ids = {id for page in rankings.values() for id in page.ranking.item_ids} | {
+        id for page in rankings.values() if page.ranking.logged for id in page.ranking.logged.event_item_ids
+    }
+    vectors = ItemVectors(items(sorted(ids)), version, dimensions)
     made: list[Page] = []
     columns: list[tuple[npt.NDArray[np.bool_], LoggedPolicy]] = []
     for ranking_id, ranking in rankings.items():
@@ -82,8 +97,7 @@ def logged_rankings(
         assert logged is not None
         reached, is_shown = _outcomes_of(ranking, shown, outcomes, window_s)
         rows = range(len(ranking.ranking.item_ids))
-        own = vectors or ItemVectors({}, version, dimensions)
-        made.append(example_page(ranking, logged, own, rows, reached))
+        made.append(example_page(ranking, logged, vectors, rows, reached))
         columns.append((is_shown, _policy_of(ranking)))
     return LoggedRankings(
         Examples.of(made, dimensions),
@@ -92,6 +106,7 @@ def logged_rankings(
         np.concatenate([np.zeros(0, np.int64), *(policy.tiers for _, policy in columns)]).astype(np.int64),
         np.array([policy.share for _, policy in columns], np.float64),
         _examination(every, outcomes, window_s),
+        version,
         omitted,
     )
 

@@ -6,6 +6,9 @@ everywhere. Places that were not shown are worth nothing, so that page sizes sta
 
 The reward model is examination of the place x rate of the product: Poisson regression on the candidate features,
 cross-fitted by person.
+
+Of a slate (a recommendation), diversity, brand caps and factors of the shop are not replayed: `agreement` of the order
+that serves says how near the replay is.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 
 from services.ranker.domain.exploration import SEARCHES, SLATES
 from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.slate.fatigue import fatigued
 from training.evaluation.cross_fit import cross_fitted
 from training.evaluation.estimates import Doubles, Estimate, Integers
 from training.evaluation.estimators import ESTIMATORS, Logged, Overlap, dr, ips, logged_value
@@ -24,7 +28,7 @@ from training.evaluation.explored_order import ExploredOrder
 from training.evaluation.logged_rankings import LoggedRankings
 from training.evaluation.regression import poisson, rates
 from training.evaluation.slates import interaction, position_based
-from training.ranking.examples import SEARCH
+from training.ranking.examples import SEARCH, Examples
 from training.ranking.network import POSITIONS
 
 # DR with weights over all places, and IPS with weights given the places above.
@@ -34,7 +38,7 @@ NAMES = (*ESTIMATORS, POSITION_BASED, INTERACTION)
 _TOLERANCE = 1e-4
 # Places of which the agreement of two orders is reported.
 _TOP = 10
-_OUT_OF_STOCK = CANDIDATE_NUMBERS.index("out_of_stock")
+_OUT_OF_STOCK, _SHOWN = (CANDIDATE_NUMBERS.index(name) for name in ("out_of_stock", "shown_without_click"))
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,7 @@ def _replayed(
     every = np.arange(len(rows))
     if np.abs(logging.chances(every)[every, every] - examples.propensities[rows]).max() > _TOLERANCE:
         return None
-    # Equal scores keep the order of the log.
-    after = before[np.lexsort((-scores[rows][before], log.tiers[rows][before]))]
+    after = before[_sorted(examples, rows[before], scores, log.tiers)]
     target = ExploredOrder(after, may_move, policy, share)
     places = np.flatnonzero(log.shown[rows])
     ours, theirs, at = target.chances(places), logging.chances(places), np.arange(len(places))
@@ -129,6 +132,20 @@ def _replayed(
         interaction(ratio[np.newaxis])[0, places], seen * (ours @ rate[rows]), number,
         float((before[:_TOP] == after[:_TOP]).mean()),
     )  # fmt: skip
+
+
+def _sorted(examples: Examples, rows: Integers, scores: Doubles, tiers: Integers) -> Integers:
+    """The order of these rows, which keeps theirs where keys are equal.
+
+    A search goes tier by tier. In a slate, what was shown without a click has lost score, and what is out of stock
+    stands last.
+    """
+    of_rows = scores[rows]
+    if examples.kinds[examples.page[rows[0]]] == SEARCH:
+        return np.asarray(np.lexsort((-of_rows, tiers[rows])), np.int64)
+    counts = np.rint(np.expm1(examples.numbers[rows, _SHOWN])).tolist()
+    tired = fatigued(of_rows.astype(np.float32), counts)
+    return np.asarray(np.lexsort((-tired, examples.numbers[rows, _OUT_OF_STOCK] > 0)), np.int64)
 
 
 def _rates(log: LoggedRankings, rewards: Doubles, looked: Doubles, seed: int) -> Doubles:

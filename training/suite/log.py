@@ -17,7 +17,7 @@ from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.stored_ranking import LoggedFeatures, LoggedPolicy, StoredRanking
-from training.suite.reading import EVENTS, IMPRESSIONS
+from training.suite.reading import EVENTS, IMPRESSIONS, RANKINGS
 from training.suite.work import WorkFolder
 
 _AT_ONCE = 1_000
@@ -55,6 +55,17 @@ class ReadLog:
         read = self._work.records(IMPRESSIONS, max(position, first), limit)
         found = ((position, page_from_proto(event_pb2.Impressions.FromString(body))) for position, body in read)
         return [(position, page) for position, page in found if not person or page.person == person]
+
+    def pages(self) -> Iterator[Impressions]:
+        """The newest MOST_PAGES pages that were shown, in the order of recording."""
+        first = self._work.count(IMPRESSIONS) - MOST_PAGES
+        for _, body in self._work.records(IMPRESSIONS, max(0, first)):
+            yield page_from_proto(event_pb2.Impressions.FromString(body))
+
+    def rankings(self) -> Iterator[Impressions]:
+        """Those that were logged whole, with all their candidates."""
+        for _, body in self._work.records(RANKINGS):
+            yield page_from_proto(event_pb2.Impressions.FromString(body))
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         if self._items is None:

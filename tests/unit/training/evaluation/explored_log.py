@@ -58,7 +58,7 @@ def made_log(count: int, share: float, seed: int = 0) -> MadeLog:
             (places < SHOWN).reshape(-1), np.array([each.before for each in made]).reshape(-1) + 1,
             np.ones(places.size, np.int64), np.full(count, made[0].share),
             # By place from 1; the place 0 is unused.
-            np.append(1.0, EXAMINATION[:POSITIONS]).astype(np.float32), Counter(),
+            np.append(1.0, EXAMINATION[:POSITIONS]).astype(np.float32), "text@1", Counter(),
         ),
         relevance.reshape(-1),
     )  # fmt: skip

@@ -64,14 +64,16 @@ def test_moved_by_rules() -> None:
 
 
 def test_tiers_come_first() -> None:
-    """A product of a lower tier stays above all others whatever the score."""
+    """In a search a product of a lower tier stays above all others whatever the score."""
     made = made_log(50, 0.0)
+    searches = replace(made.log.examples, kinds=np.full(50, "search"))
     tiers = np.ones(len(made.relevance), np.int64)
     tiers[::CANDIDATES] = 0
     scores = -made.log.policy_positions.astype(np.float64)
     scores[::CANDIDATES] = -1e9
-    found = replay(replace(made.log, tiers=tiers), scores, "click")
+    found = replay(replace(made.log, tiers=tiers, examples=searches), scores, "click")
     assert found.agreement == 1
+    assert replay(replace(made.log, examples=searches), scores, "click").agreement < 1
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
