@@ -17,14 +17,19 @@ from services.pricing.domain.demand.model import DemandModel, DemandOptions
 from services.pricing.domain.demand.observations import Observations
 from services.pricing.domain.guardrails import Guardrails, Past, offer
 from services.pricing.domain.policies.choice import Ladder, candidates
-from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
-from services.pricing.domain.policies.list_price import ListPricePolicy
-from services.pricing.domain.policies.port import Guard, Proposal, ProposalReason, ProposingPolicy, Situation
-from services.pricing.domain.policies.rules import RulesPolicy
+from services.pricing.domain.policies.port import Guard, ProposingPolicy, Situation
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
-from services.pricing.domain.pricing import MarkdownRules, Offer, PricedItem, PriceReason, ProposedPrice
+from services.pricing.domain.pricing import (
+    ListPrice,
+    MarkdownRules,
+    Offer,
+    PricedItem,
+    Pricer,
+    PriceReason,
+    ProposedPrice,
+)
 
 LADDER = Ladder(0.85, 1.15)
 _MONTH_DAYS = 30
@@ -43,19 +48,19 @@ _BUDGET_SHARE = 0.03
 class Learner(Protocol):
     """Prices in the shop, day by day."""
 
-    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]: ...
+    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]: ...
 
     def learn(self, rows: Observations) -> None: ...
 
 
 @dataclass
 class Fixed:
-    """A policy that learns nothing."""
+    """A pricer that learns nothing."""
 
-    policy: ProposingPolicy
+    pricer: Pricer
 
-    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
-        return self.policy.propose(situations, guard)
+    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]:
+        return [self.pricer(each.item, each.now_s, guard) for each in situations]
 
     def learn(self, rows: Observations) -> None:
         pass
@@ -68,7 +73,7 @@ class Learning:
     policy: ProposingPolicy
     model: DemandModel
 
-    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
+    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]:
         return self.policy.propose(situations, guard)
 
     def learn(self, rows: Observations) -> None:
@@ -84,13 +89,15 @@ class EpsilonGreedy:
     epsilon: float
     random: np.random.Generator
 
-    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
+    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]:
         made = self.greedy.propose(situations, guard)
         prices = candidates(situations, guard, LADDER)
         tried = self.random.uniform(size=len(made)) < self.epsilon
         column = self.random.integers(0, prices.shape[1], len(made))
         return [
-            Proposal(Decimal(f"{prices[row, column[row]]:.2f}"), ProposalReason.EXPLORATION, "") if tried[row] else one
+            ProposedPrice(Decimal(f"{prices[row, column[row]]:.2f}"), PriceReason.EXPLORATION, "")
+            if tried[row]
+            else one
             for row, one in enumerate(made)
         ]
 
@@ -104,10 +111,10 @@ class Clairvoyant:
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
 
-    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
+    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]:
         prices = candidates(situations, guard, LADDER)
         best = prices[np.arange(len(prices)), self._shop.margin(situations[0].period, prices).argmax(axis=1)]
-        return [Proposal(Decimal(f"{price:.2f}"), ProposalReason.DEMAND, "") for price in best]
+        return [ProposedPrice(Decimal(f"{price:.2f}"), PriceReason.DEMAND, "") for price in best]
 
     def learn(self, rows: Observations) -> None:
         pass
@@ -202,13 +209,13 @@ def learners(seed: int) -> dict[str, Callable[[Shop], Learner]]:
 
     def ours(shop: Shop) -> Learning:
         made = model(shop, True)
-        return Learning(ContextualThompsonPolicy(made, normals, ladder=LADDER), made)
+        return Learning(ThompsonPolicy(made, normals, ladder=LADDER, is_contextual=True), made)
 
     rules = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
     return {
         "clairvoyant": Clairvoyant,
-        "fixed": lambda shop: Fixed(ListPricePolicy()),
-        "rules": lambda shop: Fixed(RulesPolicy(rules)),
+        "fixed": lambda shop: Fixed(ListPrice()),
+        "rules": lambda shop: Fixed(rules),
         "greedy": lambda shop: greedy(shop, False),
         "ε-greedy": lambda shop: epsilon(shop, False),
         "Thompson without pooling": lambda shop: thompson(shop, model(shop, False)),

@@ -10,6 +10,7 @@ import typer
 
 from cli import (
     catalog,
+    competitors,
     config,
     control,
     domain,
@@ -29,6 +30,7 @@ from cli.calls import connection_of, out
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
+from cli.price_fairness import fairness
 from cli.shopping import price, recommend, search, suggest
 from cli.train import train
 from ops.client import Connection
@@ -77,8 +79,10 @@ def health(context: typer.Context, as_json: Json = False) -> None:
 
 for request in (search, suggest, recommend, price, explain, demand):
     app.command()(request)
+app.command("price-fairness")(fairness)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(offers.app, name="offers")
+app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")

@@ -68,6 +68,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
             metrics,
             time.time,
             reviews if settings.control.target else None,
+            settings.learning.competitor_days,
         )
         run(publisher, metrics, settings.poll_s, stop)
 

@@ -10,13 +10,14 @@ from enum import Enum
 from typing import Protocol
 
 from services.common.money import Money
+from services.pricing.domain.evidence import Evidence
 
 _DAY_S = 86_400.0
 LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
-    """Why an offer is what it is."""
+    """Why an offer is what it is. EXPLORATION: another price is expected to be better, this one is tried to learn."""
 
     LIST_PRICE = "list_price"
     OVERSTOCK = "overstock"
@@ -33,7 +34,8 @@ class PriceReason(Enum):
 class PricedItem:
     """`created_s`: when the shop began to sell the item, in seconds since the epoch; 0: unknown. `stock` None: not
     tracked. `published`: the effective offer of the price list and the place; None: the caller knows none. `guardrail`:
-    what held it, a number of guardrails.Guardrail; 0 for the shop's own price.
+    what held it, a number of guardrails.Guardrail; 0 for the shop's own price. `competitor`: the lowest price that was
+    observed at competitors and is not out of date.
     """
 
     item_id: str
@@ -50,15 +52,19 @@ class PricedItem:
     category_path: tuple[str, ...] = ()
     guardrail: int = 0
     lowest_30_days: Money | None = None
+    competitor: Money | None = None
 
 
 @dataclass(frozen=True)
 class ProposedPrice:
-    """The price that a pricer proposes, before the guardrails."""
+    """The price that a pricer proposes, before the guardrails. `evidence`: None if it uses no demand model, or the
+    model does not know the product.
+    """
 
     amount: Decimal
     reason: PriceReason
     explanation: str
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True)

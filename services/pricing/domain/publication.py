@@ -14,9 +14,11 @@ from decimal import ROUND_FLOOR, Decimal
 from types import MappingProxyType
 
 from services.common.money import Money, in_minor_units
+from services.pricing.domain.competitors import COMPETITOR_DAYS, CompetitorPrice, lowest_by_currency
 from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer
 from services.pricing.domain.policy_set import Policy
 from services.pricing.domain.price_record import DAY_S, PriceRecord, Rejection, WaitingReview, share_of
+from services.pricing.domain.price_war import PriceWar, followed, least_share
 from services.pricing.domain.pricing import Offer, PricedItem, PriceReason, ProposedPrice
 
 # The id of the default price list.
@@ -62,7 +64,7 @@ class OfferedProduct:
     """What the prices of a product depend on, and what is published of it.
 
     `shop` and `published` by price list. `published_ns`: the time of the newest price that was published or withdrawn,
-    in nanoseconds since the epoch.
+    in nanoseconds since the epoch. `competitors`: by name.
     """
 
     product_id: str
@@ -77,6 +79,7 @@ class OfferedProduct:
     published_ns: int = 0
     minimum_advertised_price: Money | None = None
     category_path: tuple[str, ...] = ()
+    competitors: Mapping[str, CompetitorPrice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class AskedReview:
 class Look:
     """What a look at a product leads to. `known`: to be kept. `due_s`: when to look again though nothing has changed,
     in seconds since the epoch; infinite: never. `spent`: what discounts have cost since the last look; None: nothing.
-    `asked`: what a person must decide.
+    `asked`: what a person must decide. `ended_wars`: price wars that were ended now.
     """
 
     changes: list[PriceChange]
@@ -125,6 +128,7 @@ class Look:
     due_s: float
     spent: Money | None = None
     asked: Sequence[AskedReview] = ()
+    ended_wars: int = 0
 
 
 @dataclass(frozen=True)
@@ -155,15 +159,17 @@ class _Decision:
 def look_at(
     product: OfferedProduct, before: KnownProduct | None, policy: Policy, now_s: float,
     is_budget_spent: bool = False, reviews: Mapping[str, bool] = MappingProxyType({}),
+    competitor_days: float = COMPETITOR_DAYS,
 ) -> Look:  # fmt: skip
     """What must be published or withdrawn, so that the published prices are those that the policy computes now.
 
     `is_budget_spent`: whether the discounts of the month have used up the policy's budget. `reviews`: whether the
-    change was approved, by the id of the review, as far as persons have decided.
+    change was approved, by the id of the review, as far as persons have decided. `competitor_days`: how long an
+    observed price counts.
     """
     wanted, records, due_s = dict[str, PublishedPrice](), dict[str, PriceRecord](), math.inf
-    reviewed = list[AskedReview]()
-    for list_id, asked in _asked(product, now_s):
+    reviewed, ended_wars = list[AskedReview](), 0
+    for list_id, asked in _asked(product, now_s, now_s - competitor_days * DAY_S):
         published = product.published.get(list_id)
         if published is not None and published.base_price != asked.effective:
             published = None
@@ -174,7 +180,9 @@ def look_at(
         record = _with_decision(record, reviews, now_s)
         decision = _decided(asked, published, record, policy, now_s, is_budget_spent, approved)
         price = decision.price or asked.effective
-        record = _followed(record, price, asked.effective, decision, policy, now_s)
+        war = _war(record, price, asked.item.competitor, policy.rails, now_s)
+        ended_wars += war is not None and war.is_calm(now_s) and not (record.war and record.war.is_calm(now_s))
+        record = replace(_followed(record, price, asked.effective, decision, policy, now_s), war=war)
         if decision.held_back is not None and record.waiting is None:
             review = _review_of(product.product_id, list_id, policy, price, decision.held_back, now_s)
             record = replace(
@@ -195,7 +203,7 @@ def look_at(
     known = KnownProduct(
         replace(product, published=wanted, published_ns=updated_ns if changes else product.published_ns), records
     )
-    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed)
+    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed, ended_wars)
 
 
 def _first_record(effective: Money, published: PublishedPrice | None, now_s: float) -> PriceRecord:
@@ -227,6 +235,7 @@ def _decided(
     past = Past(
         current, record.shares_since(start_s - DAY_S), record.shares_since(start_s - 7 * DAY_S),
         _allowed(record, current, now_s), is_budget_spent,
+        least_share(record.war, current, policy.rails.price_war, now_s),
     )  # fmt: skip
     made = offer(asked.item, approved or policy.proposed(asked.item, now_s, past), policy.rails, past, now_s)
     held_back = None
@@ -239,6 +248,16 @@ def _decided(
     if made.amount.amount == in_minor_units(base.amount, base.currency, ROUND_FLOOR):
         return _Decision(None, held_back=held_back)
     return _Decision(made.amount, made.guardrail, held_back=held_back)
+
+
+def _war(
+    record: PriceRecord, price: Money, competitor: Money | None, rails: Guardrails, now_s: float
+) -> PriceWar | None:  # fmt: skip
+    if rails.price_war is None:
+        return None
+    asked = competitor.amount if competitor else None
+    before = record.price.amount if record.price.currency == price.currency else price.amount
+    return followed(record.war, before, price.amount, asked, rails.price_war, now_s)
 
 
 def _needs_review(made: Offer, current: Decimal, effective: Money, policy: Policy) -> bool:
@@ -347,19 +366,22 @@ def _default_stock(product: OfferedProduct) -> int | None:
     return product.stock if own is None else own
 
 
-def _asked(product: OfferedProduct, now_s: float) -> Iterator[tuple[str, _ShopPrice]]:
+def _asked(product: OfferedProduct, now_s: float, observed_from_s: float) -> Iterator[tuple[str, _ShopPrice]]:
     """By price list: of the default list, and of each list with a price of its own."""
+    lowest = lowest_by_currency(product.competitors.values(), observed_from_s)
     default = product.shop.get(DEFAULT_LIST, _NOTHING)
-    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s)) is not None:
+    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s, lowest)) is not None:
         yield DEFAULT_LIST, asked
     for list_id, own in product.shop.items():
         if list_id != DEFAULT_LIST and own.price is not None:
-            asked = _shop_price(product, list_id, [own, default], now_s)
+            asked = _shop_price(product, list_id, [own, default], now_s, lowest)
             if asked is not None:
                 yield list_id, asked
 
 
-def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float) -> _ShopPrice | None:
+def _shop_price(
+    product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float, competitors: Mapping[str, Money]
+) -> _ShopPrice | None:  # fmt: skip
     """Each part is that of the first offer in `chain` that has one, else the product's (offer.proto). None without a
     price.
     """
@@ -372,7 +394,7 @@ def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], n
         product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
         next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
         price_list_id=list_id, minimum_advertised_price=product.minimum_advertised_price,
-        category_path=product.category_path,
+        category_path=product.category_path, competitor=competitors.get(price.currency),
     )  # fmt: skip
     sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
     ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))

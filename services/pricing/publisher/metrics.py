@@ -37,6 +37,9 @@ class PublisherMetrics:
         self.held = Counter(named("held"), "Published prices that a guardrail held.", ["guardrail"], registry=registry)
         for guardrail in Guardrail:
             self.held.labels(guardrail.name.lower())
+        self.price_wars = Counter(
+            named("price_wars"), "Price wars of a product with its competitors that were ended.", registry=registry
+        )
         self.list_price_only = Gauge(
             named("list_price_only"), "1 while computed prices are switched off.", registry=registry
         )

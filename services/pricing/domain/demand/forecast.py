@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from services.pricing.domain.demand.design import gap_column
 from services.pricing.domain.demand.observations import Floats
 
 # Position of the elasticity among the coefficients.
@@ -17,12 +19,48 @@ Z90 = 1.6448536
 
 
 @dataclass(frozen=True)
-class Elasticity:
-    """Change of demand in per cent for one per cent of price. `low` and `high` bound the central 90 %."""
+class Estimate:
+    """`low` and `high` bound the central 90 %."""
 
     mean: float
     low: float
     high: float
+
+    def times(self, factor: float) -> Estimate:
+        low, high = sorted((factor * self.low, factor * self.high))
+        return Estimate(factor * self.mean, low, high)
+
+
+@dataclass(frozen=True)
+class DemandCurve:
+    """What is known of one unit in one period. With x = log(price / reference_price), log pieces are
+    level + slope · x - bend / 2 · x², the first two normal with these variances and this covariance. The noise of the
+    period is not part of it. `bend` is 0 unless a competitor's price was observed.
+    """
+
+    reference_price: float
+    level: float
+    slope: float
+    level_variance: float
+    covariance: float
+    slope_variance: float
+    bend: float = 0.0
+
+    @property
+    def elasticity(self) -> Estimate:
+        """Change of demand in per cent for one per cent of price, at the reference price."""
+        half = Z90 * math.sqrt(self.slope_variance)
+        return Estimate(self.slope, self.slope - half, self.slope + half)
+
+    def units(self, price: float) -> Estimate:
+        """Expected pieces of the period. `price` is positive."""
+        at = math.log(price / self.reference_price)
+        mean = self.level + self.slope * at - self.bend / 2 * at * at
+        variance = max(self.level_variance + 2 * self.covariance * at + self.slope_variance * at * at, 0.0)
+        half = Z90 * math.sqrt(variance)
+        return Estimate(
+            *(math.exp(min(each, _MAX_LOG_UNITS)) for each in (mean + variance / 2, mean - half, mean + half))
+        )
 
 
 @dataclass(frozen=True)
@@ -34,6 +72,8 @@ class Forecast:
     offset           [n] log of the exposure, plus the expected demand shock of the category
     noise            [n] variance of log demand from period to period
     reference_price  [n]
+    gap              position of the column of design.gap_column, and the logs of the competitors' prices [n], NaN
+                     where none was observed; None: there is no such column
     """
 
     rows: Floats
@@ -42,12 +82,25 @@ class Forecast:
     offset: Floats
     noise: Floats
     reference_price: Floats
+    gap: tuple[int, Floats] | None = None
 
-    def elasticity(self, index: int) -> Elasticity:
-        """Of the unit at `index`."""
-        mean = float(self.mean[index, _PRICE])
-        half = Z90 * float(np.sqrt(self.covariance[index, _PRICE, _PRICE]))
-        return Elasticity(mean, mean - half, mean + half)
+    def curves(self) -> list[DemandCurve]:
+        """Of each unit."""
+        rows = self._at(self.reference_price[:, None])[:, 0]
+        slopes, bends = np.zeros_like(rows), np.zeros(len(rows))
+        slopes[:, _PRICE] = 1.0
+        if self.gap is not None:
+            position, competitor = self.gap
+            slopes[:, position] = np.nan_to_num(competitor)
+            bends = np.where(np.isnan(competitor), 0.0, self.mean[:, position])
+        level = np.einsum("nk,nk->n", rows, self.mean) + self.offset
+        of_level, of_slope = (np.einsum("njk,nk->nj", self.covariance, each) for each in (rows, slopes))
+        columns = (
+            self.reference_price, level, np.einsum("nk,nk->n", slopes, self.mean),
+            np.einsum("nj,nj->n", rows, of_level), np.einsum("nj,nj->n", slopes, of_level),
+            np.einsum("nj,nj->n", slopes, of_slope), bends,
+        )  # fmt: skip
+        return [DemandCurve(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
     def log_units(self, prices: Floats) -> tuple[Floats, Floats]:
         """Mean of the log of expected demand, and its variance from what is unknown of the coefficients; both [n, m].
@@ -70,7 +123,11 @@ class Forecast:
 
     def _at(self, prices: Floats) -> Floats:
         rows = np.repeat(self.rows[:, None, :], prices.shape[1], axis=1)
-        rows[:, :, _PRICE] = np.log(prices / self.reference_price[:, None])
+        log_price = np.log(prices / self.reference_price[:, None])
+        rows[:, :, _PRICE] = log_price
+        if self.gap is not None:
+            position, competitor = self.gap
+            rows[:, :, position] = gap_column(log_price, competitor[:, None])
         return rows
 
 

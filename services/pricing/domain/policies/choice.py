@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 
 from services.common.errors import InvalidArgument
 from services.common.money import MINOR_UNIT_DECIMALS, Money
-from services.pricing.domain.demand.forecast import Forecast
+from services.pricing.domain.demand.forecast import DemandCurve, Forecast
 from services.pricing.domain.demand.model import DemandModel
 from services.pricing.domain.demand.observations import Floats, Ints, Observations
-from services.pricing.domain.policies.list_price import at_list_price
-from services.pricing.domain.policies.port import Evidence, Guard, Objective, Proposal, ProposalReason, Situation
+from services.pricing.domain.policies.port import Evidence, Guard, Measure, Objective, Situation
 from services.pricing.domain.pricing import PriceReason, ProposedPrice
 
 # The highest price that is tried, relative to the list price.
@@ -50,12 +49,16 @@ def expected_demand(forecast: Forecast, situations: Sequence[Situation], prices:
 
 def choose(
     model: DemandModel, situations: Sequence[Situation], guard: Guard, *, objective: Objective, ladder: Ladder,
-    demand: Demand = expected_demand, uses_stock: bool = False, reason: ProposalReason = ProposalReason.DEMAND,
-) -> list[Proposal]:  # fmt: skip
+    demand: Demand = expected_demand, uses_stock: bool = False, reason: PriceReason = PriceReason.DEMAND,
+    sees_competitor: bool = False,
+) -> list[ProposedPrice]:  # fmt: skip
     """Where `demand` chooses another price than expected demand does, the reason is EXPLORATION.
 
-    `uses_stock`: no more is sold than is in stock.
+    `uses_stock`: no more is sold than is in stock. `sees_competitor`: the demand is that at the competitor's price of
+    the situation; otherwise at its usual price.
     """
+    if not sees_competitor:
+        situations = [replace(each, competitor=0.0) for each in situations]
     is_known = _known(model, situations)
     known = [each for each, is_one in zip(situations, is_known, strict=True) if is_one]
     made = iter(_choose(model, known, guard, objective, ladder, demand, uses_stock, reason) if known else ())
@@ -64,6 +67,10 @@ def choose(
         next(made) if is_one else at_list_price(each, unknown)
         for each, is_one in zip(situations, is_known, strict=True)
     ]
+
+
+def at_list_price(situation: Situation, explanation: str) -> ProposedPrice:
+    return ProposedPrice(situation.item.list_price.amount, PriceReason.LIST_PRICE, explanation)
 
 
 def _known(model: DemandModel, situations: Sequence[Situation]) -> list[bool]:
@@ -78,28 +85,20 @@ def _known(model: DemandModel, situations: Sequence[Situation]) -> list[bool]:
 
 def _choose(
     model: DemandModel, situations: Sequence[Situation], guard: Guard, objective: Objective, ladder: Ladder,
-    demand: Demand, uses_stock: bool, reason: ProposalReason,
-) -> list[Proposal]:  # fmt: skip
+    demand: Demand, uses_stock: bool, reason: PriceReason,
+) -> list[ProposedPrice]:  # fmt: skip
     forecast = model.forecast(_rows(model, situations))
     prices = candidates(situations, guard, ladder)
-    expected = forecast.units(prices)
-    best = _best(objective, situations, prices, expected, uses_stock)
+    best = _best(objective, situations, prices, forecast.units(prices), uses_stock)
     chosen = best
     if demand is not expected_demand:
-        drawn = demand(forecast, situations, prices)
-        chosen = _best(objective, situations, prices, drawn, uses_stock)
-    at_list = np.array([[float(each.item.list_price.amount)] for each in situations])
-    units_at_list = forecast.units(at_list)[:, 0]
+        chosen = _best(objective, situations, prices, demand(forecast, situations, prices), uses_stock)
     proposals = []
-    for row, situation in enumerate(situations):
-        column = chosen[row]
-        why = reason if prices[row, column] == prices[row, best[row]] else ProposalReason.EXPLORATION
-        proposals.append(
-            _proposal(
-                situation, forecast, row, float(prices[row, column]), float(expected[row, column]),
-                float(units_at_list[row]), why,
-            )
-        )  # fmt: skip
+    for row, (situation, curve) in enumerate(zip(situations, forecast.curves(), strict=True)):
+        price, best_price = (_amount(situation, float(prices[row, of[row]])) for of in (chosen, best))
+        why = reason if price == best_price else PriceReason.EXPLORATION
+        evidence = _evidence(situation, curve, objective, best_price, uses_stock)
+        proposals.append(ProposedPrice(price, why, _explanation(situation, price, evidence, why), evidence))
     return proposals
 
 
@@ -109,7 +108,7 @@ def _rows(model: DemandModel, situations: Sequence[Situation]) -> Observations:
         units, [each.period for each in situations], 1.0, 0.0,
         exposure=[each.exposure for each in situations], promotion=[each.promotion for each in situations],
         season=[each.season for each in situations], age_years=[each.age_years for each in situations],
-        substitutes=[each.substitutes for each in situations],
+        substitutes=[each.substitutes for each in situations], competitor=[each.competitor for each in situations],
     )  # fmt: skip
 
 
@@ -147,36 +146,40 @@ def _best(
     return np.asarray(np.where(value >= top - 1e-6 * np.abs(top), prices, -1.0).argmax(axis=1))
 
 
-def _proposal(
-    situation: Situation, forecast: Forecast, row: int, price: float, units: float, units_at_list: float,
-    reason: ProposalReason,
-) -> Proposal:  # fmt: skip
-    item = situation.item
-    currency, listed = item.list_price.currency, float(item.list_price.amount)
-    cost = None if item.cost is None else float(item.cost.amount)
-    evidence = Evidence(
-        forecast.elasticity(row), units, units_at_list, price * units, listed * units_at_list,
-        None if cost is None else (price - cost) * units,
-        None if cost is None else (listed - cost) * units_at_list,
-    )  # fmt: skip
-    amount = Decimal(f"{price:.{MINOR_UNIT_DECIMALS[currency]}f}")
-    return Proposal(amount, reason, _explanation(currency, amount, evidence, reason), evidence)
+def _amount(situation: Situation, price: float) -> Decimal:
+    return Decimal(f"{price:.{MINOR_UNIT_DECIMALS[situation.item.list_price.currency]}f}")
+
+
+def _evidence(
+    situation: Situation, curve: DemandCurve, objective: Objective, best: Decimal, uses_stock: bool
+) -> Evidence:  # fmt: skip
+    """Measured as `_best` does it, without the bound of the stock."""
+    is_dated = uses_stock and situation.days_to_clear is not None
+    cost = None if is_dated or situation.item.cost is None else situation.item.cost.amount
+    measure = Measure.REVENUE if cost is None else Measure.PROFIT
+    if objective is Objective.REVENUE:
+        measure = Measure.REVENUE
+    elif objective is Objective.UNITS or (objective is Objective.SELL_THROUGH and is_dated):
+        measure = Measure.UNITS
+    return Evidence(curve, measure, cost, best, situation.period_days)
 
 
 _WHY = {
-    ProposalReason.DEMAND: "is expected to bring the best result",
-    ProposalReason.EXPLORATION: "is tried to learn the demand",
-    ProposalReason.CLEARANCE: "is expected to bring the most for the stock until the date",
+    PriceReason.DEMAND: "is expected to bring the best result",
+    PriceReason.EXPLORATION: "is tried to learn the demand",
+    PriceReason.CLEARANCE: "is expected to bring the most for the stock until the date",
 }
 
 
-def _explanation(currency: str, amount: Decimal, evidence: Evidence, reason: ProposalReason) -> str:
-    effect = evidence.elasticity
-    what = "revenue" if evidence.profit is None else "margin"
-    result = evidence.revenue if evidence.profit is None else evidence.profit
-    at_list = evidence.revenue_at_list if evidence.profit_at_list is None else evidence.profit_at_list
+def _explanation(situation: Situation, price: Decimal, evidence: Evidence, reason: PriceReason) -> str:
+    effect, listed = evidence.curve.elasticity, situation.item.list_price.amount
+    result, at_list = (
+        "" if evidence.measure is Measure.UNITS else f" and a {evidence.measure.value} of {each.mean:.2f}"
+        for each in (evidence.result_a_day(price), evidence.result_a_day(listed))
+    )
     return (
-        f"{Money(currency, amount)} {_WHY[reason]}: 1 % more of price changes demand by {effect.mean:.1f} % (90 % "
-        f"interval {effect.low:.1f} to {effect.high:.1f}). Expected: {evidence.units:.1f} pieces and a {what} of "
-        f"{result:.2f}; at the list price {evidence.units_at_list:.1f} pieces and {at_list:.2f}."
+        f"{Money(situation.item.list_price.currency, price)} {_WHY[reason]}: 1 % more of price changes demand by "
+        f"{effect.mean:.1f} % (90 % interval {effect.low:.1f} to {effect.high:.1f}). Expected a day: "
+        f"{evidence.units_a_day(price).mean:.1f} pieces{result}; at the list price "
+        f"{evidence.units_a_day(listed).mean:.1f} pieces{at_list}."
     )

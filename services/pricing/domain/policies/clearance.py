@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.pricing.domain.demand.model import DemandModel
-from services.pricing.domain.policies.choice import Ladder, choose
-from services.pricing.domain.policies.list_price import at_list_price
-from services.pricing.domain.policies.port import Guard, Objective, Proposal, ProposalReason, Situation
+from services.pricing.domain.policies.choice import Ladder, at_list_price, choose
+from services.pricing.domain.policies.port import Guard, Objective, Situation
+from services.pricing.domain.pricing import PriceReason, ProposedPrice
 
 
 class ClearancePolicy:
     """`objective`: MARGIN or REVENUE for the most money, SELL_THROUGH to sell all at the highest price that does."""
-
-    name = "clearance"
 
     def __init__(
         self, model: DemandModel, objective: Objective = Objective.MARGIN,
@@ -24,12 +22,12 @@ class ClearancePolicy:
     ) -> None:  # fmt: skip
         self._model, self._objective, self._ladder = model, objective, ladder
 
-    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[Proposal]:
+    def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]:
         dated = [each for each in situations if _is_dated(each)]
         made = iter(
             choose(
                 self._model, dated, guard, objective=self._objective, ladder=self._ladder, uses_stock=True,
-                reason=ProposalReason.CLEARANCE,
+                reason=PriceReason.CLEARANCE,
             )
         )  # fmt: skip
         no_date = "The list price applies: no stock must be sold until a date."

@@ -13,18 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
+from services.pricing.domain.demand.forecast import Z90
 from services.pricing.domain.demand.model import DemandModel
-from services.pricing.domain.demand.observations import DemandUnit
+from services.pricing.domain.demand.observations import DemandUnit, Observations
 from services.pricing.domain.policies.choice import Ladder
 from services.pricing.domain.policies.clearance import ClearancePolicy
-from services.pricing.domain.policies.contextual_thompson import ContextualThompsonPolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
-from services.pricing.domain.policies.list_price import ListPricePolicy
-from services.pricing.domain.policies.port import Objective, ProposalReason, ProposingPolicy
-from services.pricing.domain.policies.rules import RulesPolicy
+from services.pricing.domain.policies.port import Measure, Objective, ProposingPolicy
 from services.pricing.domain.policies.seeds import SeededNormals
 from services.pricing.domain.policies.thompson import ThompsonPolicy
-from services.pricing.domain.pricing import MarkdownRules
+from services.pricing.domain.pricing import PriceReason
 from tests.unit.pricing.policies.situations import LIST, bounded, learned, situation, usd
 
 SECRET = b"sixteen bytes or more"
@@ -46,26 +44,16 @@ def thompson(model: DemandModel, tenant: str = "t", secret: bytes = SECRET) -> T
     return ThompsonPolicy(model, SeededNormals(tenant, secret))
 
 
+def contextual(model: DemandModel, exploration: float = 1.0) -> ThompsonPolicy:
+    return ThompsonPolicy(model, SeededNormals("t", SECRET), exploration=exploration, is_contextual=True)
+
+
 OPTIMISING: list[Callable[[DemandModel], ProposingPolicy]] = [
     GreedyPolicy,
     thompson,
-    lambda model: ContextualThompsonPolicy(model, SeededNormals("t", SECRET)),
+    lambda model: contextual(model),
     lambda model: ClearancePolicy(model, Objective.SELL_THROUGH),
 ]
-
-
-def test_the_list_price() -> None:
-    """The baseline proposes the list price and says so."""
-    (made,) = ListPricePolicy().propose([situation()], WIDE)
-    assert (made.amount, made.reason, made.evidence) == (Decimal("10.00"), ProposalReason.LIST_PRICE, None)
-
-
-def test_rules_mark_down() -> None:
-    """The rules' amount and reason are those of the markdown."""
-    rules = RulesPolicy(MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15")))
-    full, normal = rules.propose([situation(stock=200), situation(stock=20)], WIDE)
-    assert (full.amount, full.reason) == (Decimal("9.000"), ProposalReason.OVERSTOCK)
-    assert (normal.amount, normal.reason) == (Decimal("10.00"), ProposalReason.LIST_PRICE)
 
 
 def test_greedy_finds_the_best_price(model: DemandModel) -> None:
@@ -74,7 +62,7 @@ def test_greedy_finds_the_best_price(model: DemandModel) -> None:
     assert made.amount == Decimal("8.50")
     (wider,) = GreedyPolicy(model, ladder=Ladder(0.5, 1.5, 101)).propose([situation()], WIDE)
     assert float(wider.amount) == pytest.approx(8.0, abs=0.25)
-    assert wider.reason is ProposalReason.DEMAND
+    assert wider.reason is PriceReason.DEMAND
 
 
 def test_the_objective_is_configuration(model: DemandModel) -> None:
@@ -89,24 +77,53 @@ def test_the_objective_is_configuration(model: DemandModel) -> None:
 
 
 def test_a_proposal_carries_its_evidence(model: DemandModel) -> None:
-    """The facts of an explanation: elasticity with interval, demand, revenue and profit here and at the list price."""
+    """The facts of an explanation: elasticity with interval; demand and profit at any price, as at the list price."""
     (made,) = GreedyPolicy(model).propose([situation()], WIDE)
-    evidence = made.evidence
+    evidence, listed = made.evidence, Decimal(10)
     assert evidence is not None
-    assert evidence.elasticity.low < -4.0 < evidence.elasticity.high
-    assert evidence.units == pytest.approx(evidence.units_at_list * 0.85**-4, rel=0.15)
-    assert evidence.revenue == pytest.approx(8.5 * evidence.units)
-    assert evidence.profit == pytest.approx(2.5 * evidence.units)
-    assert evidence.profit_at_list == pytest.approx(4.0 * evidence.units_at_list)
-    assert f"interval {evidence.elasticity.low:.1f} to" in made.explanation
-    assert f"{evidence.profit_at_list:.2f}" in made.explanation
+    assert evidence.curve.elasticity.low < -4.0 < evidence.curve.elasticity.high
+    here, there = evidence.units_a_day(made.amount), evidence.units_a_day(listed)
+    assert here.mean == pytest.approx(there.mean * 0.85**-4, rel=0.15)
+    assert here.low < here.mean < here.high
+    assert evidence.measure is Measure.PROFIT
+    assert evidence.result_a_day(made.amount).mean == pytest.approx(2.5 * here.mean)
+    assert evidence.result_a_day(listed) == there.times(4.0)
+    assert f"interval {evidence.curve.elasticity.low:.1f} to" in made.explanation
+    assert f"{4.0 * there.mean:.2f}" in made.explanation
+
+
+def test_a_forecast_and_its_curves_agree(vague: DemandModel) -> None:
+    """The curve of a unit has the mean of the forecast at any price, also with shocks and many coefficients."""
+    forecast = vague.forecast(Observations.of([3, 4], [70, 70], 1.0, 0.0, exposure=[2.0, 0.5]))
+    prices = np.array([[7.0, 10.0, 12.0]] * 2)
+    curves = forecast.curves()
+    found = [[curve.units(price).mean for price in prices[0]] for curve in curves]
+    assert np.allclose(found, forecast.units(prices))
+    mean, variance = forecast.log_units(prices)
+    assert curves[1].units(7.0).high == pytest.approx(np.exp(mean + Z90 * np.sqrt(variance))[1, 0])
+
+
+def test_exploration_names_the_price_that_is_expected_to_be_best(vague: DemandModel) -> None:
+    """The evidence of a price that is tried has the price of greedy."""
+    (best,) = GreedyPolicy(vague).propose([situation()], WIDE)
+    tried = [thompson(vague).propose([situation(period=period)], WIDE)[0] for period in range(30)]
+    assert any(made.amount != best.amount for made in tried)
+    assert {made.evidence.best for made in tried if made.evidence} == {best.amount}
+
+
+def test_a_period_of_two_days_counts_by_the_day(model: DemandModel) -> None:
+    """Pieces of the period are divided by its days."""
+    day, two = GreedyPolicy(model).propose([situation(), situation(period_days=2.0)], WIDE)
+    assert day.evidence is not None
+    assert two.evidence is not None
+    assert two.evidence.units_a_day(two.amount).mean == pytest.approx(day.evidence.units_a_day(day.amount).mean / 2)
 
 
 def test_without_cost_there_is_no_profit(model: DemandModel) -> None:
     """The revenue is maximised, and the explanation names it."""
     (made,) = GreedyPolicy(model).propose([situation(cost=None)], WIDE)
     assert made.evidence is not None
-    assert made.evidence.profit is made.evidence.profit_at_list is None
+    assert made.evidence.measure is Measure.REVENUE
     assert "a revenue of" in made.explanation
 
 
@@ -118,7 +135,7 @@ def test_an_unknown_product_keeps_its_list_price(
     items = [situation(0, days_to_clear=9.0, stock=9), situation(99, days_to_clear=9.0, stock=9)]
     known, unknown = make(model).propose(items, WIDE)
     assert known.evidence is not None
-    assert (unknown.amount, unknown.reason) == (Decimal("10.00"), ProposalReason.LIST_PRICE)
+    assert (unknown.amount, unknown.reason) == (Decimal("10.00"), PriceReason.LIST_PRICE)
 
 
 @pytest.mark.parametrize("make", OPTIMISING)
@@ -149,7 +166,7 @@ def test_before_the_first_sale_list_prices_apply(make: Callable[[DemandModel], P
     for model, price in ((learned(-2.0, periods=0), LIST), (learned(-2.0, periods=5), 0.0)):
         case = situation(stock=9, days_to_clear=9.0, list_price=usd(price))
         (made,) = make(model).propose([case], WIDE)
-        assert (made.amount, made.reason) == (case.item.list_price.amount, ProposalReason.LIST_PRICE)
+        assert (made.amount, made.reason) == (case.item.list_price.amount, PriceReason.LIST_PRICE)
 
 
 def test_a_new_product_is_priced_by_its_category(model: DemandModel) -> None:
@@ -161,7 +178,7 @@ def test_a_new_product_is_priced_by_its_category(model: DemandModel) -> None:
     assert new.amount == old.amount == Decimal("8.50")
     assert old.evidence is not None
     assert new.evidence is not None
-    assert new.evidence.elasticity.low < old.evidence.elasticity.low
+    assert new.evidence.curve.elasticity.low < old.evidence.curve.elasticity.low
 
 
 @pytest.mark.parametrize("field", ["period_days", "days_to_clear", "exposure", "promotion", "season", "substitutes"])
@@ -174,11 +191,11 @@ def test_a_wrong_situation_is_refused_by_name(field: str, value: float, model: D
 
 
 def test_the_best_price_is_searched_within_the_bounds(model: DemandModel) -> None:
-    """The optimiser knows the bounds: its evidence is of the price that holds, not of one that is moved afterwards."""
+    """The optimiser knows the bounds: the price that holds is not moved afterwards."""
     (made,) = GreedyPolicy(model).propose([situation()], bounded(9.23, 9.77))
     assert made.amount == Decimal("9.23")
     assert made.evidence is not None
-    assert made.evidence.revenue == pytest.approx(9.23 * made.evidence.units)
+    assert made.evidence.best == Decimal("9.23")
 
 
 def test_the_same_seed_proposes_the_same_price(vague: DemandModel) -> None:
@@ -215,7 +232,7 @@ def test_thompson_explores_while_it_is_uncertain(vague: DemandModel) -> None:
     spreads = [np.std([float(made.amount) for made in each]) for each in prices]
     assert spreads[0] > 0.3
     assert spreads[1] < 0.8 * spreads[0]
-    assert ProposalReason.EXPLORATION in {made.reason for made in prices[0]}
+    assert PriceReason.EXPLORATION in {made.reason for made in prices[0]}
 
 
 def test_without_exploration_thompson_is_greedy(vague: DemandModel) -> None:
@@ -227,14 +244,13 @@ def test_without_exploration_thompson_is_greedy(vague: DemandModel) -> None:
 @pytest.mark.parametrize("exploration", [-0.1, 2.5, float("nan")])
 def test_exploration_has_bounds(exploration: float, model: DemandModel) -> None:
     """0 to 2."""
-    for policy in (ThompsonPolicy, ContextualThompsonPolicy):
-        with pytest.raises(InvalidArgument, match=r"^exploration: is"):
-            policy(model, SeededNormals("t", SECRET), exploration=exploration)
+    with pytest.raises(InvalidArgument, match=r"^exploration: is"):
+        contextual(model, exploration)
 
 
 def test_scarce_stock_is_not_marked_down(model: DemandModel) -> None:
     """A lower price sells more of many pieces. Of three pieces in a period that sells twenty it only earns less."""
-    policy = ContextualThompsonPolicy(model, SeededNormals("t", SECRET), exploration=0.0)
+    policy = contextual(model, 0.0)
     many, few = policy.propose([situation(stock=10_000), situation(stock=3)], WIDE)
     assert many.amount == Decimal("8.50")
     assert few.amount == Decimal("11.50")
@@ -242,7 +258,7 @@ def test_scarce_stock_is_not_marked_down(model: DemandModel) -> None:
 
 def test_the_last_days_are_not_explored(vague: DemandModel) -> None:
     """On the last day before the date nothing is left to learn for."""
-    policy = ContextualThompsonPolicy(vague, SeededNormals("t", SECRET))
+    policy = contextual(vague)
     cases = [situation(period=period, stock=10_000, days_to_clear=0.0) for period in range(20)]
     assert len({made.amount for made in policy.propose(cases, WIDE)}) == 1
 
@@ -256,8 +272,8 @@ def test_clearance_sells_the_stock_at_the_highest_price_that_does(model: DemandM
     )  # fmt: skip
     assert small.amount == Decimal("10.00")
     assert float(large.amount) == pytest.approx(8.41, abs=0.35)
-    assert large.reason is ProposalReason.CLEARANCE
-    assert none.reason is ProposalReason.LIST_PRICE
+    assert large.reason is PriceReason.CLEARANCE
+    assert none.reason is PriceReason.LIST_PRICE
 
 
 def test_clearance_for_money_counts_revenue_only() -> None:
