@@ -12,11 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
-from cli.calls import connection_of, err, failed, out
+from cli.calls import err, failed, out
+from cli.evaluate_trials import slices, uplift
+from cli.evaluation_log import CONTINUE_HINT, LogFile, Outcome, WindowHours, Work, suite_and_folder
 from cli.options import DataDir, Json, Registry, Tenant
 from cli.registries import BUILT_IN, RANKING, Kept, chosen, registries
 from ops.client import explain_error
-from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
 from services.common.errors import InvalidArgument
 from services.common.models.registry import REFUSED
@@ -27,7 +28,6 @@ _POLICY = "policy"
 _BASELINES = ("popularity", "retrieval")
 CURRENT = "current"
 _OTHERS = ", ".join((CURRENT, BUILT_IN, *_BASELINES))
-_TIMEOUT_HINT = "what was read is kept; run the same command again to continue"
 
 
 class _PolicyFirst(TyperGroup):
@@ -42,14 +42,6 @@ class _PolicyFirst(TyperGroup):
 app = typer.Typer(
     cls=_PolicyFirst, no_args_is_help=True, help="What a policy or a treatment is worth, estimated from the log."
 )
-
-LogFile = Annotated[
-    Path | None,
-    typer.Option("--log", help="File that `kairos evaluate export` has written.", show_default="the gateway's log"),
-]
-Outcome = Annotated[str, typer.Option(help="What counts: click, cart or purchase.")]
-WindowHours = Annotated[float, typer.Option(min=0, help="Hours after a page in which an event is an outcome of it.")]
-Work = Annotated[Path | None, typer.Option(help="Folder for what is read.", show_default="evaluate in the data folder")]
 
 
 @app.command(_POLICY)
@@ -97,11 +89,11 @@ def evaluate_policy(
         folder = kept.registry.path(version) if version else None
         settings = load_settings(EvaluationSettings, {} if delta is None else {"delta": delta})
         asked = Asked(baseline, folder, outcome, estimator, lists, window_hours * 3_600, log)
-        suite, place = _suite(context, registry, data_dir, tenant, work)
+        suite, place = suite_and_folder(context, registry, data_dir, tenant, work)
         with Progress(err, quiet=as_json).shown() as bar:
             found = evaluate(suite, place, asked, settings, bar)
     except grpc.RpcError as error:
-        raise failed(explain_error(error), _TIMEOUT_HINT) from None
+        raise failed(explain_error(error), CONTINUE_HINT) from None
     except (ValueError, InvalidArgument) as error:
         raise failed(str(error), exit_code=2) from None
     name = baseline or kept.name(version or "")
@@ -136,11 +128,11 @@ def export(
     from training.suite.progress import Progress
 
     try:
-        suite, place = _suite(context, None, data_dir, tenant, work)
+        suite, place = suite_and_folder(context, None, data_dir, tenant, work)
         with Progress(err, quiet=as_json).shown() as bar:
             count = run.export(suite, place, file, bar)
     except grpc.RpcError as error:
-        raise failed(explain_error(error), _TIMEOUT_HINT) from None
+        raise failed(explain_error(error), CONTINUE_HINT) from None
     except (ValueError, OSError, InvalidArgument) as error:
         raise failed(str(error), exit_code=2) from None
     if as_json:
@@ -158,21 +150,6 @@ def _version(kept: Kept, policy: str) -> str:
             f"{error}; or use {_OTHERS}. A serving configuration finds other candidates than the log has: compare it "
             "in an experiment"
         ) from None
-
-
-def _suite(context: typer.Context, registry: Path | None, data_dir: Path | None, tenant: str, work: Path | None) -> Any:
-    """(suite, work folder)"""
-    from services.ranker.settings import RankerSettings
-    from training.suite.run import Suite
-    from training.suite.work import WorkFolder
-
-    state = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
-    ranker = load_settings(RankerSettings)
-    suite = Suite(
-        connection_of(context), registry or state / "ranker" / "models", tenant, ranker.serving_weights,
-        ranker.registry_url,
-    )  # fmt: skip
-    return suite, WorkFolder(work or state / "evaluate" / tenant)
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -198,3 +175,7 @@ def _print(document: dict[str, Any]) -> None:
 
 def _cells(found: dict[str, float], sign: str = "") -> tuple[str, str]:
     return f"{found['value']:{sign}.4f}", f"{found['low']:{sign}.4f} to {found['high']:{sign}.4f}"
+
+
+for trial in (slices, uplift):
+    app.command()(trial)
