@@ -15,6 +15,7 @@ from cli import (
     config,
     control,
     domain,
+    evaluate,
     events,
     experiments,
     judge,
@@ -87,6 +88,7 @@ app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
