@@ -33,13 +33,15 @@ class Measure(Enum):
 class Evidence:
     """The demand of a period of `period_days` days as it was known. `cost` is None if it is not known or spent.
 
-    `best`: the price of those that the guardrails allow from which the most is expected.
+    `best`: the price of those that the guardrails allow from which the most is expected. `wanted`: the price that the
+    policy would propose if no guardrail bounded it.
     """
 
     curve: DemandCurve
     measure: Measure
     cost: Decimal | None
     best: Decimal
+    wanted: Decimal
     period_days: float = 1.0
 
     def units_a_day(self, price: Decimal) -> Estimate:
