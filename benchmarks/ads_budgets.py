@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import heapq
 import statistics
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from random import Random
 from typing import Any
 
 import numpy as np
 
-from services.sponsored.domain.leases import Lease, LeasePool, LeaseRules
+from services.control.domain.leases import AskedLease, Billed, LeasePool, LeaseRules
+from services.sponsored.domain.leases import Lease
 from services.sponsored.domain.pacing import (
     INTERVALS_A_DAY,
     INTERVALS_AN_HOUR,
@@ -112,55 +115,89 @@ def pacing(campaigns: int, seed: int) -> dict[str, Any]:
 
 _REPLICAS, _PRICE, _BUDGET = 10, 40, 4_000
 _CLICK_S, _KILL_S, _PAGES_A_S = 20.0, 60.0, 40.0
-# How often a replica without leases reads what was billed.
-_READ_S = 30.0
+# How often bills are recorded, and a replica looks for a lease; and how often one without leases reads the bills.
+_BILLS_S, _TURN_S, _READ_S = 15.0, 2.0, 30.0
+_DAY, _MILLION = date(2026, 1, 5), 1_000_000
 
 
 def leases(runs: int, seed: int) -> dict[str, Any]:
     """Clicks beyond the budget, which nobody pays: billing ends at the budget. Each minute one of ten replicas is
-    killed and starts again with a new name. Baseline: replicas that read the ledger every half minute.
+    killed and starts again with a new name. Baseline: replicas that read the bills every half minute.
     """
     report = {}
-    for name, has_leases in (("leases", True), ("without", False)):
-        beyond, spent = [], []
-        for run in range(runs):
-            value = _run(Random(seed * 1_000 + run), has_leases)
-            beyond.append(max(0.0, value - _BUDGET) / _PRICE)
-            spent.append(min(value, _BUDGET) / _BUDGET)
+    for name, run in (("leases", _with_leases), ("without", _without_leases)):
+        values = [run(Random(seed * 1_000 + number)) for number in range(runs)]
+        beyond = [max(0.0, value - _BUDGET) / _PRICE for value in values]
         report[name] = {
             "clicks_beyond_max": max(beyond), "clicks_beyond_mean": statistics.mean(beyond),
-            "spent_share_mean": statistics.mean(spent),
+            "spent_share_mean": statistics.mean(min(value, _BUDGET) / _BUDGET for value in values),
         }  # fmt: skip
     return {"replicas": _REPLICAS, "clicks_of_the_budget": _BUDGET / _PRICE, **report}
 
 
-def _run(random: Random, has_leases: bool) -> float:
-    """The value of all clicks of an hour."""
-    pool, clicks, billed, now_s = LeasePool(LeaseRules()), list[float](), 0.0, 0.0
-    names = [f"{number}" for number in range(_REPLICAS)]
-    held: list[Lease | None] = [None] * _REPLICAS
-    known, read_s = [0.0] * _REPLICAS, [random.uniform(0, _READ_S) for _ in names]
-    kill_s = _KILL_S
-    while now_s < 3_600:
-        now_s += random.expovariate(_PAGES_A_S)
-        while clicks and clicks[0] <= now_s:
-            heapq.heappop(clicks)
-            billed += _PRICE
-        if now_s >= kill_s:
-            kill_s += _KILL_S
+@dataclass
+class _Shop:
+    """Pages of ten replicas, the clicks on their ads, and the bills, in cents."""
+
+    random: Random
+    now_s: float = 0.0
+    clicks: list[float] = field(default_factory=list)
+    value: int = 0
+    billed: int = 0
+    billed_s: float = 0.0
+
+    def pages(self) -> Iterator[tuple[int, bool]]:
+        """One after the other for an hour: the number of its replica, and whether one is killed meanwhile."""
+        kill_s = _KILL_S
+        while self.now_s < 3_600:
+            self.now_s += self.random.expovariate(_PAGES_A_S)
+            while self.clicks and self.clicks[0] <= self.now_s:
+                heapq.heappop(self.clicks)
+                self.value += _PRICE
+            if self.now_s >= self.billed_s:
+                self.billed, self.billed_s = self.value, self.now_s + _BILLS_S
+            is_killed = self.now_s >= kill_s
+            kill_s += _KILL_S * is_killed
+            yield self.random.randrange(_REPLICAS), is_killed
+
+    def show(self) -> None:
+        if self.random.random() < _PROBABILITY:
+            heapq.heappush(self.clicks, self.now_s + self.random.expovariate(1 / _CLICK_S))
+
+    def worth(self) -> float:
+        """Of all clicks, also of those that are still to come."""
+        return self.value + _PRICE * len(self.clicks)
+
+
+def _with_leases(random: Random) -> float:
+    shop, rules, pool, limit = _Shop(random), LeaseRules(), LeasePool(), _BUDGET * _MILLION
+    names, held, turns = (
+        [str(number) for number in range(_REPLICAS)],
+        [Lease() for _ in range(_REPLICAS)],
+        [0.0] * _REPLICAS,
+    )
+    for call, (replica, is_killed) in enumerate(shop.pages(), 1):
+        if is_killed:
             victim = random.randrange(_REPLICAS)
-            names[victim], held[victim] = f"{victim} from {now_s}", None
-        replica = random.randrange(_REPLICAS)
-        if has_leases:
-            lease = held[replica]
-            if lease is None or now_s >= lease.until_s:
-                used = lease.used if lease else 0.0
-                lease = held[replica] = pool.renew(names[replica], used, _BUDGET, billed, _PRICE, now_s)
-            is_shown = lease.take(_PRICE * _PROBABILITY, now_s)
-        else:
-            if now_s >= read_s[replica]:
-                known[replica], read_s[replica] = billed, now_s + _READ_S
-            is_shown = known[replica] < _BUDGET
-        if is_shown and random.random() < _PROBABILITY:
-            heapq.heappush(clicks, now_s + random.expovariate(1 / _CLICK_S))
-    return billed + _PRICE * len(clicks)
+            names[victim], held[victim], turns[victim] = f"{victim} from {shop.now_s}", Lease(), 0.0
+        if shop.now_s >= turns[replica]:
+            lease, turns[replica] = held[replica], shop.now_s + _TURN_S
+            used, before = round(lease.used * _MILLION), round(lease.held * _MILLION)
+            asked = AskedLease("c", _DAY, used, before, limit, limit, 0, None, _PRICE * _MILLION)
+            billed = Billed(shop.billed * _MILLION)
+            lease.held = pool.renew(names[replica], call, asked, billed, rules, round(shop.now_s * 1e6)) / _MILLION
+            lease.until_s = shop.now_s + rules.lease_s
+        if held[replica].take(_PRICE * _PROBABILITY, shop.now_s):
+            shop.show()
+    return shop.worth()
+
+
+def _without_leases(random: Random) -> float:
+    shop = _Shop(random)
+    known, read_s = [0.0] * _REPLICAS, [random.uniform(0, _READ_S) for _ in range(_REPLICAS)]
+    for replica, _ in shop.pages():
+        if shop.now_s >= read_s[replica]:
+            known[replica], read_s[replica] = shop.billed, shop.now_s + _READ_S
+        if known[replica] < _BUDGET:
+            shop.show()
+    return shop.worth()

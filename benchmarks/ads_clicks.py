@@ -6,7 +6,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from services.sponsored.domain.billing import bills
+from services.sponsored.domain.billing import bills, tally
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Click, Fact, Facts, Impression
 from services.sponsored.domain.invalid_clicks import ClickRules, Verdict, judge
@@ -42,7 +42,14 @@ class Shop:
     def _show(self, person: str, campaign_id: str, at_s: float) -> Impression:
         place = self.random.choice((1.0, 0.38))
         shown = Impression(
-            f"r{len(self.facts)}", "p", campaign_id, self.random.randint(10, 60), _CLICK * place, person, at_s
+            f"r{len(self.facts)}",
+            "p",
+            campaign_id,
+            self.random.randint(10, 60),
+            _CLICK * place,
+            person,
+            at_s,
+            "EUR",
         )
         self.facts.append(shown)
         return shown
@@ -128,11 +135,11 @@ def clicks(visitors: int, seed: int) -> dict[str, Any]:
     shop, facts = Shop(visitors, seed), Facts()
     facts.add(shop.facts)
     verdicts = judge(facts, shop.campaigns, ClickRules())
-    made = bills(facts, verdicts, shop.campaigns)
+    made = bills(tally(facts, verdicts, shop.campaigns), shop.campaigns)
     again, log = Facts(), shop.facts * 3
     shop.random.shuffle(log)
     again.add(log)
-    repeated = bills(again, judge(again, shop.campaigns, ClickRules()), shop.campaigns)
+    repeated = bills(tally(again, judge(again, shop.campaigns, ClickRules()), shop.campaigns), shop.campaigns)
     kinds: dict[str, Counter[bool]] = {}
     for event_id in shop.fraudulent:
         kind = facts.clicks[event_id].person_id.partition("-")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -67,13 +67,44 @@ def offer_of(values: Mapping[str, Any], currency: str, notation: Notation) -> of
     return offer
 
 
+def observation_of(values: Mapping[str, Any], currency: str, notation: Notation) -> offer_pb2.Offer:
+    """A competitor's price, from a row with the columns of OBSERVED and price, currency and in_stock.
+
+    Raises RowRefused.
+    """
+    row = {snake_case(key): value for key, value in values.items() if not is_missing(value)}
+    for name in (*OBSERVED.values(), "price"):
+        if name not in row:
+            raise RowRefused(name, "is empty; it is required")
+    is_in_stock = _is_true("in_stock", row.get("in_stock", True))
+    of_offer = {field: row[column] for field, column in OBSERVED.items()} | {
+        name: row[name] for name in ("price", "currency") if name in row
+    }
+    offer = offer_of(of_offer, currency, notation)
+    offer.source = offer_pb2.OFFER_SOURCE_COMPETITOR
+    if not is_in_stock:
+        offer.stock = 0
+    return offer
+
+
+# The columns of a competitor's price by the field of the offer.
+OBSERVED = {"product_id": "product_id", "place_id": "competitor", "updated_at": "observed_at"}
+# From the values of a row, the currency of amounts that name none, and the notation of numbers.
+Reader = Callable[[Mapping[str, Any], str, Notation], offer_pb2.Offer]
+
+
 @dataclass
 class OffersImport:
-    """Imports offers. In `summary` those count as unchanged of which the same or a later one was stored before."""
+    """Imports offers. In `summary` those count as unchanged of which the same or a later one was stored before.
+
+    `columns`: by the field of an offer, the column that it is read from, where that is named otherwise.
+    """
 
     connection: Connection
     currency: str
     rejects: Rejects
+    read: Reader = offer_of
+    columns: Mapping[str, str] = field(default_factory=dict)
     summary: Summary = field(default_factory=Summary)
 
     def run(self, path: Path, quiet: bool = False) -> Summary:
@@ -96,9 +127,9 @@ class OffersImport:
                 self.rejects.add(row, "row", row.problem)
                 continue
             try:
-                yield row, offer_of(row.values, self.currency, notation)
+                yield row, self.read(row.values, self.currency, notation)
             except RowRefused as refused:
-                self.rejects.add(row, refused.field, refused.reason)
+                self.rejects.add(row, self._column(refused.field), refused.reason)
 
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, offer_pb2.Offer]]) -> None:
         message = gateway_pb2.UpdateOffersRequest(offers=[offer for _, offer in batch])
@@ -108,12 +139,15 @@ class OffersImport:
         self.summary.imported += answer.updated_count
         self.summary.unchanged += answer.stale_count
         for rejected in answer.rejected:
-            self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
+            self.rejects.add(batch[rejected.index][0], self._column(rejected.field), rejected.reason)
         missing = frozenset(answer.missing_ids)
         refused = {rejected.index for rejected in answer.rejected}
         for index, (row, offer) in enumerate(batch):
             if offer.product_id in missing and index not in refused:
                 self.rejects.add(row, "product_id", "the catalogue does not have this product; import it first")
+
+    def _column(self, field: str) -> str:
+        return self.columns.get(field, field)
 
 
 def _fulfilments(value: Any) -> list[offer_pb2.Fulfilment.ValueType]:

@@ -22,7 +22,7 @@ from services.common.settings import load_settings
 from services.pricing.learning.periods import Periods
 from services.pricing.learning.sqlite_table import demand_table
 
-_AMOUNTS = ("price", "list_price", "revenue")
+_AMOUNTS = ("price", "list_price", "revenue", "competitor")
 _PRINTED = (
     "day", "product_id", "price_list_id", "currency", "price", "list_price", "visitors", "clicks", "carts", "units",
     "returned_units", "revenue",

@@ -12,7 +12,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from catalog.files import RowRefused
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
+from catalog.money import parse_currency
 from catalog.offers import OffersImport
 from catalog.removal import RemovalRefused
 from catalog.rows import FileRefused
@@ -64,6 +66,14 @@ def run_import(
 def rejects_of(file: Path, given: Path | None) -> Rejects:
     """Where rejected rows of `file` are written: to `given`, by default to a file in the current folder."""
     return Rejects(given or Path(f"{file.name}.rejects.jsonl"))
+
+
+def currency_of(given: str) -> str:
+    """The code that `--currency` names."""
+    try:
+        return parse_currency("--currency", given)
+    except RowRefused as error:
+        raise failed(f"--currency: {error.reason}", exit_code=2) from None
 
 
 def _print_summary(summary: Summary, seconds: float, as_json: bool, details: dict[str, Any]) -> None:

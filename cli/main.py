@@ -8,12 +8,28 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, config, control, domain, events, judge, label, models, offers, reviews, rules, suite, users
+from cli import (
+    catalog,
+    competitors,
+    config,
+    control,
+    domain,
+    events,
+    judge,
+    label,
+    models,
+    offers,
+    reviews,
+    rules,
+    suite,
+    users,
+)
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
+from cli.price_fairness import fairness
 from cli.shopping import price, recommend, search, suggest
 from cli.train import train
 from ops.client import Connection
@@ -62,8 +78,10 @@ def health(context: typer.Context, as_json: Json = False) -> None:
 
 for request in (search, suggest, recommend, price, explain, demand):
     app.command()(request)
+app.command("price-fairness")(fairness)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(offers.app, name="offers")
+app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")

@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from catalog.files import RowRefused
-from catalog.money import parse_currency
 from catalog.offers import OffersImport
-from cli.calls import connection_of, failed
-from cli.imports import rejects_of, run_import
-from cli.options import Json, RejectsFile, Strict
+from cli.calls import connection_of
+from cli.imports import currency_of, rejects_of, run_import
+from cli.options import Currency, Json, RejectsFile, Strict
 
 app = typer.Typer(no_args_is_help=True, help="Prices and stock for price lists and places.")
 
@@ -26,9 +24,7 @@ def offers() -> None: ...
 def import_offers(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON or Parquet, plain or .gz.")],
-    currency: Annotated[
-        str, typer.Option(help="Currency of amounts that name none, in rows without a column `currency`.")
-    ] = "USD",
+    currency: Currency = "USD",
     rejects: RejectsFile = None,
     strict: Strict = False,
     as_json: Json = False,
@@ -40,8 +36,5 @@ def import_offers(
     file of rejected rows; 1 none was accepted, the gateway refused, or --strict and a row was rejected; 2 the file or
     an option cannot be used.
     """
-    try:
-        code = parse_currency("--currency", currency)
-    except RowRefused as error:
-        raise failed(f"--currency: {error.reason}", exit_code=2) from None
-    run_import(OffersImport(connection_of(context), code, rejects_of(file, rejects)), file, strict, as_json)
+    job = OffersImport(connection_of(context), currency_of(currency), rejects_of(file, rejects))
+    run_import(job, file, strict, as_json)

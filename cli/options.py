@@ -36,6 +36,7 @@ RejectsFile = Annotated[
     Path | None,
     typer.Option("--rejects", help="File for rejected rows, with line and reason.", show_default="FILE.rejects.jsonl"),
 ]
+Currency = Annotated[str, typer.Option(help="Currency of amounts that name none, in rows without a column `currency`.")]
 Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was rejected or a value left out.")]
 PriceList = Annotated[str, typer.Option(help="Price list whose offers apply. Default: the default list.")]
 Place = Annotated[str, typer.Option(help="Store or warehouse whose prices and stock apply. Default: any.")]

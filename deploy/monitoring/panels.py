@@ -348,6 +348,11 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             " prices costs. It falls as the demand becomes known.",
         ),
         Panel(
+            "Price wars that were ended",
+            {"in a day": "sum (increase(kairos_price_publisher_price_wars_total[1d]))"},
+            "short",
+        ),
+        Panel(
             "Changes that wait for a decision",
             {"changes": "max (kairos_price_publisher_waiting_reviews)"},
             "short",

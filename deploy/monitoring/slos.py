@@ -142,6 +142,10 @@ CONDITIONS = (
         "Bounds hold more than a fifth of the prices that were decided in a day: the policy wants prices beyond them.",
     ),
     (
+        "KairosPriceWar", "ticket", "0m", "sum(increase(kairos_price_publisher_price_wars_total[1d])) > 0",
+        "A product and its competitors undercut one another: the computed price does not follow any more.",
+    ),
+    (
         "KairosPricesMoved", "ticket", "30m",
         'abs(sum(rate(kairos_gateway_offers_total{change!="none"}[1h])) / sum(rate(kairos_gateway_offers_total[1h]))'
         ' - sum(rate(kairos_gateway_offers_total{change!="none"}[1h] offset 1d))'

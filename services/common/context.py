@@ -22,6 +22,8 @@ class RequestContext:
     tenant: str = DEFAULT_TENANT
     locale: str = ""
     deadline_s: float | None = None
+    # (experiment, arm).
+    experiment_arms: tuple[tuple[str, str], ...] = ()
 
     def remaining_s(self) -> float:
         """Seconds left: infinity without a limit, negative after the deadline."""

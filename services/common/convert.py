@@ -46,6 +46,8 @@ def context_from_proto(message: common_pb2.RequestContext) -> RequestContext:
 
 def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
     message = common_pb2.RequestContext(request_id=context.request_id, tenant=context.tenant, locale=context.locale)
+    for experiment, arm in context.experiment_arms:
+        message.experiment_arms.add(experiment=experiment, arm=arm)
     remaining_s = context.remaining_s()
     if math.isfinite(remaining_s):
         message.budget.remaining.FromNanoseconds(int(remaining_s * 1e9))

@@ -51,6 +51,7 @@ def rule_from_proto(message: merchandising_pb2.MerchandisingRule, field: str) ->
             message.validity.time_zone,
         ),
         message.description,
+        message.only_in_experiments,
     )
 
 

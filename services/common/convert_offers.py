@@ -17,6 +17,7 @@ _SOURCES: Mapping[int, OfferSource] = {
     offer_pb2.OFFER_SOURCE_UNSPECIFIED: OfferSource.SHOP,
     offer_pb2.OFFER_SOURCE_SHOP: OfferSource.SHOP,
     offer_pb2.OFFER_SOURCE_PRICING: OfferSource.PRICING,
+    offer_pb2.OFFER_SOURCE_COMPETITOR: OfferSource.COMPETITOR,
 }
 _FULFILMENTS: Mapping[int, Fulfilment | None] = {
     offer_pb2.FULFILMENT_UNSPECIFIED: None,
@@ -26,6 +27,7 @@ _FULFILMENTS: Mapping[int, Fulfilment | None] = {
 _SOURCE_NAMES: Mapping[OfferSource, offer_pb2.OfferSource.ValueType] = {
     OfferSource.SHOP: offer_pb2.OFFER_SOURCE_SHOP,
     OfferSource.PRICING: offer_pb2.OFFER_SOURCE_PRICING,
+    OfferSource.COMPETITOR: offer_pb2.OFFER_SOURCE_COMPETITOR,
 }
 _FULFILMENT_NAMES: Mapping[Fulfilment, offer_pb2.Fulfilment.ValueType] = {
     Fulfilment.PICKUP: offer_pb2.FULFILMENT_PICKUP,

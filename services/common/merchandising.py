@@ -177,6 +177,7 @@ class Rule:
     trigger: Trigger = Trigger()
     validity: Validity = Validity()
     description: str = ""
+    only_in_experiments: bool = False
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def rule_set_violations(rules: Sequence[Rule], field: str = "rules") -> Iterator
         yield from rule_violations(rule, at)
         if first.setdefault(rule.id, index) != index:
             yield FieldViolation(f"{at}.id", f"is that of {field}[{first[rule.id]}] too; give each rule its own")
-        same = alike.setdefault((rule.trigger, rule.actions), [])
+        same = alike.setdefault((rule.trigger, rule.actions, rule.only_in_experiments), [])
         for other in same:
             if _overlap(rules[other].validity, rule.validity):
                 problem = f"does the same as {rules[other].id!r} at the same time; remove one, or change its validity"

@@ -23,6 +23,8 @@ class OfferSource(IntEnum):
 
     SHOP = 1
     PRICING = 2
+    # Observed by the shop; `place_id` is the competitor.
+    COMPETITOR = 3
 
 
 class Fulfilment(IntEnum):
@@ -83,13 +85,15 @@ def _check(offer: Offer, now_s: float) -> Iterator[tuple[str, str]]:
     if offer.source is OfferSource.PRICING:
         yield from _of_pricing(offer)
         return
+    if offer.source is OfferSource.COMPETITOR:
+        yield from _of_competitor(offer)
     for path, is_set in (
         ("base_price", offer.base_price is not None),
         ("lowest_price_30_days", offer.lowest_30_days is not None),
         ("guardrail", offer.guardrail != 0),
     ):
         if is_set:
-            yield path, "is set for an offer of the shop; leave it out, or set source to PRICING"
+            yield path, "is set for an offer that pricing has not made; leave it out, or set source to PRICING"
 
 
 def _amounts(offer: Offer) -> Iterator[tuple[str, str]]:
@@ -129,3 +133,17 @@ def _of_pricing(offer: Offer) -> Iterator[tuple[str, str]]:
             yield path, "belongs to offers of the shop; leave it out for the source PRICING"
     if offer.fulfilments:
         yield "fulfilments", "belongs to offers of the shop; leave it out for the source PRICING"
+
+
+def _of_competitor(offer: Offer) -> Iterator[tuple[str, str]]:
+    if not offer.place_id:
+        yield "place_id", "is missing; name the competitor"
+    if offer.price is None:
+        yield "price", "is missing; send the price that was observed, or set is_removed"
+    for path, is_set in (
+        ("price_list_id", offer.price_list_id != ""),
+        ("sale_price", offer.sale_price is not None),
+        ("fulfilments", bool(offer.fulfilments)),
+    ):
+        if is_set:
+            yield path, "belongs to offers of the shop; leave it out for the source COMPETITOR"

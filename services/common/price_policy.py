@@ -16,9 +16,9 @@ from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, NANOS, Money
 from services.common.product import MAX_CATEGORY_PATH
 
 # What proposes prices: services/pricing/policies.py has one for each.
-PolicyName = Literal["list-price", "rules", "greedy", "thompson", "contextual-thompson", "clearance"]
+PolicyName = Literal["list-price", "rules", "greedy", "thompson", "contextual-thompson", "best-response", "clearance"]
 # Those that learn the demand from the log.
-LEARNED: tuple[PolicyName, ...] = ("greedy", "thompson", "contextual-thompson", "clearance")
+LEARNED: tuple[PolicyName, ...] = ("greedy", "thompson", "contextual-thompson", "best-response", "clearance")
 MAX_POLICIES = 100
 MAX_POLICY_CATEGORIES = 50
 PolicyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -27,7 +27,9 @@ Growth = Annotated[Decimal, Field(ge=0, le=10)]
 Change = Annotated[Decimal, Field(gt=0, le=10)]
 Ending = Annotated[int, Field(ge=0, le=99)]
 Category = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CATEGORY_PATH)]
-_NEED_PERIOD = ("maximum_daily_change", "maximum_weekly_change", "monthly_discount_budget", "review_above")
+_NEED_PERIOD = (
+    "maximum_daily_change", "maximum_weekly_change", "monthly_discount_budget", "review_above", "price_war",
+)  # fmt: skip
 
 
 class _Part(BaseModel):
@@ -54,6 +56,15 @@ class Amount(_Part):
         return Money.from_units(self.currency_code, self.units, self.nanos)
 
 
+class PriceWar(_Part):
+    """What ends a price war. 0 rounds: nothing does."""
+
+    rounds: int = Field(default=3, ge=0, le=20)
+    window_days: int = Field(default=14, ge=1, le=60)
+    pause_days: int = Field(default=14, ge=1, le=60)
+    step: Share = Decimal("0.05")
+
+
 class PricePolicy(_Part):
     categories: tuple[Category, ...] = Field(default=(), max_length=MAX_POLICY_CATEGORIES)
     minimum_margin: Growth | None = None
@@ -71,6 +82,7 @@ class PricePolicy(_Part):
     review_above: Change | None = None
     list_price_only: bool = False
     clear_by: datetime | None = None
+    price_war: PriceWar | None = None
 
     @model_validator(mode="after")
     def _is_sound(self) -> PricePolicy:

@@ -167,14 +167,16 @@ class ServingConfiguration(_Part):
 def configuration_of(content: Mapping[str, Any], field: str = "") -> ServingConfiguration:
     """From the JSON form of control's message, whose attributes of filters have their texts below `values`.
 
-    Raises InvalidArgument with paths below `field`.
+    Who has the configuration (`only_in_experiments`) is not a part of it. Raises InvalidArgument with paths below
+    `field`.
     """
     placements = {
         name: {**placement, "filters": _flat(placement.get("filters", {}))}
         for name, placement in content.get("placements", {}).items()
     }
     try:
-        return ServingConfiguration.model_validate({**content, "placements": placements})
+        own = {name: value for name, value in content.items() if name != "only_in_experiments"}
+        return ServingConfiguration.model_validate({**own, "placements": placements})
     except ValidationError as error:
         raise InvalidArgument(*violations_of(error, field)) from None
 

@@ -100,10 +100,10 @@ def listing_from_proto(request: control_pb2.ListResourcesRequest) -> Listing:
     return Listing(kind, State(name) if request.state else None, request.text)
 
 
-def page_size_from_proto(size: int) -> int:
+def page_size_from_proto(size: int, default: int = DEFAULT_PAGE, most: int = MAX_PAGE) -> int:
     if size < 0:
-        raise InvalidArgument.of("page_size", f"is {size}; send 0 to {MAX_PAGE}")
-    return min(size or DEFAULT_PAGE, MAX_PAGE)
+        raise InvalidArgument.of("page_size", f"is {size}; send 0 to {most}")
+    return min(size or default, most)
 
 
 def page_token(*place: str | int) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
 
 from services.control.domain.audit import Entry, EntryFilter, EntryKind, Place
+from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.changes import Changes, TenantView
+from services.control.domain.leases import LeaseCall, Leases
 from services.control.domain.resources import Content, Key, Resource, Revision, Snapshot, State
 
 
@@ -123,3 +126,32 @@ class EntryArchive(Protocol):
 
     def local_bytes(self) -> int:
         """0 for an archive that is not on this machine."""
+
+
+class BillStore(Protocol):
+    """Bills, by tenant, campaign and day. Each call raises Unavailable while the database cannot be reached.
+
+    After an Unavailable of `record` it is unknown whether the bills are stored.
+    """
+
+    def record(self, tenant: str, bills: Sequence[Bill], oldest: date) -> int:
+        """Stores the bills, each campaign and day once, durably, all or none; returns how many. One that is stored and
+        final stays as it is. Removes those of days before `oldest`. Raises Conflict beyond the bound of a day.
+        """
+
+    def bills(self, tenant: str, only: BillFilter, after: BillPlace | None, limit: int) -> list[Bill]:
+        """By place, from the first one after `after`."""
+
+    def close(self) -> None: ...
+
+
+class LeaseStore(Protocol):
+    """Leases of budgets and the traffic of sponsored, by tenant."""
+
+    def lease(self, tenant: str, call: LeaseCall, now_us: int) -> Leases:
+        """Calls of one tenant are served one after the other, also by several processes; each is durable, or changes
+        nothing. Raises Unavailable while the database cannot be reached, Aborted for a call that a newer one of the
+        replica has overtaken, and Overloaded beyond the bound of replicas.
+        """
+
+    def close(self) -> None: ...

@@ -12,21 +12,24 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
 
-from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc, budgets_pb2, budgets_pb2_grpc, control_pb2, control_pb2_grpc
 from services.common.periodic import Periodic
 from services.common.process import freeze_gc
 from services.control.adapters.parquet_archive import ArchivedColumns, ParquetArchive
 from services.control.adapters.sql_audit_store import SqlAuditStore
+from services.control.adapters.sql_bill_store import SqlBillStore
+from services.control.adapters.sql_lease_store import SqlLeaseStore
 from services.control.adapters.sql_store import SqlControlStore
 from services.control.audit_handler import AuditHandler
 from services.control.audit_upkeep import start_upkeep
+from services.control.budget_handler import BudgetHandler
 from services.control.domain.audit import EntryKind
 from services.control.domain.limits import MAX_ANSWER_BYTES, MAX_RECORD_BYTES
 from services.control.feed import SnapshotFeed
 from services.control.handler import ControlHandler
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
-from services.control.ports import AuditStore, ControlStore
+from services.control.ports import AuditStore, BillStore, ControlStore, LeaseStore
 from services.control.price_decision import DECISION_COLUMNS, decision_values
 from services.control.quoted_price import QUOTE_COLUMNS, quote_values
 from services.control.settings import ControlSettings
@@ -35,9 +38,10 @@ from services.control.threads import Threads
 SERVICES = (
     control_pb2.DESCRIPTOR.services_by_name["ControlService"].full_name,
     audit_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
+    budgets_pb2.DESCRIPTOR.services_by_name["BudgetService"].full_name,
 )
-# As many of a store as it has connections.
-_STORE_THREADS, _AUDIT_THREADS = 8, 4
+# As many of a store as it has connections, or fewer.
+_STORE_THREADS, _AUDIT_THREADS, _BILL_THREADS = 8, 4, 4
 # Of a message around its entries: a larger one is refused with the limit and the remedy instead of by gRPC.
 _FRAME_BYTES = 64 << 10
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -67,11 +71,13 @@ class ControlServer:
     _settings: ControlSettings
     _store: ControlStore
     _audit: AuditStore
+    _bills: BillStore
+    _leases: LeaseStore
     _upkeep: Periodic
     _feed: SnapshotFeed
     _following: asyncio.Task[None]
     _health: health.aio.HealthServicer
-    _threads: tuple[Threads, Threads]
+    _threads: tuple[Threads, ...]
 
     async def stop(self) -> None:
         """Reports NOT_SERVING, ends the watch streams, and lets calls in flight end."""
@@ -85,20 +91,27 @@ class ControlServer:
             threads.close()
         self._store.close()
         self._audit.close()
+        self._bills.close()
+        self._leases.close()
 
 
 async def start_control(settings: ControlSettings) -> ControlServer:
     """Serves when it returns. Raises Conflict and Unavailable: see SqlControlStore."""
     store = SqlControlStore(_database(settings, "control"), settings.retention.retention)
     audit = SqlAuditStore(_database(settings, "audit"), _archive(settings), settings.audit.bounds)
+    bills = SqlBillStore(_database(settings, "control"))
+    leases = SqlLeaseStore(_database(settings, "control"), settings.leases.rules)
     metrics, keyring = ControlMetrics(), Keyring(settings.security)
     threads, audit_threads = Threads("store", _STORE_THREADS), Threads("audit", _AUDIT_THREADS)
+    bill_threads = Threads("bills", _BILL_THREADS)
     feed = SnapshotFeed(store, keyring, threads, metrics, settings.poll_ms / 1e3)
     server = grpc.aio.server(options=_OPTIONS)
     handler = ControlHandler(store, keyring, feed, threads, metrics)
     control_pb2_grpc.add_ControlServiceServicer_to_server(handler, server)
     audit_handler = AuditHandler(audit, keyring, audit_threads, metrics)
     audit_pb2_grpc.add_AuditServiceServicer_to_server(audit_handler, server)
+    budgets = BudgetHandler(bills, leases, keyring, bill_threads, metrics)
+    budgets_pb2_grpc.add_BudgetServiceServicer_to_server(budgets, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     credentials, address = settings.security.credentials(), f"{settings.server.host}:{settings.server.port}"
@@ -125,8 +138,9 @@ async def start_control(settings: ControlSettings) -> ControlServer:
     _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
     upkeep = start_upkeep(audit, metrics, settings.audit.interval_s)
     return ControlServer(
-        server, port, metrics, settings, store, audit, upkeep, feed, following, healths, (threads, audit_threads)
-    )
+        server, port, metrics, settings, store, audit, bills, leases, upkeep, feed, following, healths,
+        (threads, audit_threads, bill_threads),
+    )  # fmt: skip
 
 
 async def run(settings: ControlSettings) -> None:

@@ -13,6 +13,7 @@ from services.common.errors import InvalidArgument
 from services.common.server_security import ServerTlsSettings
 from services.common.settings import ServiceSettings
 from services.control.domain.contents import RESOURCE_ID, Role
+from services.control.domain.leases import LeaseRules
 from services.control.domain.permissions import ALL_TENANTS
 from services.control.ports import AuditBounds, Retention
 
@@ -103,6 +104,22 @@ class AuditSettings(_Group):
         return AuditBounds(self.online_days * 86_400, self.online_entries, self.known_ids)
 
 
+class LeaseSettings(_Group):
+    """The share of a campaign's budget that one replica of sponsored holds."""
+
+    # Seconds after which a replica that cannot reach control shows no more ads.
+    lease_s: float = Field(default=LeaseRules.lease_s, gt=0, le=300)
+    # Of what is left of the budget, for one lease.
+    share: float = Field(default=LeaseRules.share, gt=0, le=1)
+    # Seconds that clicks of an ad are waited for, until the bills have them: the time of a shopper, and the turn of the
+    # biller.
+    click_delay_s: float = Field(default=LeaseRules.click_delay_s, ge=0, le=1_800)
+
+    @property
+    def rules(self) -> LeaseRules:
+        return LeaseRules(self.lease_s, self.share, self.click_delay_s)
+
+
 class ControlSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_CONTROL_")
 
@@ -115,6 +132,7 @@ class ControlSettings(ServiceSettings):
     poll_ms: int = Field(default=100, ge=10, le=200)
     retention: RetentionSettings = RetentionSettings()
     audit: AuditSettings = AuditSettings()
+    leases: LeaseSettings = LeaseSettings()
     security: SecuritySettings = SecuritySettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()

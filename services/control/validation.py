@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from kairos.control.v1 import control_pb2, merchandising_pb2
 from services.common.convert_merchandising import checked_rule, rule_from_proto, trigger_from_proto, windows_from_proto
 from services.common.errors import InvalidArgument
+from services.common.experiment import Arm, Experiment, experiment_conflicts
 from services.common.merchandising import (
     Rule,
     Validity,
@@ -74,7 +75,8 @@ def _placements(view: TenantView, contents: Contents) -> Iterator[Problem]:
     """Each placement is in one configuration."""
     owners: dict[str, Key] = {}
     for key, content in _of(contents, Kind.SERVING_CONFIGURATION):
-        for name in content.get("placements", {}):
+        # One of an experiment is for its own arms.
+        for name in () if content.get("only_in_experiments") else content.get("placements", {}):
             if (other := owners.setdefault(name, key)) != key:
                 yield key, f"has the placement {name!r}, which {other} has; remove it from one of them"
 
@@ -108,12 +110,31 @@ def _synonyms(view: TenantView, contents: Contents) -> Iterator[Problem]:
 
 
 def _experiments(view: TenantView, contents: Contents) -> Iterator[Problem]:
-    """Arms name configurations that are effective."""
-    for key, content in _of(contents, Kind.EXPERIMENT):
-        for place, arm in enumerate(content["arms"]):
-            id = arm.get("serving_configuration_id", "")
-            if id and Key(Kind.SERVING_CONFIGURATION.value, id) not in contents:
-                yield key, f"arms[{place}] names the serving configuration {id!r}, which is not published; publish it"
+    """No unit is in two experiments of a layer; arms name what is effective, or what waits for them."""
+    keys = {key.id: key for key, _ in _of(contents, Kind.EXPERIMENT)}
+    experiments = {id: Experiment.model_validate(contents[key]) for id, key in keys.items()}
+    for id, problem in experiment_conflicts(experiments):
+        yield keys[id], problem
+    for id, experiment in experiments.items():
+        for place, arm in enumerate(experiment.arms):
+            for problem in _arm_problems(arm, contents):
+                yield keys[id], f"arms[{place}].{problem}"
+
+
+def _arm_problems(arm: Arm, contents: Contents) -> Iterator[str]:
+    named = arm.serving_configuration_id
+    if named and Key(Kind.SERVING_CONFIGURATION.value, named) not in contents:
+        yield f"serving_configuration_id: the serving configuration {named!r} is not published; publish it"
+    for field, ids, waits in (("rule_ids", arm.rule_ids, True), ("without_rule_ids", arm.without_rule_ids, False)):
+        for id in ids:
+            rule = contents.get(Key(Kind.MERCHANDISING_RULE.value, id))
+            if rule is None:
+                yield f"{field}: the rule {id!r} is not published; publish it, or remove it here"
+            elif bool(rule.get("only_in_experiments")) != waits:
+                what = "is effective for everybody; set its only_in_experiments" if waits else (
+                    "is effective only in experiments; name it in rule_ids of the other arms"
+                )  # fmt: skip
+                yield f"{field}: the rule {id!r} {what}, or remove it here"
 
 
 def _campaigns(view: TenantView, contents: Contents) -> Iterator[Problem]:

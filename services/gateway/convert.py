@@ -7,12 +7,14 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
 from google.protobuf import timestamp_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
+from pydantic import ValidationError
 
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.control.v1 import control_pb2, merchandising_pb2
@@ -22,6 +24,7 @@ from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import filter_from_proto
 from services.common.convert_merchandising import checked_rules
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.experiment import Experiment
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, filter_violations
 from services.common.limits import (
@@ -41,6 +44,7 @@ from services.common.limits import (
 from services.common.merchandising import Rule, RuleSet, Synonyms
 from services.common.money import currency_problem
 from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
+from services.common.validation import violations_of
 from services.gateway.domain.tenant_access import PublishedKey, Role, TenantAccess
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
@@ -280,16 +284,43 @@ def published_rules(snapshot: control_pb2.Snapshot) -> RuleSet:
     return RuleSet(f"control-{snapshot.version}", (*checked_rules(messages), *synonyms))
 
 
-def published_configurations(snapshot: control_pb2.Snapshot) -> list[ServingConfiguration]:
+@dataclass(frozen=True)
+class PublishedConfiguration:
+    """A serving configuration of control; `only_in_experiments`: it is effective in arms that name it only."""
+
+    id: str
+    configuration: ServingConfiguration
+    only_in_experiments: bool
+
+
+def published_configurations(snapshot: control_pb2.Snapshot) -> list[PublishedConfiguration]:
     """The serving configurations of a snapshot, by id. Raises InvalidArgument."""
     return [
-        configuration_of(
-            MessageToDict(resource.serving_configuration, preserving_proto_field_name=True),
-            f"serving_configuration {resource.id!r}",
+        PublishedConfiguration(
+            resource.id,
+            configuration_of(
+                MessageToDict(resource.serving_configuration, preserving_proto_field_name=True),
+                f"serving_configuration {resource.id!r}",
+            ),
+            resource.serving_configuration.only_in_experiments,
         )
         for resource in snapshot.resources
         if resource.HasField("serving_configuration")
     ]
+
+
+def published_experiments(snapshot: control_pb2.Snapshot) -> dict[str, Experiment]:
+    """The experiments of a snapshot, by id. Raises InvalidArgument."""
+    found = {}
+    for resource in snapshot.resources:
+        if resource.HasField("experiment"):
+            try:
+                found[resource.id] = Experiment.model_validate(
+                    MessageToDict(resource.experiment, preserving_proto_field_name=True)
+                )
+            except ValidationError as error:
+                raise InvalidArgument(*violations_of(error, f"experiment {resource.id!r}")) from None
+    return found
 
 
 def published_access(snapshot: control_pb2.Snapshot) -> TenantAccess:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
+import structlog
+
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
+from services.gateway.domain.experiments import NOT_ASSIGNED
+from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
 from services.gateway.flows.explain_item import explain_item
@@ -39,7 +43,8 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.SearchResponse)
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
-        viewer, calls = viewer_of_search(message, self._token_keys()), self._read_calls(message.locale)
+        viewer = viewer_of_search(message, self._token_keys())
+        calls = self._read_calls(message.locale, viewer)
         response = await search(calls, self._parts, message, viewer)
         self._observe_budget(calls, "Search")
         return response
@@ -50,7 +55,8 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
-        viewer, calls = viewer_of_recommendation(message, self._token_keys()), self._read_calls(message.locale)
+        viewer = viewer_of_recommendation(message, self._token_keys())
+        calls = self._read_calls(message.locale, viewer)
         response = await recommend(calls, self._parts, message, viewer)
         self._observe_budget(calls, "Recommend")
         return response
@@ -59,7 +65,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def ExplainItem(self, message: gateway_pb2.ExplainItemRequest) -> gateway_pb2.ExplainItemResponse:
         viewer = viewer_of_explanation(message, self._token_keys())
         locale = message.search.locale or message.recommend.locale
-        calls = self._read_calls(locale, self._settings.budget.explain_ms)
+        calls = self._read_calls(locale, viewer, self._settings.budget.explain_ms)
         return await explain_item(calls, self._parts, message, viewer)
 
     @rpc_method(gateway_pb2.QuotePricesResponse)
@@ -193,10 +199,14 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def _token_keys(self) -> tuple[str, ...]:
         return self._parts.token_keys.of(current_request.get().tenant)
 
-    def _read_calls(self, locale: str, default_ms: float = 0.0) -> StageCalls:
+    def _read_calls(self, locale: str, viewer: Viewer | None = None, default_ms: float = 0.0) -> StageCalls:
+        """`viewer`: of a request that may be in experiments."""
         info = current_request.get()
         self._parts.popular_items.track(info.tenant)
-        return self._parts.access.for_read(info, locale, default_ms)
+        assignment = NOT_ASSIGNED
+        if viewer is not None:
+            assignment = self._parts.experiments.assign(info.tenant, viewer.user_id, viewer.visitor_id)
+        return self._parts.access.for_read(info, locale, default_ms, assignment)
 
     def _write_calls(self) -> StageCalls:
         info = current_request.get()
@@ -206,3 +216,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def _observe_budget(self, calls: StageCalls, method: str) -> None:
         used_s = time.monotonic() - calls.budget.received_s
         self.metrics.budget_used.labels(method).observe(used_s / max(calls.budget.total_s, 1e-6))
+        if calls.assignment.arms:
+            self.metrics.count_arms(calls.assignment.arms, used_s, bool(calls.degradations))
+            # For the line of the call in the access log.
+            structlog.contextvars.bind_contextvars(experiment_arms=dict(calls.assignment.arms))

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.pricing.v1 import pricing_pb2
@@ -75,6 +75,14 @@ class Metrics:
         self.budget_used = Histogram(
             named("budget_used"), "Share of the budget that an answer took.", ["method"], buckets=_SHARES,
             registry=registry,
+        )  # fmt: skip
+        self.experiment_seconds = Summary(
+            named("experiment_answer_seconds"), "Time of answers to units of an experiment.", ["experiment", "arm"],
+            registry=registry,
+        )  # fmt: skip
+        self.experiment_degraded = Counter(
+            named("experiment_degraded_answers"), "Answers to units of an experiment with a degradation.",
+            ["experiment", "arm"], registry=registry,
         )  # fmt: skip
         self.circuit_open = Gauge(
             named("circuit_open"),
@@ -183,6 +191,13 @@ class Metrics:
         self.requests.labels(method, code).inc()
         self.request_seconds.labels(method).observe(latency_s)
         return latency_s
+
+    def count_arms(self, arms: Iterable[tuple[str, str]], latency_s: float, is_degraded: bool) -> None:
+        """Of one answer; `arms` as (experiment, arm)."""
+        for experiment, arm in arms:
+            self.experiment_seconds.labels(experiment, arm).observe(latency_s)
+            if is_degraded:
+                self.experiment_degraded.labels(experiment, arm).inc()
 
     def watch_limit(self, limiter: str, places: Places, base_s: Callable[[], float] | None = None) -> None:
         self.watch(self.concurrency_limit.labels(limiter), lambda: int(places.limit.limit))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.gateway.background.click_positions import ClickPositions
+from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
@@ -36,6 +37,7 @@ class Parts:
     texts: DomainTexts
     serving: Serving
     rules: PublishedRules
+    experiments: PublishedExperiments
     # The version of the published snapshot in use, by tenant.
     snapshot_versions: Mapping[str, int]
     clock: Callable[[], float]

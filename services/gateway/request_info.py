@@ -26,9 +26,11 @@ class RequestInfo:
     # The stage calls so far.
     work: Work = field(default_factory=Work)
 
-    def context(self, deadline_s: float | None = None, locale: str = "") -> RequestContext:
-        """The context of a call to a stage that must answer by `deadline_s`."""
-        return RequestContext(self.request_id, self.tenant, locale, deadline_s)
+    def context(
+        self, deadline_s: float | None = None, locale: str = "", arms: tuple[tuple[str, str], ...] = ()
+    ) -> RequestContext:
+        """The context of a call to a stage that must answer by `deadline_s`. `arms`: (experiment, arm)."""
+        return RequestContext(self.request_id, self.tenant, locale, deadline_s, arms)
 
 
 current_request: ContextVar[RequestInfo] = ContextVar("current_request")

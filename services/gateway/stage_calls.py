@@ -14,6 +14,7 @@ from kairos.common.v1 import common_pb2
 from services.common.convert import context_to_proto
 from services.common.telemetry import span_of_stage
 from services.gateway.domain.budget import RequestBudget, Stage, StageShare
+from services.gateway.domain.experiments import NOT_ASSIGNED, Assignment
 from services.gateway.domain.gateway_limit import GatewayLimit
 from services.gateway.metrics import Metrics
 from services.gateway.request_info import RequestInfo
@@ -63,11 +64,13 @@ class StageAccess:
         own_s = (default_ms or self._budget.default_ms) / 1e3 if deadline_s is None else deadline_s
         return min(own_s, self._budget.maximum_ms / 1e3)
 
-    def for_read(self, info: RequestInfo, locale: str, default_ms: float = 0.0) -> StageCalls:
+    def for_read(
+        self, info: RequestInfo, locale: str, default_ms: float = 0.0, assignment: Assignment = NOT_ASSIGNED
+    ) -> StageCalls:
         """For a shopper's request: the caller's deadline is the budget, up to the maximum, else the default."""
         given_s = None if info.deadline_s is None else info.deadline_s - info.received_s
         total_s = self.budget_s(given_s, default_ms)
-        return self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale)
+        return self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale, assignment)
 
     def for_write(self, info: RequestInfo) -> StageCalls:
         """For a request that no shopper waits for. The budget starts now: an import creates one for each batch."""
@@ -75,14 +78,21 @@ class StageAccess:
         total_s = own_s if info.deadline_s is None else min(own_s, info.deadline_s - now_s)
         return self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
 
-    def for_background(self, name: str, tenant: str, total_s: float, answers: Answers | None = None) -> StageCalls:
+    def for_background(
+        self,
+        name: str,
+        tenant: str,
+        total_s: float,
+        answers: Answers | None = None,
+        assignment: Assignment = NOT_ASSIGNED,
+    ) -> StageCalls:
         """For work that belongs to no request. `name` is the request id in logs.
 
         With `answers`, a request that equals one of an earlier call with the same `answers` is not sent again.
         """
         info = RequestInfo(name, tenant, self._clock())
         calls = self._calls(info, info.received_s, total_s, _WHOLE, Origin.BACKGROUND)
-        return replace(calls, answers=answers)
+        return replace(calls, answers=answers, assignment=assignment)
 
     def _calls(
         self,
@@ -92,13 +102,15 @@ class StageAccess:
         shares: Mapping[Stage, StageShare],
         origin: Origin,
         locale: str = "",
+        assignment: Assignment = NOT_ASSIGNED,
     ) -> StageCalls:
         reserve_s = max(self.limit.reserve_s, self._budget.join * total_s)
         budget = RequestBudget(from_s, from_s + total_s, shares, reserve_s)
         is_list_price_only = self.list_price_only(info.tenant)
         return StageCalls(
-            info, budget, self.guards, self.limit, self._metrics, self._clock, origin, is_list_price_only, locale
-        )
+            info, budget, self.guards, self.limit, self._metrics, self._clock, origin, is_list_price_only, locale,
+            assignment=assignment,
+        )  # fmt: skip
 
 
 @dataclass
@@ -116,6 +128,8 @@ class StageCalls:
     is_list_price_only: bool = False
     locale: str = ""
     answers: Answers | None = None
+    # The arms of experiments.
+    assignment: Assignment = NOT_ASSIGNED
     degradations: list[common_pb2.Degradation] = field(default_factory=list)
     # Stage, start, latency and budget of each call, in seconds; the last two are 0 for one that was skipped.
     _timings: list[tuple[Stage, float, float, float]] = field(default_factory=list)
@@ -282,7 +296,8 @@ class StageCalls:
         metadata = (("application", guard.stage.value), *trace)
         for is_last in (False, True):
             remaining_s = deadline_s - self.clock()
-            request.context.CopyFrom(context_to_proto(self.info.context(deadline_s, self.locale)))
+            context = self.info.context(deadline_s, self.locale, self.assignment.arms)
+            request.context.CopyFrom(context_to_proto(context))
             if self.is_list_price_only and "offer_context" in request.DESCRIPTOR.fields_by_name:
                 request.offer_context.list_price_only = True
             try:

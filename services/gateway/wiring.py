@@ -17,6 +17,7 @@ from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.connections import ConnectionRenewal
 from services.gateway.background.event_loop_watch import EventLoopWatch
+from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.list_prices import ListPriceSwitch
 from services.gateway.background.popular_items import PopularItems
@@ -40,6 +41,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_SYNONYM_SET,
     control_pb2.RESOURCE_KIND_TENANT,
     control_pb2.RESOURCE_KIND_PRICE_POLICY,
+    control_pb2.RESOURCE_KIND_EXPERIMENT,
 )
 
 
@@ -77,8 +79,9 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     stubs, supervisor = clients.stubs, Supervisor(metrics)
     rules = Rules(settings.merchandising_rules, metrics)
     serving = Serving(settings.serving_configuration, metrics)
+    experiments = PublishedExperiments(clock)
     authenticator = Authenticator(settings, clock)
-    prepares = [serving.prepare, rules.prepare, authenticator.prepare, switch.prepare]
+    prepares = [serving.prepare, rules.prepare, authenticator.prepare, switch.prepare, experiments.prepare]
     published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
         settings, metrics, stubs, access, authenticator,
@@ -90,6 +93,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         load_texts(settings.domain_dir),
         serving,
         rules,
+        experiments,
         published.versions,
         clock,
     )  # fmt: skip

@@ -74,6 +74,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
             time.time,
             reviews if settings.control.target else None,
             record,
+            settings.learning.competitor_days,
         )
         run(publisher, metrics, settings.poll_s, stop)
 

@@ -18,13 +18,15 @@ from services.common.context import DEFAULT_TENANT
 from services.common.control_access import ControlAccessSettings
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.periodic import Periodic
-from services.common.price_policy import LEARNED, PolicyFile, PricePolicy, policy_conflicts
+from services.common.price_policy import LEARNED, PolicyFile, PricePolicy, PriceWar, policy_conflicts
 from services.common.published import PublishedMetrics, PublishedSnapshots
 from services.common.validation import violations_of
 from services.common.yaml_file import MAX_BYTES, YamlFile
 from services.pricing.domain.guardrails import Guardrails
 from services.pricing.domain.policies.port import Objective
 from services.pricing.domain.policy_set import Policy, PolicySet
+from services.pricing.domain.price_record import DAY_S
+from services.pricing.domain.price_war import Damper
 from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
 from services.pricing.learning.prices import LearnedPolicy, LearnedPrices, ladder_of
 from services.pricing.settings import PricingSettings
@@ -202,6 +204,7 @@ def _built(id: str, content: PricePolicy, settings: PricingSettings, learned: Le
         maximum_increase=own("maximum_increase"),  # type: ignore[arg-type]
         maximum_daily_change=content.maximum_daily_change, maximum_weekly_change=content.maximum_weekly_change,
         price_endings=content.price_endings, freeze_s=freeze_s, discount_budget=budget.money if budget else None,
+        price_war=_damper(content, name),
     )  # fmt: skip
     period_s = 3_600 * (content.period_hours or 0)
     pricer: Pricer = ListPrice()
@@ -216,6 +219,14 @@ def _built(id: str, content: PricePolicy, settings: PricingSettings, learned: Le
             )
         )  # fmt: skip
     return Policy(id, name, pricer, guardrails, period_s, content.review_above)
+
+
+def _damper(content: PricePolicy, name: str) -> Damper | None:
+    """A best response answers every cut, so that it has one by default."""
+    war = content.price_war or (PriceWar() if name == "best-response" else None)
+    if war is None or not war.rounds:
+        return None
+    return Damper(war.rounds, war.window_days * DAY_S, war.pause_days * DAY_S, war.step)
 
 
 def _policy(content: Mapping[str, object], id: str) -> PricePolicy:

@@ -28,6 +28,8 @@ from services.ranker.domain.user_history import UserHistory
 MAX_CANDIDATES = 1_000
 # Of retrieval scores that are nearly equal. Above 1 a gain puts a product before all without one, whatever it is.
 _LEAST_SPREAD, _MOST_TYPE_MATCH = 1e-6, 2.0
+# Characters of a model version that an experiment names.
+_MAX_VERSION = 64
 # Characters of a key that seals tokens.
 _MIN_KEY = 32
 _MAY_BE_ABSENT = (
@@ -188,6 +190,7 @@ def check_texts(message: Any) -> None:
     """The ids and the query of the message, as far as it has them."""
     problems = {name: id_problem(getattr(message, name, ""), required=False) for name in _IDS}
     problems["query"] = text_problem(getattr(message, "query", ""), MAX_QUERY)
+    problems["ranking_version"] = text_problem(getattr(message, "ranking_version", ""), _MAX_VERSION)
     if wrong := [FieldViolation(name, problem) for name, problem in problems.items() if problem]:
         raise InvalidArgument(*wrong)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import (
@@ -29,6 +30,7 @@ from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
     ItemColumns,
     LoggedFeatures,
+    PageAnswer,
     StoredRanking,
 )
 from services.ranker.times import moment
@@ -37,6 +39,8 @@ MAX_SHOWN = 1_000
 MAX_POSITIONS = 100
 DEFAULT_ROWS = 10
 MAX_ROWS = 100
+# Of one page.
+_MAX_DEGRADATIONS = 64
 _LEGS = ("dense", "lexical", "image")
 
 
@@ -76,8 +80,8 @@ def stored_ranking(
 def ranking_from_proto(message: ranker_pb2.StoreRankingRequest, now_s: float) -> StoredRanking:
     check_id(message.ranking_id, "ranking_id")
     count = len(message.item_ids)
-    if not 1 <= count <= MAX_CANDIDATES:
-        raise InvalidArgument.of("item_ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
+    if count > MAX_CANDIDATES:
+        raise InvalidArgument.of("item_ids", f"holds {count}; send at most {MAX_CANDIDATES}")
     check_ids(message.item_ids, "item_ids")
     if len(message.scores) != count:
         raise InvalidArgument.of("scores", f"has {len(message.scores)} rows for {count} item_ids; send one each")
@@ -119,10 +123,16 @@ def check_shown(message: ranker_pb2.RecordImpressionsRequest) -> None:
         raise InvalidArgument.of("shown", f"holds {len(message.shown)}; send 1 to {MAX_SHOWN}")
     for index, entry in enumerate(message.shown):
         check_id(entry.ranking_id, f"shown[{index}].ranking_id")
-        if not 1 <= len(entry.positions) <= MAX_POSITIONS:
+        if len(entry.positions) > MAX_POSITIONS:
             raise InvalidArgument.of(
-                f"shown[{index}].positions", f"holds {len(entry.positions)}; send 1 to {MAX_POSITIONS}"
+                f"shown[{index}].positions", f"holds {len(entry.positions)}; send at most {MAX_POSITIONS}"
             )
+        if not (math.isfinite(entry.latency_ms) and entry.latency_ms >= 0):
+            problem = f"is {entry.latency_ms}; send a number of milliseconds that is not negative"
+            raise InvalidArgument.of(f"shown[{index}].latency_ms", problem)
+        if len(entry.degradations) > _MAX_DEGRADATIONS:
+            problem = f"holds {len(entry.degradations)}; send at most {_MAX_DEGRADATIONS}"
+            raise InvalidArgument.of(f"shown[{index}].degradations", problem)
 
 
 def impressions_from_proto(
@@ -137,11 +147,16 @@ def impressions_from_proto(
     ]
     if wrong:
         raise InvalidArgument(*wrong)
+    if count and not entry.positions:
+        raise InvalidArgument.of(f"{path}.positions", "is empty, and the ranking is not; send what was shown")
     shown_s = time_from_proto(entry.shown_at, f"{path}.shown_at").timestamp() if entry.HasField("shown_at") else now_s
     positions = tuple(entry.positions)
     page = ranking.take([position - 1 for position in positions])
     if entry.HasField("prices"):
         page = replace(page, prices=shown_prices_from_proto(entry.prices, len(positions), f"{path}.prices"))
+    if entry.HasField("latency_ms"):
+        degradations = [(each.stage, each.reason) for each in entry.degradations]
+        page = replace(page, answer=PageAnswer(entry.latency_ms, degradations))
     return Impressions(page, positions, shown_s)
 
 
@@ -168,6 +183,12 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         message.experiment_arms.add(experiment=experiment, arm=arm)
     if ranking.prices is not None:
         message.prices.CopyFrom(shown_prices_to_proto(ranking.prices))
+    if (answer := ranking.answer) is not None:
+        message.latency_ms = answer.latency_ms
+        for stage, reason in answer.degradations:
+            message.degradations.add(
+                stage=common_pb2.Stage.ValueType(stage), reason=common_pb2.DegradationReason.ValueType(reason)
+            )
     if (logged := ranking.logged) is not None:
         message.feature_names.extend(logged.names)
         message.features.CopyFrom(tensor_to_proto(logged.numbers))

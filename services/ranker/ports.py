@@ -383,7 +383,10 @@ class ShopperModels(Protocol):
 class RankerModels(Protocol):
     """The model versions that rank."""
 
-    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
-        """(scores, version that made them). `who` is the id of the user, the visitor or the session."""
+    def rank(self, tenant: str, who: str, request: RankingRequest, version: str = "") -> tuple[Scores, str]:
+        """(scores, version that made them). `who` is the id of the user, the visitor or the session.
+
+        `version` is that of an experiment's arm, which answers if it is loaded; empty: there is none.
+        """
 
     def close(self) -> None: ...

@@ -83,7 +83,7 @@ class ItemRanker:
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
             asked = with_shopper_scores(asked, shopper)
         who = message.user_id or message.visitor_id or message.session_id
-        scores, model_version = self._models.rank(tenant, who, asked)
+        scores, model_version = self._models.rank(tenant, who, asked, message.ranking_version)
         if shopper is not None:
             model_version = with_shopper(model_version, shopper.version)
         if message.HasField("query_vector"):

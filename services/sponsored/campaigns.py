@@ -16,7 +16,7 @@ _NONE = TargetIndex(())
 class Campaigns:
     """By tenant. `keep` is given the campaigns of each snapshot before they are used, and may block."""
 
-    def __init__(self, keep: Callable[[str, Iterable[Campaign]], None]) -> None:
+    def __init__(self, keep: Callable[[str, Iterable[Campaign]], None] = lambda _, __: None) -> None:
         self._keep = keep
         self._indices: dict[str, TargetIndex] = {}
 

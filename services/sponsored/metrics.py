@@ -8,7 +8,5 @@ MEASURES = {
     "kairos_sponsored_campaigns": "Published campaigns of all tenants.",
     "kairos_sponsored_control_connected": "1 while control is watched.",
     "kairos_sponsored_refused_snapshots": "Snapshots that cannot be used.",
-    "kairos_sponsored_ledger_facts": "Impressions, clicks and purchases in the ledger.",
-    "kairos_sponsored_ledger_bytes": "Bytes of the ledger on the disk.",
-    "kairos_sponsored_upkeep_failures": "Failed turns of the tasks that renew leases and keep the ledger.",
+    "kairos_sponsored_lease_failures": "Turns in which leases of budgets could not be renewed.",
 }

@@ -10,12 +10,11 @@ from typing import Protocol
 from services.sponsored.domain.billing import DailyBill
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.facts import Fact, Facts
-from services.sponsored.domain.leases import Lease, LeaseRules
 
 
 @dataclass(frozen=True)
 class LedgerSize:
-    """`facts`: impressions, clicks and purchases."""
+    """`facts`: impressions, clicks, purchases and refunds."""
 
     facts: int
     bills: int
@@ -23,34 +22,89 @@ class LedgerSize:
 
 
 @dataclass(frozen=True)
-class LeaseRequest:
-    """Amounts in minor units. `used`: of the replica's last lease. `limit`: what may be spent in all, `billed`: what is
-    known of it. `least`: less is of no use.
+class LogPlace:
+    """Up to which a log was read. Empty: from its start. `read_up_to_s`: the time of the last record."""
+
+    page_token: str = ""
+    read_up_to_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class AskedLease:
+    """Amounts in minor units. `used` and `held`: of the replica's lease. `day_limit` and `hour_limit`: what all
+    replicas may use on the day, and in the hour that begins with the interval `hour_from`; `total_limit`: on all days.
+    `least`: less is of no use.
     """
 
-    tenant: str
     campaign_id: str
-    replica_id: str
+    day: date
     used: float
-    limit: float
-    billed: float
+    held: float
+    day_limit: float
+    hour_limit: float
+    hour_from: int
+    total_limit: float | None
     least: float
-    now_s: float
+
+
+@dataclass(frozen=True)
+class LeasedBudget:
+    """Amounts in minor units. `held`: see Lease. `value_on_day`: of the clicks of the day; `value_of_week`: of billed
+    clicks of the last seven days, with the sales after them.
+    """
+
+    held: float
+    value_on_day: int
+    value_of_week: int
+    sales_of_week: int
+
+
+@dataclass(frozen=True)
+class Leased:
+    """By campaign, for `lease_s` seconds from the call on; none for a campaign that is not published. `traffic`:
+    requests of all replicas by interval.
+    """
+
+    budgets: Mapping[str, LeasedBudget]
+    lease_s: float
+    traffic: Mapping[int, int]
+
+
+class BudgetOwner(Protocol):
+    """Who divides budgets among replicas, and keeps the traffic that all of them count."""
+
+    def lease(
+        self, tenant: str, asked: Sequence[AskedLease], counted: Mapping[int, int], traffic_from: int
+    ) -> Leased:  # fmt: skip
+        """Blocks. One call at a time. `counted`: all requests to this replica in intervals that have changed; the same
+        again changes nothing. `traffic_from`: the first interval whose traffic is wanted. Raises Unavailable; then it
+        is unknown whether the call was served, and the leases stay as they are.
+        """
+
+    def close(self) -> None: ...
 
 
 class Ledger(Protocol):
     """The facts that bills are computed from, and the bills that are final, by tenant. All calls may block."""
 
-    def record(self, tenant: str, facts: Iterable[Fact], positions: Mapping[str, str] | None = None) -> None:
-        """Each fact once, as Facts.add. With them the positions up to which logs were read, by the name of the log:
-        both are durable, or neither. Raises Overloaded if the disk is full.
+    def record(self, tenant: str, facts: Iterable[Fact], log: str = "", place: LogPlace | None = None) -> None:
+        """Each fact once, as Facts.add. With them the place up to which the log of this name was read: both are
+        durable, or neither. Raises Overloaded if the disk is full.
         """
 
-    def position(self, tenant: str, log: str) -> str:
-        """Empty: nothing was read."""
+    def place(self, tenant: str, log: str) -> LogPlace: ...
+
+    def days(self, tenant: str) -> dict[int, int]:
+        """A number for each day (UTC, since 1970) of impressions, which changes with each fact of the day."""
+
+    def trades_number(self, tenant: str) -> int:
+        """It changes with each purchase or refund."""
 
     def facts(self, tenant: str, from_s: float, until_s: float) -> Facts:
-        """Impressions of this time with all their clicks, and purchases of this time."""
+        """Impressions of this time with all their clicks."""
+
+    def trades(self, tenant: str, from_s: float) -> Facts:
+        """Purchases and refunds from this time on."""
 
     def settled_until(self, tenant: str) -> date:
         """The last day whose bills are final; date.min if none are."""
@@ -65,23 +119,20 @@ class Ledger(Protocol):
         """What all final bills of a campaign add up to, also of those that were removed."""
 
     def keep_campaigns(self, tenant: str, campaigns: Iterable[Campaign], now_s: float) -> None:
-        """Their terms of billing: for clicks that come when a campaign is archived."""
+        """Their terms of billing, for clicks that come when a campaign is archived, and changes of daily budgets."""
 
     def campaigns(self, tenant: str) -> dict[str, Campaign]:
         """Those that were kept, by id: without products, targets and schedule, but for the time zone."""
 
-    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
-        """See LeasePool.renew. Replicas on this machine never hold more together than is left."""
+    def keep_brands(self, tenant: str, brands: Mapping[str, str], now_s: float) -> None:
+        """Of products; empty if there is none."""
 
-    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
-        """Traffic. `interval`: the number of the interval of pacing since 1970."""
+    def brands(self, tenant: str) -> dict[str, str]:
+        """Those that were kept, by product id."""
 
-    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
-        """Of so many intervals, by all replicas on this machine."""
-
-    def trim(self, facts_until_s: float, bills_until: date) -> int:
-        """Removes facts and traffic before that time, campaigns that were kept last before it, and final bills before
-        that day. Gives the number of facts and bills.
+    def trim(self, facts_until_s: float, unknown_until_s: float, bills_until: date) -> int:
+        """Removes facts before that time, campaigns and brands that were kept last before it, clicks without an
+        impression before `unknown_until_s`, and final bills before that day. Gives the number of facts and bills.
         """
 
     def size(self) -> LedgerSize: ...

@@ -13,7 +13,6 @@ from services.common.settings import ServiceSettings
 from services.sponsored.accounts import AccountRules
 from services.sponsored.domain.auction import Mechanism
 from services.sponsored.domain.invalid_clicks import ClickRules
-from services.sponsored.domain.leases import LeaseRules
 from services.sponsored.domain.pacing import PacingRules
 from services.sponsored.domain.page import PageRules
 
@@ -65,16 +64,6 @@ class PacingSettings(_Group):
     smoothing: float = Field(default=PacingRules.smoothing, gt=0, le=1)
 
 
-class LeaseSettings(_Group):
-    """The share of a budget that one replica holds."""
-
-    lease_s: float = Field(default=LeaseRules.lease_s, ge=5)
-    # Of what is left of the budget.
-    share: float = Field(default=LeaseRules.share, gt=0, le=1)
-    # Seconds that clicks of an ad are waited for, until the ledger has them.
-    click_delay_s: float = Field(default=LeaseRules.click_delay_s, ge=0)
-
-
 class ClickSettings(_Group):
     """Which clicks are billed."""
 
@@ -111,9 +100,8 @@ class AccountSettings(_Group):
 class SponsoredSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_SPONSORED_")
 
-    # Folder of the ledger. Replicas on one machine share it.
-    data_dir: Path = Path("var/sponsored")
-    # Where campaigns come from: docs/how-to/control.md. Without a target there are no ads.
+    # Where campaigns and leases of budgets come from: docs/how-to/control.md. Without a target there are no ads. The
+    # key needs the role recorder.
     control: ControlAccessSettings = ControlAccessSettings(folder=Path("var/sponsored/published"))
     # gsp: generalised second price. vcg: no bid is better than the value of a click.
     mechanism: Mechanism = Mechanism.GSP
@@ -122,15 +110,5 @@ class SponsoredSettings(ServiceSettings):
     page: PageSettings = PageSettings()
     frequency: FrequencySettings = FrequencySettings()
     pacing: PacingSettings = PacingSettings()
-    leases: LeaseSettings = LeaseSettings()
-    clicks: ClickSettings = ClickSettings()
-    accounts: AccountSettings = AccountSettings()
-    # Seconds between two looks at the ledger, which also renew leases; and between two turns of its upkeep.
+    # Seconds between two looks for leases that have to be renewed: at most; it is a quarter of a lease if that is less.
     turn_s: float = Field(default=2.0, gt=0)
-    upkeep_s: float = Field(default=600.0, gt=0)
-
-    @model_validator(mode="after")
-    def _renews_in_time(self) -> Self:
-        if 2 * self.turn_s > self.leases.lease_s:
-            raise ValueError("leases.lease_s is less than two turns; raise it to 2 * turn_s or more")
-        return self

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
 from services.common.periodic import Periodic
 from services.common.published import FollowingThread, PublishedMetrics, PublishedSnapshots
-from services.sponsored.accounts import AccountRules, Accounts
-from services.sponsored.adapters.sqlite_ledger import SqliteLedger
+from services.sponsored.adapters.grpc_budgets import GrpcBudgets
 from services.sponsored.budgets import Budgets
 from services.sponsored.campaigns import WATCHED, Campaigns
-from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.frequency import FrequencyCap
-from services.sponsored.domain.invalid_clicks import ClickRules
-from services.sponsored.domain.leases import LeaseRules
 from services.sponsored.domain.pacing import PacingRules
 from services.sponsored.domain.page import PageRules
 from services.sponsored.domain.selection import AuctionRules
 from services.sponsored.handler import SponsoredHandler
-from services.sponsored.ports import Ledger
+from services.sponsored.ports import BudgetOwner
 from services.sponsored.settings import SponsoredSettings
 
 _PREFIX = "kairos_sponsored"
@@ -37,60 +32,42 @@ class Sponsored:
     handler: SponsoredHandler
     campaigns: Campaigns
     budgets: Budgets
-    ledger: Ledger
-    accounts: Accounts
+    owner: BudgetOwner
     registry: CollectorRegistry
-    turns: tuple[Periodic, ...]
+    turns: Periodic | None
     following: FollowingThread | None
 
     def measures(self) -> dict[str, float]:
         """By the name of the metric."""
-        size = self.ledger.size()
         return {
             "kairos_sponsored_requests": self.handler.requests,
             "kairos_sponsored_places": self.handler.places,
             "kairos_sponsored_campaigns": sum(len(self.campaigns.of(one).campaigns) for one in self.campaigns.tenants),
             "kairos_sponsored_control_connected": self._value("control_connected"),
             "kairos_sponsored_refused_snapshots": self._value("refused_snapshots_total"),
-            "kairos_sponsored_ledger_facts": size.facts,
-            "kairos_sponsored_ledger_bytes": size.bytes,
-            "kairos_sponsored_upkeep_failures": sum(turn.failures for turn in self.turns),
+            "kairos_sponsored_lease_failures": self.budgets.failures + (self.turns.failures if self.turns else 0),
         }
 
     def close(self) -> None:
         if self.following is not None:
             self.following.close()
-        for turn in self.turns:
-            turn.close()
-        self.ledger.close()
+        if self.turns is not None:
+            self.turns.close()
+        self.owner.close()
 
     def _value(self, name: str) -> float:
         return self.registry.get_sample_value(f"{_PREFIX}_{name}") or 0.0
 
 
-def build_sponsored(settings: SponsoredSettings, clock: Callable[[], float] = time.time) -> Sponsored:
-    """`clock` gives seconds since 1970."""
-    ledger = SqliteLedger(settings.data_dir)
-    accounts = Accounts(
-        ledger, ledger.campaigns, AccountRules(**settings.accounts.model_dump()),
-        ClickRules(**settings.clicks.model_dump()), clock,
-    )  # fmt: skip
-    budgets = Budgets(
-        ledger, accounts, PacingRules(**settings.pacing.model_dump()), LeaseRules(**settings.leases.model_dump()),
-        uuid.uuid4().hex, clock,
-    )  # fmt: skip
-
-    def keep(tenant: str, found: Iterable[Campaign]) -> None:
-        ledger.keep_campaigns(tenant, found, clock())
-
-    campaigns = Campaigns(keep)
-
-    def upkeep(_: threading.Event) -> None:
-        for tenant in campaigns.tenants:
-            keep(tenant, campaigns.of(tenant).campaigns.values())
-            accounts.settle(tenant)
-        accounts.trim()
-
+def build_sponsored(
+    settings: SponsoredSettings, clock: Callable[[], float] = time.time, owner: BudgetOwner | None = None
+) -> Sponsored:
+    """`clock` gives seconds since 1970. `owner` of the budgets: control, unless another one is given; then `turn` of
+    the budgets is left to the caller.
+    """
+    turns, own = None, owner or GrpcBudgets(settings.control, uuid.uuid4().hex)
+    budgets = Budgets(own, PacingRules(**settings.pacing.model_dump()), clock)
+    campaigns = Campaigns()
     rules = AuctionRules(PageRules(**settings.page.model_dump()), settings.mechanism, settings.reserve)
     frequency = settings.frequency
     cap = FrequencyCap(frequency.most, frequency.window_s, frequency.capacity, clock)
@@ -102,9 +79,7 @@ def build_sponsored(settings: SponsoredSettings, clock: Callable[[], float] = ti
     if settings.control.target:
         published.load()
         following = published.follow_in_thread()
-    turns = (
-        Periodic("sponsored-budgets", lambda _: budgets.turn(), settings.turn_s),
-        Periodic("sponsored-upkeep", upkeep, settings.upkeep_s),
-    )
+        if owner is None:
+            turns = Periodic("sponsored-budgets", lambda _: budgets.turn(), settings.turn_s)
     handler = SponsoredHandler(campaigns, budgets, rules, cap, clock)
-    return Sponsored(handler, campaigns, budgets, ledger, accounts, registry, turns, following)
+    return Sponsored(handler, campaigns, budgets, own, registry, turns, following)

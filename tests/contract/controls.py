@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc, budgets_pb2, budgets_pb2_grpc, control_pb2, control_pb2_grpc
 from services.control.server import ControlServer, start_control
 from services.control.settings import ApiKey, ControlSettings, MetricsSettings, SecuritySettings, ServerSettings
 
@@ -97,6 +97,21 @@ def entry_of(id: str, at_s: float | None = None, **more: Any) -> audit_pb2.Audit
     return ParseDict(document, audit_pb2.AuditEntry())
 
 
+def bill_of(campaign_id: str, day: str = "", **more: Any) -> budgets_pb2.Bill:
+    """Ten clicks of 30 cents as the biller records them; today unless another day is given."""
+    document = {
+        "campaign_id": campaign_id,
+        "day": day or datetime.now(UTC).date().isoformat(),
+        "impressions": "100",
+        "clicks": "10",
+        "value": {"currency_code": "EUR", "units": "3"},
+        "amount": {"currency_code": "EUR", "units": "2", "nanos": 500_000_000},
+        "refused": [{"reason": "repeated", "clicks": "2"}],
+        **more,
+    }
+    return ParseDict(document, budgets_pb2.Bill())
+
+
 class Client:
     """Calls with the key of this name; without a name no key is sent."""
 
@@ -104,10 +119,11 @@ class Client:
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         self.stub = control_pb2_grpc.ControlServiceStub(self.channel)
         self.audit = audit_pb2_grpc.AuditServiceStub(self.channel)
+        self.budgets = budgets_pb2_grpc.BudgetServiceStub(self.channel)
         self.metadata = (("authorization", f"Bearer {key_of(name)}"),) if name else ()
 
     async def call(self, method: str, request: Any) -> Any:
-        stub = self.audit if hasattr(self.audit, method) else self.stub
+        stub = next(stub for stub in (self.audit, self.budgets, self.stub) if hasattr(stub, method))
         return await getattr(stub, method)(request, metadata=self.metadata, timeout=10)
 
     async def create(self, kind: str, id: str, content: dict[str, Any] | None = None, tenant: str = "") -> Any:

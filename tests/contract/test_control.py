@@ -14,15 +14,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from kairos.control.v1 import audit_pb2, control_pb2
+from kairos.control.v1 import audit_pb2, budgets_pb2, control_pb2
 from services.control.convert import page_token
 from services.control.domain.contents import Role
-from services.control.domain.permissions import LADDER, LEAST_ROLE
+from services.control.domain.permissions import LADDER, LEAST_ROLE, OF_RECORDERS
 from services.control.server import ControlServer
 from services.control.settings import ApiKey
 from tests.contract.controls import (
     CONTENTS,
     Client,
+    bill_of,
     detail,
     digest_of,
     entry_of,
@@ -167,6 +168,20 @@ def campaign_with(**fields: Any) -> dict[str, Any]:
     return {**CONTENTS["campaign"], **fields}
 
 
+B = {"name": "b", "share": 0.5}
+
+
+def experiment_with(serving_configuration_id: str = "", **fields: Any) -> dict[str, Any]:
+    """Of two arms; fields of an arm are those of the first."""
+    arm = {"name": "a", "share": 0.5, "serving_configuration_id": serving_configuration_id}
+    arm |= {name: fields.pop(name) for name in ("rule_ids", "without_rule_ids") if name in fields}
+    return {"arms": [arm, B], **fields}
+
+
+def holdout() -> dict[str, Any]:
+    return {"layer": "holdout", "arms": [{"name": "none", "share": 0.05, "is_holdout": True}, B]}
+
+
 BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("serving_configuration", {"version": "1", "placements": {"x": {"sources": [{"source": "popular", "quota": 0}]}}},
      "placements.x.sources[0].quota", "greater than or equal to 1"),
@@ -195,6 +210,14 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("campaign", campaign_with(negative_keywords=["used", "?"]), "negative_keywords[1]", "words of a query"),
     ("campaign", campaign_with(daily_windows=[{"starts_at": "09:00", "ends_at": "17:00"}]), "time_zone", "berlin"),
     ("experiment", {"arms": [{"name": "a", "share": 0.7}, {"name": "b", "share": 0.7}]}, "", "at most 1"),
+    ("experiment", experiment_with(traffic_from=0.8, traffic_share=0.4), "", "beyond 1; lower it"),
+    ("experiment", experiment_with(control_arm="c"), "", "name one of a, b"),
+    ("experiment", experiment_with(primary_metric="fun"), "primary_metric", "'conversion'"),
+    ("experiment", experiment_with(guardrails=[{"metric": "fun"}]), "guardrails[0].metric", "'latency'"),
+    ("experiment", experiment_with(guardrails=[{"metric": "latency"}, {"metric": "latency"}]), "", "give it once"),
+    ("experiment", {"arms": [{"name": "a", "share": 0.5}]}, "arms", "at least 2"),
+    ("experiment", {"arms": [{"name": "a", "share": 0.1, "rule_ids": ["r"], "without_rule_ids": ["r"]}, B]}, "arms[0]",
+     "remove it from one of them"),
     ("review", {"question": ""}, "question", "required"),
     ("tenant", {"keys": [{"name": "k", "sha256": "12", "role": "viewer"}]}, "keys[0].sha256", "pattern"),
 ]  # fmt: skip
@@ -261,6 +284,64 @@ async def test_what_does_not_fit_together_is_not_published(clients: dict[str, Cl
     assert (snapshot.version, len(snapshot.resources)) == (1, 4)
 
 
+WAITING = {**CONTENTS["merchandising_rule"], "only_in_experiments": True}
+# What a publish of experiments refuses: those that are published, the new one, and what names problem and remedy.
+TOGETHER = [
+    ([experiment_with(traffic_share=0.6)], experiment_with(traffic_from=0.5), "set traffic_from to 0.6"),
+    ([experiment_with()], experiment_with(traffic_share=0.1), "the layer is full: use another layer"),
+    ([holdout()], {**holdout(), "layer": "second"}, "archive one of them"),
+    ([], experiment_with(rule_ids=["none"]), "arms[0].rule_ids: the rule 'none' is not published; publish it"),
+    ([], experiment_with(rule_ids=["live"]), "arms[0].rule_ids: the rule 'live' is effective for everybody"),
+    ([], experiment_with(without_rule_ids=["waiting"]), "name it in rule_ids of the other arms"),
+    ([], experiment_with(serving_configuration_id="none"), "arms[0].serving_configuration_id"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("published", "content", "remedy"), TOGETHER)
+async def test_experiments_that_cannot_run_together_are_refused(
+    clients: dict[str, Client], published: list[dict[str, Any]], content: dict[str, Any], remedy: str
+) -> None:
+    """A unit is in one experiment of a layer; arms name what exists. The snapshot before stays effective."""
+    admin = clients["admin"]
+    rules = {"live": CONTENTS["merchandising_rule"], "waiting": WAITING}
+    first = [await admin.create("merchandising_rule", id, rule) for id, rule in rules.items()]
+    first += [await admin.create("experiment", f"first-{n}", one) for n, one in enumerate(published)]
+    assert await admin.publish(*first) == 1
+    draft = await admin.create("experiment", "second", content)
+    request = control_pb2.PublishResourcesRequest(resources=[reference_to(draft)])
+    found = wrong_fields(await refused(admin, "PublishResources", request))
+    assert remedy in found["resources[0]"]
+    assert (await anext(admin.watch().__aiter__())).snapshot.version == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"traffic_from": 0.5},
+        {"layer": "second"},
+        {"starts_at": "2026-03-01T00:00:00Z"},
+    ],
+    ids=["another range", "another layer", "later"],
+)
+async def test_experiments_that_share_no_unit_run_together(clients: dict[str, Client], other: dict[str, Any]) -> None:
+    """Two ranges of a layer, two layers, and one after the other."""
+    admin = clients["admin"]
+    ended = experiment_with(traffic_share=0.5, ends_at="2026-02-01T00:00:00Z")
+    await admin.publish(await admin.create("experiment", "first", ended))
+    assert await admin.publish(await admin.create("experiment", "second", experiment_with(**other))) == 2
+
+
+async def test_a_configuration_of_an_experiment_may_have_a_placement_of_another(clients: dict[str, Client]) -> None:
+    """Two configurations of one placement are published together if one waits for experiments."""
+    admin = clients["admin"]
+    usual = CONTENTS["serving_configuration"]
+    both = [
+        await admin.create("serving_configuration", "now", usual),
+        await admin.create("serving_configuration", "new", {**usual, "only_in_experiments": True}),
+    ]
+    assert await admin.publish(*both, await admin.create("experiment", "e", experiment_with("new"))) == 1
+
+
 async def test_a_used_configuration_is_not_archived(clients: dict[str, Client]) -> None:
     """What a published experiment names stays published."""
     admin = clients["admin"]
@@ -285,6 +366,9 @@ def requests(kind: str) -> dict[str, Any]:
         "PublishResources": control_pb2.PublishResourcesRequest(resources=[reference_to(resource)]),
         "ArchiveResource": control_pb2.ArchiveResourceRequest(resource=reference_to(resource)),
         "RecordEntries": audit_pb2.RecordEntriesRequest(entries=[entry_of("q1")]),
+        "RecordBills": budgets_pb2.RecordBillsRequest(bills=[bill_of("c")]),
+        "LeaseBudgets": budgets_pb2.LeaseBudgetsRequest(replica_id="r", call_number=1),
+        "ListBills": budgets_pb2.ListBillsRequest(),
         "ListEntries": audit_pb2.ListEntriesRequest(),
         "GetEntry": audit_pb2.GetEntryRequest(kind=audit_pb2.ENTRY_KIND_PRICE_QUOTE, id="unknown"),
     }  # fmt: skip
@@ -295,7 +379,7 @@ def requests(kind: str) -> dict[str, Any]:
 async def test_every_permission(clients: dict[str, Client], role: str, kind: str) -> None:
     """Each method of each role, for usual resources and for tenants: allowed or PERMISSION_DENIED, by the table.
 
-    A recorder may only record and watch.
+    A recorder may only record, list bills, lease budgets and watch.
     """
     assert requests(kind).keys() | {"WatchSnapshots"} == LEAST_ROLE.keys()
     for method, request in requests(kind).items():
@@ -307,7 +391,7 @@ async def test_every_permission(clients: dict[str, Client], role: str, kind: str
             await clients[role].call(method, request)
         except grpc.aio.AioRpcError as error:
             code = error.code()
-        is_denied = method != "RecordEntries" if role == "recorder" else LADDER.index(role) < LADDER.index(least)
+        is_denied = LADDER.index(role) < LADDER.index(least) if role in LADDER else method not in OF_RECORDERS
         assert (code is STATUS.PERMISSION_DENIED) == is_denied, method
         assert code in (STATUS.OK, STATUS.NOT_FOUND, STATUS.INVALID_ARGUMENT, STATUS.PERMISSION_DENIED), method
     await clients["operator"].publish(

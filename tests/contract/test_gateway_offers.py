@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from catalog.imports import Rejects
-from catalog.offers import OffersImport
+from catalog.offers import OBSERVED, OffersImport, observation_of
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
@@ -146,3 +146,31 @@ async def test_a_file_of_offers(shop: Running, tmp_path: Path) -> None:
     assert found == [(4, "fulfilments"), (5, "updated_at"), (6, "product_id"), (7, "price.currency_code")]
     again = OffersImport(Connection(f"127.0.0.1:{shop.gateway.port}"), "EUR", Rejects(rejects))
     assert (await asyncio.to_thread(again.run, file, quiet=True)).unchanged == 2
+
+
+async def test_a_file_of_competitors_prices(shop: Running, tmp_path: Path) -> None:
+    """Observed prices are stored as offers of the competitor, and what is wrong is listed by the column of the file."""
+    file = tmp_path / "seen.jsonl"
+    rows: list[dict[str, object]] = [
+        {"product_id": "p0", "competitor": "rival", "price": 19.9, "url": "https://rival.example/p0"},
+        {"product_id": "p0", "competitor": "other", "price": 18.5, "in_stock": False},
+        {"product_id": "p1", "price": 5},
+        {"product_id": "p1", "competitor": "a\tb", "price": 5},
+    ]
+    file.write_text("\n".join(json.dumps(row | {"observed_at": "2026-10-01T08:00:00Z"}) for row in rows))
+    rejects = tmp_path / "rejects"
+    connection = Connection(f"127.0.0.1:{shop.gateway.port}")
+    job = OffersImport(connection, "EUR", Rejects(rejects), observation_of, OBSERVED)
+    summary = await asyncio.to_thread(job.run, file, quiet=True)
+    assert (summary.imported, summary.rejected) == (2, 2)
+    found = sorted((entry["line"], entry["field"]) for entry in map(json.loads, rejects.read_text().splitlines()))
+    assert found == [(3, "competitor"), (4, "competitor")]
+    token, stored = "", dict[str, offer_pb2.Offer]()
+    while not stored:
+        page = await shop.stub.ListProducts(gateway_pb2.ListProductsRequest(page_size=500, page_token=token))
+        token = page.next_page_token
+        stored |= {made.place_id: made for one in page.products for made in one.offers}
+    assert {name: made.source for name, made in stored.items()} == dict.fromkeys(
+        ("rival", "other"), offer_pb2.OFFER_SOURCE_COMPETITOR
+    )
+    assert (stored["rival"].price.units, stored["rival"].HasField("stock"), stored["other"].stock) == (19, False, 0)

@@ -22,13 +22,14 @@ from ops.supervisor import suite_environment
 from services.common.gateway_access import GatewayAccessSettings
 from services.pricing.domain.guardrails import Guardrails
 from services.pricing.domain.policy_set import Policy, PolicySet
-from services.pricing.domain.pricing import MarkdownRules
+from services.pricing.domain.price_war import Damper
+from services.pricing.domain.pricing import Guard, MarkdownRules, PricedItem, PriceReason, ProposedPrice
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.ports import GatewayFailed, PageTokenRefused
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher, run
-from tests.fakes.shop_gateway import PRICING, FakeShopGateway, serving
+from tests.fakes.shop_gateway import COMPETITOR, PRICING, FakeShopGateway, serving
 
 RULES = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
 RAILS = Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))
@@ -176,6 +177,36 @@ def test_price_lists(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:
     with worker(tmp_path, port) as one:
         one.work()
     assert {offer.price_list_id: offer.price for offer in shop.received} == {"": usd(9_000), "wholesale": usd(4_500)}
+
+
+class Undercutting:
+    """Asks 2 % less than the lowest competitor."""
+
+    def __call__(self, item: PricedItem, now_s: float, guard: Guard | None = None) -> ProposedPrice:
+        asked = item.competitor or item.list_price
+        return ProposedPrice(asked.amount * Decimal("0.98"), PriceReason.DEMAND, "")
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        return float("inf")
+
+
+def test_a_price_war_ends(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:
+    """Competitors' prices are read with the offers; what is known of a price war survives a restart."""
+    damper = Damper(2, 14 * DAY_S, 14 * DAY_S, Decimal("0.05"))
+    rails = Guardrails(Decimal(0), Decimal("0.9"), Decimal(0), price_war=damper)
+    policies = PolicySet(Policy("", "undercutting", Undercutting(), rails, DAY_S), "1")
+    clock, cents, ended = Clock(), list[int](), 0.0
+    shop.put(product())
+    for number, seen in enumerate((9_900, 9_000, 8_000, 7_000)):
+        clock.now_s = NOW_S + number * DAY_S
+        shop.update(shop_offer(place_id="rival", price=usd(seen), source=COMPETITOR, at_s=int(clock.now_s) - 60))
+        shop.update(shop_offer(place_id="gone", price=usd(1), stock=0, source=COMPETITOR, at_s=int(clock.now_s) - 60))
+        with worker(tmp_path, port, policies, clock) as one:
+            one.work()
+            ended += one.metrics.registry.get_sample_value("kairos_price_publisher_price_wars_total") or 0
+        made = shop.received[-1]
+        cents.append(made.price.units * 100 + made.price.nanos // 10_000_000)
+    assert (cents, ended, made.guardrail) == ([9_702, 8_820, 9_320, 9_820], 1, offer_pb2.PRICE_GUARDRAIL_PRICE_WAR)
 
 
 def test_bounds_in_another_currency(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:

@@ -253,6 +253,36 @@ def prices(**fields: Any) -> event_pb2.ShownPrices:
     return event_pb2.ShownPrices(**(columns | fields))
 
 
+def answered(*positions: int, **fields: Any) -> ranker_pb2.RecordImpressionsRequest:
+    shown = ranker_pb2.ShownPositions(ranking_id="r", positions=positions or [1], **fields)
+    return ranker_pb2.RecordImpressionsRequest(shown=[shown])
+
+
+async def test_the_log_says_how_a_page_was_answered(stub: Stub) -> None:
+    """Latency and degradations are logged with the page, without texts that may change."""
+    await stub.RankItems(asked(user_id="u"))
+    late = common_pb2.Degradation(
+        stage=common_pb2.STAGE_PRICING, reason=common_pb2.DEGRADATION_REASON_LATE, fallback="x", detail="y"
+    )
+    await stub.RecordImpressions(answered(latency_ms=12.345, degradations=[late]))
+    (shown,) = (await exported(stub, user_id="u")).impressions
+    assert shown.latency_ms == pytest.approx(12.345, abs=0.01)
+    assert [(one.stage, one.reason, one.fallback) for one in shown.degradations] == [(late.stage, late.reason, "")]
+
+
+async def test_an_answer_without_results_is_logged(stub: Stub) -> None:
+    """Once, with the person and the arms of its request; a page of a ranking with items needs positions."""
+    request = ranker_pb2.StoreRankingRequest(ranking_id="empty", user_id="u", query="nothing")
+    request.context.experiment_arms.add(experiment="colour", arm="blue")
+    await stub.StoreRanking(request)
+    nothing = ranker_pb2.RecordImpressionsRequest(shown=[ranker_pb2.ShownPositions(ranking_id="empty")])
+    assert (await stub.RecordImpressions(nothing)).recorded_count == 1
+    assert (await stub.RecordImpressions(nothing)).recorded_count == 0
+    (shown,) = (await exported(stub, user_id="u")).impressions
+    assert (shown.user_id, shown.query, list(shown.item_ids), list(shown.positions)) == ("u", "nothing", [], [])
+    assert [(arm.experiment, arm.arm) for arm in shown.experiment_arms] == [("colour", "blue")]
+
+
 def priced(**fields: Any) -> ranker_pb2.RecordImpressionsRequest:
     message = impressions_of("r", 1, 2)
     message.shown[0].prices.CopyFrom(prices(**fields))
@@ -299,8 +329,10 @@ async def test_invalid_prices(stub: Stub, fields: dict[str, Any], wrong: str) ->
         (impressions_of("r"), ["shown[0].positions"]),
         (impressions_of("r", *[1] * 101), ["shown[0].positions"]),
         (impressions_of("r", 1, 0, 6), ["shown[0].positions[1]", "shown[0].positions[2]"]),
+        (answered(latency_ms=float("nan")), ["shown[0].latency_ms"]),
+        (answered(degradations=[common_pb2.Degradation()] * 65), ["shown[0].degradations"]),
     ],
-    ids=["none", "no id", "no positions", "too many", "out of range"],
+    ids=["none", "no id", "no positions", "too many", "out of range", "latency", "degradations"],
 )
 async def test_invalid_positions(stub: Stub, request_: ranker_pb2.RecordImpressionsRequest, fields: list[str]) -> None:
     """Invalid positions are INVALID_ARGUMENT with the field's name; nothing is logged."""
@@ -313,13 +345,12 @@ async def test_invalid_positions(stub: Stub, request_: ranker_pb2.RecordImpressi
     ("request_", "fields"),
     [
         (ranker_pb2.StoreRankingRequest(item_ids=["a"], scores=[1]), ["ranking_id"]),
-        (ranker_pb2.StoreRankingRequest(ranking_id="r"), ["item_ids"]),
         (ranker_pb2.StoreRankingRequest(ranking_id="r", item_ids=["a"] * 1_001), ["item_ids"]),
         (ranker_pb2.StoreRankingRequest(ranking_id="r", item_ids=["a", "b"], scores=[1]), ["scores"]),
         (ranker_pb2.StoreRankingRequest(ranking_id="r", item_ids=["a"], scores=[float("nan")]), ["scores"]),
         (ranker_pb2.StoreRankingRequest(ranking_id="r" * 129, query="q" * 513), ["ranking_id", "query"]),
     ],
-    ids=["no id", "no items", "too many", "rows", "NaN", "long texts"],
+    ids=["no id", "too many", "rows", "NaN", "long texts"],
 )
 async def test_an_invalid_ranking(stub: Stub, request_: ranker_pb2.StoreRankingRequest, fields: list[str]) -> None:
     """An invalid ranking is INVALID_ARGUMENT with the field's name."""

@@ -18,13 +18,13 @@ from kairos.common.v1 import common_pb2
 from kairos.control.v1 import control_pb2
 from kairos.sponsored.v1 import sponsored_pb2, sponsored_pb2_grpc
 from services.common.control_access import ControlAccessSettings
+from services.control.domain.leases import LeaseRules
 from services.control.settings import ApiKey
-from services.sponsored.domain.facts import Fact
-from services.sponsored.settings import FrequencySettings, LeaseSettings, PageSettings, SponsoredSettings
+from services.sponsored.settings import FrequencySettings, PageSettings, SponsoredSettings
 from services.sponsored.wiring import Sponsored, build_sponsored
 from tests.contract.controls import CONTENTS, Client, digest_of, key_of, running, wrong_fields
+from tests.fakes.budgets import SharedBudgets
 from tests.fakes.waiting import until
-from tests.unit.sponsored.campaigns import click_on, impression
 
 KIND = sponsored_pb2.TargetingKind
 # 2026-01-05, a Monday, 12:00 UTC.
@@ -45,6 +45,7 @@ class Stage:
 
     sponsored: Sponsored
     clock: Clock
+    owner: SharedBudgets
     stub: Any
     published: list[control_pb2.Resource] = field(default_factory=list)
 
@@ -73,26 +74,27 @@ def asking(**fields: Any) -> sponsored_pb2.SelectAdsRequest:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **fields: Any) -> AsyncIterator[Stage]:
+async def serving(**fields: Any) -> AsyncIterator[Stage]:
+    """With its budgets from control, if there is one."""
     clock = Clock()
-    # No turns by themselves.
-    settings = SponsoredSettings(
-        data_dir=folder, turn_s=3_600, upkeep_s=3_600, leases=LeaseSettings(lease_s=7_200), **fields
-    )
-    sponsored = build_sponsored(settings, clock)
+    owner, settings = SharedBudgets(clock, LeaseRules(lease_s=7_200)), SponsoredSettings(turn_s=3_600, **fields)
+    if settings.control.target:
+        sponsored = build_sponsored(settings)
+    else:
+        sponsored = build_sponsored(settings, clock, owner.of_replica("one"))
     server = grpc.aio.server()
     sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server(sponsored.handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Stage(sponsored, clock, sponsored_pb2_grpc.SponsoredServiceStub(channel))
+        yield Stage(sponsored, clock, owner, sponsored_pb2_grpc.SponsoredServiceStub(channel))
     await server.stop(None)
     await asyncio.to_thread(sponsored.close)
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with serving(tmp_path) as made:
+async def stage() -> AsyncIterator[Stage]:
+    async with serving() as made:
         yield made
 
 
@@ -133,9 +135,9 @@ async def test_without_campaigns_the_page_is_organic(stage: Stage) -> None:
     assert not await stage.select(queries=["coat"], context=common_pb2.RequestContext(tenant="other"))
 
 
-async def test_a_person_sees_a_campaign_so_often(tmp_path: Path) -> None:
+async def test_a_person_sees_a_campaign_so_often() -> None:
     """Twice; others still see it, and the person the next day."""
-    async with serving(tmp_path, frequency=FrequencySettings(most=2)) as stage:
+    async with serving(frequency=FrequencySettings(most=2)) as stage:
         stage.publish("spring")
         await stage.ready()
         assert [bool(await stage.select(person_id="anna")) for _ in range(3)] == [True, True, False]
@@ -146,29 +148,22 @@ async def test_a_person_sees_a_campaign_so_often(tmp_path: Path) -> None:
 
 
 async def test_a_spent_budget_ends_the_ads(stage: Stage) -> None:
-    """Clicks in the ledger worth the daily budget: no ad until the next day."""
+    """Clicks worth the daily budget: no ad until the next day."""
     stage.publish("spring", daily_budget={"currency_code": "EUR", "units": 1})
-    facts: list[Fact] = []
-    for number in range(4):
-        shown = impression(number, "spring", shown_s=NOON_S - 600 + number)
-        facts += [shown, click_on(shown)]
-    stage.sponsored.ledger.record("default", facts)
+    stage.owner.bill("spring", on_day=100)
     await stage.ready()
     assert not await stage.select()
     stage.clock.now_s += 86_400
+    stage.owner.bill("spring", on_day=0)
     await stage.ready()
     assert await stage.select()
 
 
 async def test_a_total_budget_ends_the_campaign(stage: Stage) -> None:
-    """What was billed on earlier days counts."""
+    """What is owed for all days counts."""
     stage.publish("spring", daily_budget={"currency_code": "EUR", "units": 1},
                   total_budget={"currency_code": "EUR", "units": 1})  # fmt: skip
-    facts: list[Fact] = []
-    for number in range(4):
-        shown = impression(number, "spring", shown_s=NOON_S - 86_400 + number)
-        facts += [shown, click_on(shown)]
-    stage.sponsored.ledger.record("default", facts)
+    stage.owner.bill("spring", in_all=100)
     await stage.ready()
     assert not await stage.select()
 
@@ -212,36 +207,34 @@ async def test_bad_input_names_the_field(stage: Stage, fields: dict[str, Any], f
     assert stage.sponsored.measures()["kairos_sponsored_requests"] == 0
 
 
-async def test_campaigns_follow_control(tmp_path: Path) -> None:
-    """A published campaign has ads; with control down they go on, also after a restart; an archived one has none."""
-    keys = [ApiKey(sha256=digest_of("admin"), name="admin", tenant="*", role="admin")]
+async def test_campaigns_and_budgets_follow_control(tmp_path: Path) -> None:
+    """A published campaign has ads, by a lease from control. With control down they go on until the lease ends; a
+    replica that starts then knows the campaigns, and its pages are organic. An archived campaign has no ads.
+    """
+    keys = [ApiKey(sha256=digest_of(role), name=role, tenant="*", role=role) for role in ("admin", "recorder")]
     async with running(tmp_path / "control", *keys) as control:
         access = ControlAccessSettings(
-            target=f"127.0.0.1:{control.port}", api_key=SecretStr(key_of("admin")), folder=tmp_path / "published"
+            target=f"127.0.0.1:{control.port}", api_key=SecretStr(key_of("recorder")), folder=tmp_path / "published"
         )
         admin = Client(control.port, "admin")
-        async with serving(tmp_path / "one", control=access) as stage:
-            draft = await admin.create("campaign", "spring", CONTENTS["campaign"], tenant="default")
-            await admin.publish(draft, tenant="default")
+        draft = await admin.create("campaign", "spring", CONTENTS["campaign"], tenant="default")
+        await admin.publish(draft, tenant="default")
+        async with serving(control=access) as stage:
             await until(lambda: bool(stage.sponsored.campaigns.of("default").campaigns))
             await stage.ready()
             assert await stage.select()
-        await admin.channel.close()
-    async with serving(tmp_path / "two", control=access) as stage:
+            await admin.channel.close()
+            await control.stop()
+            await stage.ready()
+            assert await stage.select()
+            snapshot = control_pb2.Snapshot(tenant="default", version=2)
+            stage.sponsored.campaigns.prepare(snapshot)()
+            assert not await stage.select()
+    async with serving(control=access) as stage:
         await stage.ready()
-        assert await stage.select()
-        snapshot = control_pb2.Snapshot(tenant="default", version=2)
-        stage.sponsored.campaigns.prepare(snapshot)()
         assert not await stage.select()
-
-
-async def test_clicks_on_ads_of_an_archived_campaign_are_billed(stage: Stage) -> None:
-    """The ledger knows its terms."""
-    stage.publish("spring")
-    stage.sponsored.campaigns.prepare(control_pb2.Snapshot(tenant="default", version=2))()
-    shown = impression(0, "spring", shown_s=NOON_S)
-    stage.sponsored.ledger.record("default", [shown, click_on(shown)])
-    assert [bill.amount for bill in stage.sponsored.accounts.statement("default")] == [30]
+        assert stage.sponsored.campaigns.of("default").campaigns
+        assert stage.sponsored.measures()["kairos_sponsored_lease_failures"] == 1
 
 
 def test_positions_are_ascending() -> None:

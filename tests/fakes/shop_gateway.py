@@ -1,4 +1,4 @@
-"""A gateway with products and offers in memory, over real gRPC: ListProducts and UpdateOffers by gateway.proto."""
+"""A gateway with products, offers and a log in memory, over real gRPC: ListProducts, UpdateOffers, ReadLog."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
 
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
 SHOP, PRICING = offer_pb2.OFFER_SOURCE_SHOP, offer_pb2.OFFER_SOURCE_PRICING
+COMPETITOR = offer_pb2.OFFER_SOURCE_COMPETITOR
 Key = tuple[str, str, int]
 
 
@@ -39,6 +41,8 @@ class FakeShopGateway:
     def __init__(self) -> None:
         self.products: dict[str, product_pb2.Product] = {}
         self.offers: dict[str, dict[Key, offer_pb2.Offer]] = {}
+        self.impressions: list[event_pb2.Impressions] = []
+        self.events: list[event_pb2.Event] = []
         self.asked: list[str] = []
         self.received: list[offer_pb2.Offer] = []
         self.metadata: list[tuple[str, str]] = []
@@ -135,6 +139,16 @@ class FakeShopGateway:
                 answer.stale_count += 1
         return answer
 
+    def ReadLog(
+        self, request: gateway_pb2.ReadLogRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ReadLogResponse:
+        """All records that follow."""
+        after, is_events = int(request.page_token or 0), request.log == ranker_pb2.LOG_KIND_EVENTS
+        return gateway_pb2.ReadLogResponse(
+            events=self.events[after:] if is_events else (), impressions=() if is_events else self.impressions[after:],
+            next_page_token=str(len(self.events if is_events else self.impressions)), is_last_page=True,
+        )  # fmt: skip
+
     def _touch(self, product_id: str) -> None:
         self._number += 1
         self._changed[product_id] = self._number
@@ -154,6 +168,9 @@ def serving(gateway: FakeShopGateway, port: int = 0) -> Iterator[int]:
             gateway.UpdateOffers,
             gateway_pb2.UpdateOffersRequest.FromString,
             gateway_pb2.UpdateOffersResponse.SerializeToString,
+        ),
+        "ReadLog": grpc.unary_unary_rpc_method_handler(
+            gateway.ReadLog, gateway_pb2.ReadLogRequest.FromString, gateway_pb2.ReadLogResponse.SerializeToString
         ),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_SERVICE, methods),))

@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import psycopg
@@ -36,13 +36,26 @@ class PostgresServer:
             self.port = probe.getsockname()[1]
         # Not below pytest's own folder, which only its user can enter.
         self._folder = Path(tempfile.mkdtemp(prefix="kairos-postgres-"))
-        self._as: dict[str, Any] = {}
+        # Before each command. Not `user=` of Popen: it would fork, which may hang where gRPC has threads.
+        self._as: list[str] = []
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(self._folder, user.pw_uid, user.pw_gid)
-            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        initdb = [self._program("initdb"), "-D", self._data, "-U", "kairos", "-A", "trust", "--no-sync", "-E", "UTF8"]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=self._folder, **self._as)
+            self._as = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        initdb = [
+            *self._as,
+            self._program("initdb"),
+            "-D",
+            self._data,
+            "-U",
+            "kairos",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        ]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=self._folder)
         self.start()
 
     def __enter__(self) -> Self:
@@ -55,7 +68,7 @@ class PostgresServer:
     def start(self) -> None:
         """Returns when it takes connections."""
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "shared_buffers": "16MB"}
-        command = [self._program("postgres"), "-D", self._data, "-p", str(self.port)]
+        command = [*self._as, self._program("postgres"), "-D", self._data, "-p", str(self.port)]
         command += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         deadline = time.monotonic() + _START_S
         self._process = self._started(command)
@@ -97,9 +110,7 @@ class PostgresServer:
         return found
 
     def _started(self, command: list[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder, **self._as
-        )
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self._folder)
 
 
 def _runs(process: psutil.Process) -> bool:

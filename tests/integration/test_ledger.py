@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -16,8 +17,9 @@ import pytest
 from services.sponsored.accounts import AccountRules, Accounts
 from services.sponsored.adapters.sqlite_ledger import SqliteLedger
 from services.sponsored.domain.billing import DailyBill
-from services.sponsored.domain.facts import Fact, Facts, Purchase
+from services.sponsored.domain.facts import Fact, Facts, Purchase, Refund
 from services.sponsored.domain.invalid_clicks import ClickRules, Verdict
+from services.sponsored.ports import LogPlace
 from tests.unit.sponsored.campaigns import MONDAY_S, campaign, click_on, impression
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +46,8 @@ def two_days() -> list[Fact]:
     """Ten clicks at 30 cents on Monday and ten on Tuesday, one of them by a person who clicks again, and a purchase."""
     shown = [impression(number, shown_s=MONDAY_S + number % 2 * DAY_S + number) for number in range(20)]
     clicks = [click_on(one) for one in shown]
-    return [*shown, *clicks, click_on(shown[0], "again"), Purchase("sale", "person-0", "p", 500, MONDAY_S + 60)]
+    sale = Purchase("sale", "person-0", "p", 500, MONDAY_S + 60, "EUR", 2, "o1")
+    return [*shown, *clicks, click_on(shown[0], "again"), sale, Refund("back", "person-0", "p", MONDAY_S + 70, 1, "o1")]
 
 
 def test_facts_are_read_as_they_were_recorded(ledger: SqliteLedger) -> None:
@@ -54,8 +57,11 @@ def test_facts_are_read_as_they_were_recorded(ledger: SqliteLedger) -> None:
     random.shuffle(log)
     for start in range(0, len(log), 7):
         ledger.record("shop", log[start : start + 7])
-    assert ledger.facts("shop", 0, MONDAY_S + 9 * DAY_S) == facts
-    assert ledger.facts("other", 0, MONDAY_S + 9 * DAY_S) == Facts()
+    trades = ledger.trades("shop", 0)
+    found = ledger.facts("shop", 0, MONDAY_S + 9 * DAY_S)
+    assert (found.impressions, found.clicks) == (facts.impressions, facts.clicks)
+    assert (trades.purchases, trades.refunds) == (facts.purchases, facts.refunds)
+    assert ledger.facts("other", 0, MONDAY_S + 9 * DAY_S) == ledger.trades("other", 0) == Facts()
 
 
 def test_of_two_prices_the_lower_one_stays(ledger: SqliteLedger) -> None:
@@ -88,14 +94,47 @@ def test_a_settled_day_never_changes(ledger: SqliteLedger) -> None:
     assert accounts(ledger, 3).statement("shop") == before
     for days in (4, 4, 5):
         accounts(ledger, days).settle("shop")
-    assert accounts(ledger, 6).statement("shop") == before == ledger.final_bills("shop", MONDAY)
+    assert accounts(ledger, 6).statement("shop") == before
+    assert ledger.final_bills("shop", MONDAY) == [replace(bill, sales=0) for bill in before]
     assert ledger.paid("shop") == {"c": 400}
+
+
+def test_sales_are_waited_for_ten_days(ledger: SqliteLedger) -> None:
+    """A purchase seven days after the click is on the settled bill, which is final on the tenth day."""
+    ledger.record("shop", two_days())
+    accounts(ledger, 7).settle("shop")
+    ledger.record("shop", [Purchase("late", "person-0", "p", 900, MONDAY_S + 7 * DAY_S, "EUR")])
+    found = {days: accounts(ledger, days).statement("shop")[0] for days in (9, 10)}
+    assert [(bill.sales, bill.is_final) for bill in found.values()] == [(1_400, False), (1_400, True)]
+    assert accounts(ledger, 10).statement("shop", MONDAY + timedelta(1))[0].day == MONDAY + timedelta(1)
+
+
+def test_budgets_are_known_by_day(ledger: SqliteLedger) -> None:
+    """It was 250 until Tuesday morning, then 100, 200 and 100, and 50 from Wednesday noon on: the greatest of a day."""
+    for days, budget in ((0.2, 250), (0.5, 250), (1.1, 100), (1.5, 200), (1.6, 100), (2.5, 50), (9.0, 50)):
+        ledger.keep_campaigns("shop", [campaign(daily_budget=budget)], MONDAY_S + days * DAY_S)
+    known = ledger.campaigns("shop")["c"]
+    assert [known.budget_of(MONDAY + timedelta(days)) for days in range(-1, 5)] == [250, 250, 250, 100, 50, 50]
+
+
+def test_only_days_with_new_facts_are_counted_again(ledger: SqliteLedger) -> None:
+    """The same account finds what a new one finds, after each fact and each change of the campaigns."""
+    known, kept = dict(CAMPAIGNS), list[Fact]()
+    account = Accounts(ledger, lambda _: known, AccountRules(), ClickRules(), lambda: MONDAY_S + 2 * DAY_S)
+    for fact in (*two_days()[::-1], impression(7, price=5, shown_s=MONDAY_S + 1), impression(50, "d")):
+        ledger.record("shop", [fact])
+        kept.append(fact)
+        if len(kept) % 10 == 5:
+            known["d"] = campaign("d", own_person_ids=frozenset({f"person-{len(kept)}"}))
+        fresh = Accounts(ledger, lambda _: known, AccountRules(), ClickRules(), lambda: MONDAY_S + 2 * DAY_S)
+        assert account.statement("shop") == fresh.statement("shop")
+    assert len(account.statement("shop")) == 3
 
 
 def test_a_final_bill_cannot_be_changed(ledger: SqliteLedger, tmp_path: Path) -> None:
     """Not through the ledger, and not through the file."""
-    ledger.settle("shop", MONDAY, [DailyBill("c", MONDAY, 1, 1, 30, 30)])
-    ledger.settle("shop", MONDAY, [DailyBill("c", MONDAY, 9, 9, 90, 90)])
+    ledger.settle("shop", MONDAY, [DailyBill("c", MONDAY, "EUR", 1, 1, 30, 30)])
+    ledger.settle("shop", MONDAY, [DailyBill("c", MONDAY, "EUR", 9, 9, 90, 90)])
     assert [bill.amount for bill in ledger.final_bills("shop", MONDAY)] == [30]
     with sqlite3.connect(tmp_path / "ledger.db") as db, pytest.raises(sqlite3.IntegrityError, match="never changed"):
         db.execute("UPDATE bill SET amount = 0")
@@ -115,10 +154,10 @@ def test_the_ledger_is_bounded(ledger: SqliteLedger) -> None:
 
 def test_the_position_of_a_reader_is_kept_with_the_facts(ledger: SqliteLedger, tmp_path: Path) -> None:
     """Another process continues where the last record ended."""
-    assert ledger.position("shop", "events") == ""
-    ledger.record("shop", [impression(0)], {"events": "page 2"})
+    assert ledger.place("shop", "events") == LogPlace()
+    ledger.record("shop", [impression(0)], "events", LogPlace("page 2", 7.0))
     other = SqliteLedger(tmp_path)
-    assert (other.position("shop", "events"), other.position("other", "events")) == ("page 2", "")
+    assert (other.place("shop", "events"), other.place("other", "events")) == (LogPlace("page 2", 7.0), LogPlace())
     other.close()
 
 
@@ -127,10 +166,11 @@ def test_recorded_facts_survive_kill_9(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from services.sponsored.adapters.sqlite_ledger import SqliteLedger\n"
+        "from services.sponsored.ports import LogPlace\n"
         "from tests.unit.sponsored.campaigns import impression\n"
         "ledger = SqliteLedger(Path(sys.argv[1]))\n"
         "for number in range(10**6):\n"
-        "    ledger.record('shop', [impression(number)], {'impressions': str(number)})\n"
+        "    ledger.record('shop', [impression(number)], 'impressions', LogPlace(str(number)))\n"
         "    print(number, flush=True)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -142,5 +182,5 @@ def test_recorded_facts_survive_kill_9(tmp_path: Path) -> None:
     ledger = SqliteLedger(tmp_path)
     count = len(ledger.facts("shop", 0, 2e9).impressions)
     assert count >= last + 1
-    assert ledger.position("shop", "impressions") == str(count - 1)
+    assert ledger.place("shop", "impressions").page_token == str(count - 1)
     ledger.close()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from typer.testing import CliRunner, Result
 
-from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
+from cli.main import app
+from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
 from ops.client import Connection, field_violations
@@ -34,8 +38,8 @@ POLICIES = PolicySet(Policy("", "rules", RULES, Guardrails(Decimal("0.05"), Deci
 class Shop:
     """A suite with its publisher."""
 
-    def __init__(self, stub: Stub, publisher: PricePublisher) -> None:
-        self.stub, self._publisher = stub, publisher
+    def __init__(self, target: str, stub: Stub, publisher: PricePublisher) -> None:
+        self.target, self.stub, self._publisher = target, stub, publisher
 
     def has(self, *products: product_pb2.Product) -> None:
         message = gateway_pb2.ImportProductsRequest(products=products)
@@ -89,7 +93,11 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
             closing(GrpcShopGateway(access)) as gateway,
             closing(SqlitePublisherState(folder / "price_publisher")) as state,
         ):
-            yield Shop(stub, PricePublisher(gateway, state, lambda: POLICIES, PublisherMetrics(), time.time))
+            yield Shop(
+                suite.gateway_target,
+                stub,
+                PricePublisher(gateway, state, lambda: POLICIES, PublisherMetrics(), time.time),
+            )
 
 
 @pytest.fixture
@@ -160,3 +168,57 @@ def test_an_unknown_price_list(shop: Shop, ask: Callable[..., Any]) -> None:
     with pytest.raises(grpc.RpcError) as refused:
         ask(shop, price_list_id="nowhere")
     assert [field for field, _ in field_violations(refused.value)] == ["price_list_id"]
+
+
+def test_what_groups_were_shown_and_paid(shop: Shop, tmp_path: Path) -> None:
+    """The command joins the log with a file of groups: everybody was shown the same, and one group paid less."""
+    persons = [f"{group}-{number}" for number in range(20) for group in ("club", "guest")]
+    for person in persons:
+        asked = gateway_pb2.SearchRequest(query="lamp", visitor_id=person)
+        (desk,) = (each for each in shop.stub.Search(asked, timeout=BUDGET_S).results if each.product.id == "desk")
+        bought = event_pb2.Event(
+            event_id=person, type=event_pb2.EVENT_TYPE_PURCHASE, visitor_id=person, item_id="desk",
+            quote_id=desk.price.quote_id, price=usd(80 if person.startswith("club") else 90),
+        )  # fmt: skip
+        bought.occurred_at.FromNanoseconds(time.time_ns())
+        answer = shop.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[bought]), timeout=BUDGET_S)
+        assert not answer.rejected
+    file = tmp_path / "groups.csv"
+    file.write_text("visitor_id,group\n" + "".join(f"{each},{each.partition('-')[0]}\n" for each in persons))
+    deadline = time.monotonic() + BUDGET_S
+    # Pages reach the log shortly after their answers.
+    while True:
+        found = fairness(shop, file, "--json")
+        assert found.exit_code == 0, found.output
+        document = json.loads(found.stdout)
+        club, guest = (each for each in document["groups"] if each["group"])
+        if club["shown"] and guest["shown"]:
+            break
+        assert time.monotonic() < deadline, found.output
+        time.sleep(0.05)
+    assert (club["group"], club["persons"], club["buyers"]) == ("club", 20, 20)
+    assert [each["shown_at_same"]["value"] for each in (club, guest)] == [1, 1]
+    assert [round(each["paid"]["value"], 6) for each in (club, guest)] == [0.8, 0.9]
+    assert [round(each["checkout"], 6) for each in (club, guest)] == [-0.05, 0.05]
+    assert document["defects"] == []
+    assert "club" in fairness(shop, file).stdout
+
+
+def test_groups_that_cannot_be_used(shop: Shop, tmp_path: Path) -> None:
+    """The line and the remedy are named."""
+    file = tmp_path / "groups.csv"
+    for text, problem in (
+        ("id,group\na,b\n", "no columns user_id or visitor_id, and group"),
+        ("visitor_id,group\na,b\na,c\n", "line 3: 'a' is in a second group"),
+        ("visitor_id,group\n,b\n", "line 2: an id and a group have 1 to 128 characters"),
+        ("visitor_id,group\n" + "".join(f"{n},{n}\n" for n in range(51)), "51 groups; at most 50"),
+    ):
+        file.write_text(text)
+        result = fairness(shop, file)
+        assert (result.exit_code, problem in result.stderr) == (2, True)
+
+
+def fairness(shop: Shop, file: Path, *more: str) -> Result:
+    return CliRunner().invoke(
+        app, ["--target", shop.target, "price-fairness", "--groups", str(file), *more], env={"COLUMNS": "200"}
+    )

@@ -56,7 +56,7 @@ def searches_of(log: ReadLog, window_s: float) -> list[SearchedList]:
 
 
 def _logged(log: ReadLog) -> list[Impressions]:
-    """Pages with a query, of known persons."""
+    """Pages with a query and with results, of known persons."""
     position, pages = 0, list[Impressions]()
     while found := log.impressions_after("", position, _PAGES):
         position = found[-1][0]
@@ -64,7 +64,7 @@ def _logged(log: ReadLog) -> list[Impressions]:
         pages += [
             replace(page, ranking=replace(page.ranking, logged=None))
             for _, page in found
-            if page.ranking.query and page.person
+            if page.ranking.query and page.person and page.positions
         ]
     return pages
 

@@ -39,7 +39,19 @@ REVISIONS = sa.table(
     ),
 )  # fmt: skip
 SNAPSHOTS = sa.table("snapshots", *map(sa.column, ("tenant", "version", "published_us", "content")))
+BILLS = sa.table(
+    "bills",
+    *map(
+        sa.column,
+        (
+            "tenant", "campaign_id", "day", "currency", "impressions", "clicks", "value", "amount", "sales",
+            "same_brand_sales", "refused", "is_final",
+        ),
+    ),
+)  # fmt: skip
 
+LEASES = sa.table("leases", *map(sa.column, ("tenant", "campaign_id", "pool", "renewed_us")))
+AD_TRAFFIC = sa.table("ad_traffic", *map(sa.column, ("tenant", "interval", "requests")))
 
 PARTITIONS = sa.table(
     "audit_partitions",

@@ -1,18 +1,19 @@
 """Contents of resources: shapes and bounds, as control.proto describes them.
 
 Contents with a model elsewhere are not here: serving configurations (services/common/serving_configuration.py),
-merchandising rules (services/common/merchandising.py) and price policies (services/common/price_policy.py).
+merchandising rules (services/common/merchandising.py), price policies (services/common/price_policy.py) and experiments
+(services/common/experiment.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from services.common.experiment import Experiment
 from services.common.limits import MAX_ID, id_problem, language_problem
 from services.common.money import minor_unit, whole_minor_units
 from services.common.price_policy import Amount, PricePolicy
@@ -113,23 +114,6 @@ class Campaign(_Timed):
             if least is not None and money.amount < least:
                 raise ValueError(f"{name} is less than {least_name}; raise it")
             least, least_name = money.amount, name
-        return self
-
-
-class ExperimentArm(_Part):
-    name: Name
-    share: Decimal = Field(gt=0, le=1)
-    serving_configuration_id: str = Field(default="", pattern=rf"^$|{RESOURCE_ID}")
-
-
-class Experiment(_Timed):
-    arms: tuple[ExperimentArm, ...] = Field(min_length=2, max_length=10)
-
-    @model_validator(mode="after")
-    def _is_sound(self) -> Experiment:
-        _each_once([arm.name for arm in self.arms], "arms")
-        if (total := sum(arm.share for arm in self.arms)) > 1:
-            raise ValueError(f"the shares of arms add up to {total}; at most 1")
         return self
 
 

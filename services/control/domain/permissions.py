@@ -21,15 +21,18 @@ LEAST_ROLE: Mapping[str, Role] = {
     "WatchSnapshots": "viewer",
     "ListEntries": "viewer",
     "GetEntry": "viewer",
+    "ListBills": "viewer",
     "CreateResource": "editor",
     "UpdateResource": "editor",
     "PublishResources": "approver",
     "ArchiveResource": "approver",
     # Without keys every caller is an admin: services then record without a key.
     "RecordEntries": "admin",
+    "RecordBills": "admin",
+    "LeaseBudgets": "admin",
 }
 # All that a recorder may do.
-OF_RECORDERS = frozenset({"RecordEntries", "WatchSnapshots"})
+OF_RECORDERS = frozenset({"RecordEntries", "RecordBills", "ListBills", "LeaseBudgets", "WatchSnapshots"})
 # Changes of these kinds need the role admin.
 _OF_ADMINS = frozenset({Kind.TENANT.value})
 
@@ -46,7 +49,10 @@ class Caller:
         """Raises PermissionDenied unless the role suffices for the method and the kinds that it is about."""
         if self.role == "recorder":
             if method not in OF_RECORDERS:
-                raise PermissionDenied(f"{method} needs a key of another role; a recorder may only record and watch")
+                raise PermissionDenied(
+                    f"{method} needs a key of another role; a recorder may only record, list bills, lease "
+                    "budgets and watch"
+                )
             return
         least = LEAST_ROLE[method]
         if least != "viewer" and not _OF_ADMINS.isdisjoint(kinds):

@@ -11,6 +11,7 @@ from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import KairosError
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.experiments import NOT_ASSIGNED, Assignment
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
 from services.gateway.stage_calls import StageAccess
@@ -36,14 +37,16 @@ class RankingWriter:
         self._running: set[asyncio.Task[None]] = set()
         self._bytes, self._most_bytes = 0, most_bytes
 
-    def store(self, tenant: str, ranking: ranker_pb2.StoreRankingRequest) -> asyncio.Task[None] | None:
+    def store(
+        self, tenant: str, ranking: ranker_pb2.StoreRankingRequest, assignment: Assignment = NOT_ASSIGNED
+    ) -> asyncio.Task[None] | None:
         """The task ends when the ranking is stored or has failed; None: the ranking was dropped."""
         size = ranking.ByteSize() + OVERHEAD_BYTES
         if len(self._running) >= _MOST_AT_ONCE or self._bytes + size > self._most_bytes:
             self._metrics.rankings_dropped.inc()
             return None
         self._hold(size)
-        task = self._supervisor.once("rankings", functools.partial(self._store, tenant, ranking))
+        task = self._supervisor.once("rankings", functools.partial(self._store, tenant, ranking, assignment))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(lambda _: self._hold(-size))
@@ -57,8 +60,8 @@ class RankingWriter:
         self._bytes += size
         self._metrics.background_bytes.labels("rankings").set(self._bytes)
 
-    async def _store(self, tenant: str, ranking: ranker_pb2.StoreRankingRequest) -> None:
-        calls = self._access.for_background("rankings", tenant, _TIMEOUT_S)
+    async def _store(self, tenant: str, ranking: ranker_pb2.StoreRankingRequest, assignment: Assignment) -> None:
+        calls = self._access.for_background("rankings", tenant, _TIMEOUT_S, assignment=assignment)
         try:
             await calls.call(Stage.RANKER, self._stubs.ranker.StoreRanking, ranking)
         except KairosError as error:

@@ -35,9 +35,11 @@ class Serving:
         self._file, self._metrics = file, metrics
         self._version = self._version_now()
         self.configuration: ServingConfiguration = load_configuration(file)
-        # By tenant: the one of control, and with it over which one of the file.
+        # By tenant: the one of control, and all that it has, by id.
         self._published: dict[str, ServingConfiguration] = {}
-        self._combined: dict[str, tuple[ServingConfiguration, ServingConfiguration]] = {}
+        self._named: dict[str, dict[str, ServingConfiguration]] = {}
+        # By tenant and the ids of an experiment's arms: the one in use, and over which one of the file.
+        self._combined: dict[tuple[str, tuple[str, ...]], tuple[ServingConfiguration, ServingConfiguration]] = {}
         metrics.serving_configuration_valid.set(1)
 
     def start(self, supervisor: Supervisor) -> None:
@@ -45,27 +47,38 @@ class Serving:
         if self._file is not None:
             supervisor.keep("serving_configuration", self._watch_forever)
 
-    def of(self, tenant: str) -> ServingConfiguration:
-        """That of control over that of the file, for a tenant that has one there."""
-        if (published := self._published.get(tenant)) is None:
+    def of(self, tenant: str, in_arms: tuple[str, ...] = ()) -> ServingConfiguration:
+        """That of control over that of the file, for a tenant that has one there; above it those that the arms of the
+        request's experiments name.
+        """
+        published, named = self._published.get(tenant), self._named.get(tenant, {})
+        above = [one for one in (published, *(named.get(id) for id in in_arms)) if one is not None]
+        if not above:
             return self.configuration
-        base, combined = self._combined.get(tenant, (None, published))
+        base, combined = self._combined.get((tenant, in_arms), (None, self.configuration))
         if base is not self.configuration:
-            combined = published.over(self.configuration)
-            self._combined[tenant] = (self.configuration, combined)
+            combined = self.configuration
+            for one in above:
+                combined = one.over(combined)
+            self._combined[tenant, in_arms] = (self.configuration, combined)
         return combined
 
     def prepare(self, snapshot: control_pb2.Snapshot) -> Callable[[], None]:
         """See published.Prepare."""
-        configurations = published_configurations(snapshot)
-        placements = {name: placement for each in configurations for name, placement in each.placements.items()}
+        found = published_configurations(snapshot)
+        everybody = [one.configuration for one in found if not one.only_in_experiments]
+        placements = {name: placement for each in everybody for name, placement in each.placements.items()}
 
         def use() -> None:
-            self._combined.pop(snapshot.tenant, None)
-            self._published.pop(snapshot.tenant, None)
-            if configurations:
-                version = configurations[0].version if len(configurations) == 1 else _OF_SEVERAL
-                self._published[snapshot.tenant] = ServingConfiguration(version=version, placements=placements)
+            tenant = snapshot.tenant
+            self._combined = {key: value for key, value in self._combined.items() if key[0] != tenant}
+            self._published.pop(tenant, None)
+            self._named.pop(tenant, None)
+            if found:
+                self._named[tenant] = {one.id: one.configuration for one in found}
+            if everybody:
+                version = everybody[0].version if len(everybody) == 1 else _OF_SEVERAL
+                self._published[tenant] = ServingConfiguration(version=version, placements=placements)
 
         return use
 

@@ -47,6 +47,12 @@ class RuleContext:
     placement: str | None = None
     attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     now_s: float = 0.0
+    # By the arms of experiments: rules that are effective only there, and rules that are not.
+    switched_on: frozenset[str] = frozenset()
+    switched_off: frozenset[str] = frozenset()
+
+    def switches_off(self, rule: Rule) -> bool:
+        return rule.id not in self.switched_on if rule.only_in_experiments else rule.id in self.switched_off
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class RuleIndex:
             match = Match(rule, length, anchoring, self._contexts[rule.id])
             other = found.get(rule.id)
             if other is None:
-                if next(_unmet_beside_query(rule, context), None) is not None:
+                if context.switches_off(rule) or next(_unmet_beside_query(rule, context), None) is not None:
                     continue
             elif other.precedence <= match.precedence:
                 continue

@@ -90,7 +90,10 @@ def rules_of_search(
     index = parts.rules.of(calls.info.tenant)
     if not (index.rules and is_on(message)):
         return AppliedRules()
-    context = search_context(index, message, understood, audience, parts.clock())
+    context = replace(
+        search_context(index, message, understood, audience, parts.clock()),
+        switched_on=calls.assignment.rule_ids, switched_off=calls.assignment.without_rule_ids,
+    )  # fmt: skip
     return AppliedRules(
         index.version, index.matches(context), message.sort in _BY_RELEVANCE, message.literal_query,
         has_query=bool(message.query.strip() or message.image or message.similar_to_id),
@@ -124,7 +127,10 @@ def rules_of_placement(
     index = parts.rules.of(calls.info.tenant)
     if not (index.rules and is_on(message)):
         return AppliedRules()
-    context = RuleContext((), _category_of(message), placement, attributes_of(audience), parts.clock())
+    context = RuleContext(
+        (), _category_of(message), placement, attributes_of(audience), parts.clock(),
+        calls.assignment.rule_ids, calls.assignment.without_rule_ids,
+    )  # fmt: skip
     return AppliedRules(index.version, index.matches(context))
 
 

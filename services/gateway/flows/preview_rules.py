@@ -129,7 +129,9 @@ async def _trial(
     rules: Sequence[Rule], parts: Parts, message: gateway_pb2.PreviewRulesRequest, tenant: str, until_s: float
 ) -> _Trial:
     published, own = parts.rules.of(tenant), {rule.id for rule in rules}
-    both = (*(rule for rule in published.rules if rule.id not in own), *rules)
+    # A preview shows what the rules do, also those that wait for an experiment.
+    previewed = (replace(rule, only_in_experiments=False) for rule in rules)
+    both = (*(rule for rule in published.rules if rule.id not in own), *previewed)
     at: Timestamp = message.at_time
     clock = (lambda: at.ToNanoseconds() / 1e9) if message.HasField("at_time") else parts.clock
     before = replace(parts, clock=clock)

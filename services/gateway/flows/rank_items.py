@@ -40,7 +40,7 @@ async def rank_items(
         query_vector=query_vector, candidate_source=source, total_size=total_size,
         ranking_id="" if leaves_no_trace else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
         collapse=collapse_mode(viewer),
-        options=options,
+        options=options, ranking_version=calls.assignment.ranking_version,
     )  # fmt: skip
     # In its place at once: as an argument of the message it would be copied twice.
     message.candidates.CopyFrom(candidates)

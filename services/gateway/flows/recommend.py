@@ -46,7 +46,7 @@ async def recommend(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer
 ) -> gateway_pb2.RecommendResponse:
     # Read once: both may change meanwhile.
-    configuration = parts.serving.of(calls.info.tenant)
+    configuration = parts.serving.of(calls.info.tenant, calls.assignment.configuration_ids)
     snapshot_version = parts.snapshot_versions.get(calls.info.tenant, 0)
     name, placement = configuration.placement(message.placement)
     page, response = await stored_page(calls, parts, viewer, _of_request(message)), gateway_pb2.RecommendResponse()
@@ -79,7 +79,8 @@ async def new_ranking(
     viewer: Viewer,
     explained: Explained | None,
 ) -> Ranking:
-    name, placement = parts.serving.of(calls.info.tenant).placement(message.placement)
+    configuration = parts.serving.of(calls.info.tenant, calls.assignment.configuration_ids)
+    name, placement = configuration.placement(message.placement)
     answer = gateway_pb2.RecommendResponse()
     return await _ranking_of(calls, parts, message, viewer, explained, name, placement, answer)
 

@@ -77,11 +77,19 @@ def _log_shown(
     positions: list[int],
     prices: event_pb2.ShownPrices | None,
 ) -> None:
-    """In the background: the ranking if the ranker does not have it yet, then the positions."""
+    """In the background: the ranking if the ranker does not have it yet, then the positions.
+
+    An answer without results is logged if its request is in an experiment: who was exposed does not depend on the arm.
+    """
+    tenant, assignment = calls.info.tenant, calls.assignment
+    is_empty_exposure = not (page.ranking.item_ids or page.positions or viewer.page.offset) and bool(assignment.arms)
     storing = None
-    if not page.ranking.is_stored and page.ranking.item_ids:
-        storing = parts.rankings.store(calls.info.tenant, page.ranking.to_store(viewer))
-    if positions:
+    if not page.ranking.is_stored and (page.ranking.item_ids or is_empty_exposure):
+        storing = parts.rankings.store(tenant, page.ranking.to_store(viewer), assignment)
+    if positions or is_empty_exposure:
         shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions, prices=prices)
         shown.shown_at.FromNanoseconds(int(parts.clock() * 1e9))
-        parts.impressions.put(calls.info.tenant, shown, storing)
+        shown.latency_ms = max(0.0, (calls.clock() - calls.info.received_s) * 1e3)
+        for stage, reason in dict.fromkeys((each.stage, each.reason) for each in calls.degradations):
+            shown.degradations.add(stage=stage, reason=reason)
+        parts.impressions.put(tenant, shown, storing)

@@ -7,7 +7,8 @@ stronger ones leave, and one that allows nothing of it has the effect of the nea
 2. It is not above the shop's price, or no more than `maximum_increase` above it.
 3. Minimum advertised price, minimum margin, floor and ceiling of the product.
 4. Freeze: the price stays as it is.
-5. Largest discount, budget of discounts, largest change a day and a week, what a person has rejected.
+5. Largest discount, budget of discounts, largest change a day and a week, what a person has rejected, the end of a
+   price war.
 6. Price endings. The shop's own price needs none.
 """
 
@@ -19,6 +20,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import IntEnum
 
 from services.common.money import MINOR_UNIT_DECIMALS, Money, in_minor_units, minor_unit
+from services.pricing.domain.price_war import Damper
 from services.pricing.domain.pricing import LIST_PRICE_APPLIES, Offer, PricedItem, PriceReason, ProposedPrice
 
 # Below it a difference comes from dividing prices, and is none.
@@ -28,7 +30,7 @@ ENDING_MODULUS = 100
 
 
 class Guardrail(IntEnum):
-    """What held a price; a smaller number is stronger. The numbers are those of offer.proto."""
+    """What held a price; a smaller number is stronger, except for the last. The numbers are those of offer.proto."""
 
     NONE = 1
     INVALID_PROPOSAL = 2
@@ -45,6 +47,8 @@ class Guardrail(IntEnum):
     WEEKLY_CHANGE = 13
     REVIEW = 14
     PRICE_ENDING = 15
+    # Stronger than a price ending, weaker than all others.
+    PRICE_WAR = 16
 
 
 _TEXTS = {
@@ -62,6 +66,7 @@ _TEXTS = {
     Guardrail.WEEKLY_CHANGE: "the largest change in a week",
     Guardrail.REVIEW: "a person has not approved the change",
     Guardrail.PRICE_ENDING: "the price ending",
+    Guardrail.PRICE_WAR: "a price war with a competitor was ended",
 }
 
 
@@ -70,6 +75,7 @@ class Guardrails:
     """Of a policy. `minimum_margin` is a share of the cost, `maximum_discount` and `maximum_increase` are shares of the
     shop's price, the changes are shares of each price of the last day or week. `price_endings`: last two digits, in
     minor units. `freeze_s`: (from, until) in seconds since the epoch. `discount_budget`: of a calendar month.
+    `price_war`: what ends one.
     """
 
     minimum_margin: Decimal
@@ -80,6 +86,7 @@ class Guardrails:
     price_endings: tuple[int, ...] = ()
     freeze_s: tuple[float, float] | None = None
     discount_budget: Money | None = None
+    price_war: Damper | None = None
 
     def is_frozen(self, now_s: float) -> bool:
         return self.freeze_s is not None and self.freeze_s[0] <= now_s < self.freeze_s[1]
@@ -90,7 +97,7 @@ class Past:
     """What a price is compared with, each price as a share of the shop's price at its time.
 
     `current`: in force now. `day`, `week`: (lowest, highest) of the last day and week, the current one too. `allowed`:
-    (lowest, highest) that reviews allow.
+    (lowest, highest) that reviews allow. `least`: after a price war.
     """
 
     current: Decimal = Decimal(1)
@@ -98,6 +105,7 @@ class Past:
     week: tuple[Decimal, Decimal] | None = None
     allowed: tuple[Decimal, Decimal] | None = None
     is_budget_spent: bool = False
+    least: Decimal | None = None
 
 
 NO_PAST = Past()
@@ -231,6 +239,8 @@ def _left(item: PricedItem, rails: Guardrails, past: Past, now_s: float) -> _Ran
     if past.allowed is not None:
         left.at_least(share_up(past.allowed[0]), Guardrail.REVIEW)
         left.at_most(share_down(past.allowed[1]), Guardrail.REVIEW)
+    if past.least is not None:
+        left.at_least(share_up(past.least), Guardrail.PRICE_WAR)
     return left
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from services.common.money import Money
+from services.pricing.domain.competitors import CompetitorPrice, lowest_by_currency
 from services.pricing.domain.pricing import PricedItem
 
 # The id of the default price list.
@@ -47,7 +48,7 @@ class OfferedProduct:
     """What the prices of a product depend on, and what is published of it.
 
     `shop` and `published` by price list. `published_ns`: the time of the newest price that was published or withdrawn,
-    in nanoseconds since the epoch.
+    in nanoseconds since the epoch. `competitors`: by name.
     """
 
     product_id: str
@@ -62,6 +63,7 @@ class OfferedProduct:
     published_ns: int = 0
     minimum_advertised_price: Money | None = None
     category_path: tuple[str, ...] = ()
+    competitors: Mapping[str, CompetitorPrice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,19 +79,24 @@ class ShopPrice:
     next_change_s: float
 
 
-def asked_prices(product: OfferedProduct, now_s: float) -> Iterator[tuple[str, ShopPrice]]:
-    """By price list: of the default list, and of each list with a price of its own."""
+def asked_prices(product: OfferedProduct, now_s: float, observed_from_s: float) -> Iterator[tuple[str, ShopPrice]]:
+    """By price list: of the default list, and of each list with a price of its own. Competitors' prices count that were
+    observed since `observed_from_s`.
+    """
+    lowest = lowest_by_currency(product.competitors.values(), observed_from_s)
     default = product.shop.get(DEFAULT_LIST, _NOTHING)
-    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s)) is not None:
+    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s, lowest)) is not None:
         yield DEFAULT_LIST, asked
     for list_id, own in product.shop.items():
         if list_id != DEFAULT_LIST and own.price is not None:
-            asked = _shop_price(product, list_id, [own, default], now_s)
+            asked = _shop_price(product, list_id, [own, default], now_s, lowest)
             if asked is not None:
                 yield list_id, asked
 
 
-def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float) -> ShopPrice | None:
+def _shop_price(
+    product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float, competitors: Mapping[str, Money]
+) -> ShopPrice | None:  # fmt: skip
     """Each part is that of the first offer in `chain` that has one, else the product's (offer.proto). None without a
     price.
     """
@@ -102,7 +109,7 @@ def _shop_price(product: OfferedProduct, list_id: str, chain: list[ShopOffer], n
         product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
         next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
         price_list_id=list_id, minimum_advertised_price=product.minimum_advertised_price,
-        category_path=product.category_path,
+        category_path=product.category_path, competitor=competitors.get(price.currency),
     )  # fmt: skip
     sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
     ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))

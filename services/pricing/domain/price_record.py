@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from services.common.money import Money
+from services.pricing.domain.price_war import PriceWar
 
 DAY_S = 86_400.0
 # Of the days before a reduction (Directive 98/6/EC, article 6a).
@@ -60,6 +61,7 @@ class PriceRecord:
     waiting: WaitingReview | None = None
     rejection: Rejection | None = None
     decision_id: str = ""
+    war: PriceWar | None = None
 
     @property
     def share(self) -> Decimal:

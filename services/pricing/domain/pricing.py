@@ -34,7 +34,8 @@ class PriceReason(Enum):
 class PricedItem:
     """`created_s`: when the shop began to sell the item, in seconds since the epoch; 0: unknown. `stock` None: not
     tracked. `published`: the effective offer of the price list and the place; None: the caller knows none. `guardrail`:
-    what held it, a number of guardrails.Guardrail; 0 for the shop's own price.
+    what held it, a number of guardrails.Guardrail; 0 for the shop's own price. `competitor`: the lowest price that was
+    observed at competitors and is not out of date.
     """
 
     item_id: str
@@ -51,6 +52,7 @@ class PricedItem:
     category_path: tuple[str, ...] = ()
     guardrail: int = 0
     lowest_30_days: Money | None = None
+    competitor: Money | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from decimal import ROUND_FLOOR, Decimal
 from types import MappingProxyType
 
 from services.common.money import Money, in_minor_units
+from services.pricing.domain.competitors import COMPETITOR_DAYS
 from services.pricing.domain.decision import PriceDecision, Proposed, Review
 from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer
 from services.pricing.domain.offered_product import (
@@ -25,6 +26,7 @@ from services.pricing.domain.offered_product import (
 )
 from services.pricing.domain.policy_set import Policy
 from services.pricing.domain.price_record import DAY_S, PriceRecord, Rejection, WaitingReview, share_of
+from services.pricing.domain.price_war import PriceWar, followed, least_share
 from services.pricing.domain.pricing import Offer, PricedItem, PriceReason, ProposedPrice
 
 # How long a rejection counts.
@@ -72,7 +74,8 @@ class AskedReview:
 class Look:
     """What a look at a product leads to. `known`: to be kept. `due_s`: when to look again though nothing has changed,
     in seconds since the epoch; infinite: never. `spent`: what discounts have cost since the last look; None: nothing.
-    `asked`: what a person must decide. `decisions`: to be put on record before the changes are published.
+    `asked`: what a person must decide. `decisions`: to be put on record before the changes are published. `ended_wars`:
+    price wars that were ended now.
     """
 
     changes: list[PriceChange]
@@ -81,6 +84,7 @@ class Look:
     spent: Money | None = None
     asked: Sequence[AskedReview] = ()
     decisions: Sequence[PriceDecision] = ()
+    ended_wars: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,15 +110,17 @@ class _Decision:
 def look_at(
     product: OfferedProduct, before: KnownProduct | None, policy: Policy, now_s: float,
     is_budget_spent: bool = False, reviews: Mapping[str, bool] = MappingProxyType({}),
+    competitor_days: float = COMPETITOR_DAYS,
 ) -> Look:  # fmt: skip
     """What must be published or withdrawn, so that the published prices are those that the policy computes now.
 
     `is_budget_spent`: whether the discounts of the month have used up the policy's budget. `reviews`: whether the
-    change was approved, by the id of the review, as far as persons have decided.
+    change was approved, by the id of the review, as far as persons have decided. `competitor_days`: how long an
+    observed price counts.
     """
     wanted, records, due_s = dict[str, PublishedPrice](), dict[str, PriceRecord](), math.inf
-    reviewed, decisions = list[AskedReview](), list[PriceDecision]()
-    for list_id, asked in asked_prices(product, now_s):
+    reviewed, decisions, ended_wars = list[AskedReview](), list[PriceDecision](), 0
+    for list_id, asked in asked_prices(product, now_s, now_s - competitor_days * DAY_S):
         published = product.published.get(list_id)
         if published is not None and published.base_price != asked.effective:
             published = None
@@ -125,7 +131,9 @@ def look_at(
         record = _with_decision(record, reviews, now_s)
         decision = _decided(asked, published, record, policy, now_s, is_budget_spent, approved)
         price = decision.price or asked.effective
-        record = _followed(record, price, asked.effective, decision, policy, now_s)
+        war = _war(record, price, asked.item.competitor, policy.rails, now_s)
+        ended_wars += war is not None and war.is_calm(now_s) and not (record.war and record.war.is_calm(now_s))
+        record = replace(_followed(record, price, asked.effective, decision, policy, now_s), war=war)
         if decision.held_back is not None and record.waiting is None:
             review = _review_of(product.product_id, list_id, policy, price, decision.held_back, now_s)
             record = replace(
@@ -150,7 +158,7 @@ def look_at(
     known = KnownProduct(
         replace(product, published=wanted, published_ns=updated_ns if changes else product.published_ns), records
     )
-    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed, decisions)
+    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed, decisions, ended_wars)
 
 
 def _first_record(effective: Money, published: PublishedPrice | None, now_s: float) -> PriceRecord:
@@ -186,6 +194,7 @@ def _decided(
     past = Past(
         current, record.shares_since(start_s - DAY_S), record.shares_since(start_s - 7 * DAY_S),
         _allowed(record, current, now_s), is_budget_spent,
+        least_share(record.war, current, policy.rails.price_war, now_s),
     )  # fmt: skip
     proposed = policy.proposed(asked.item, now_s, past)
     if approved is not None:
@@ -234,6 +243,16 @@ def _on_record(
     if found.is_of_the_shop and not last.decision_id:
         return None
     return replace(found, decision_id=found.id_after(last.decision_id))
+
+
+def _war(
+    record: PriceRecord, price: Money, competitor: Money | None, rails: Guardrails, now_s: float
+) -> PriceWar | None:  # fmt: skip
+    if rails.price_war is None:
+        return None
+    asked = competitor.amount if competitor else None
+    before = record.price.amount if record.price.currency == price.currency else price.amount
+    return followed(record.war, before, price.amount, asked, rails.price_war, now_s)
 
 
 def _needs_review(made: Offer, current: Decimal, effective: Money, policy: Policy) -> bool:

@@ -58,7 +58,9 @@ class DemandConsumer:
             except PlaceLost:
                 self._store.put_products([], "", is_restarted=True)
                 raise
-            self._store.put_products(listed.products, listed.page_token, is_restarted=listed.is_restarted)
+            self._store.put_products(
+                listed.products, listed.page_token, is_restarted=listed.is_restarted, observed=listed.observed
+            )
             return listed.is_last
         page = self._log.read(log, token)
         if page.page_token != token:

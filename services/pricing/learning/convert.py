@@ -7,11 +7,12 @@ from decimal import ROUND_HALF_UP
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
 from services.common.attribution import ranking_of
 from services.common.convert import minor_units_from_proto, money_from_proto
 from services.common.money import MINOR_UNIT_DECIMALS, in_minor_units
 from services.common.product import CATEGORY_SEPARATOR
+from services.pricing.learning.competitors import ObservedPrice
 from services.pricing.learning.facts import Act, Impression, Interaction, ListedProduct, Paid, ShownOffer
 
 ACTS = {
@@ -75,6 +76,19 @@ def interaction_from_proto(event: event_pb2.Event, key: Key) -> Interaction:
 
 def listed_from_proto(product: product_pb2.Product) -> ListedProduct:
     return ListedProduct(product.id, CATEGORY_SEPARATOR.join(product.category_path), product.brand)
+
+
+def is_observed(made: offer_pb2.Offer) -> bool:
+    """Whether it is a price of a competitor."""
+    return made.source == offer_pb2.OFFER_SOURCE_COMPETITOR and not made.is_removed
+
+
+def observed_from_proto(made: offer_pb2.Offer) -> ObservedPrice:
+    """Raises InvalidArgument for an unreadable amount."""
+    return ObservedPrice(
+        made.product_id, made.place_id, seconds(made.updated_at), made.price.currency_code,
+        minor_units_from_proto(made.price, "price"), made.HasField("stock") and made.stock <= 0,
+    )  # fmt: skip
 
 
 def seconds(moment: Timestamp) -> float:

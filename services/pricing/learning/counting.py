@@ -87,7 +87,7 @@ def counts_of(
         if event.act is Act.PURCHASE:
             kept = left[event.key]
             own.units += kept
-            own.revenue += kept * _paid(event, join.offer)
+            own.revenue += kept * paid_for_one(event, join.offer)
             own.returned_units += event.quantity - kept
             own.unjoined_units += 0 if join.is_shown else kept
             if not kept:
@@ -135,8 +135,8 @@ class _Trade:
         self.quantity, self.occurred_s = quantity, event.occurred_s
 
 
-def _paid(event: Interaction, offer: ShownOffer | None) -> int:
-    """For one piece; the price of the offer if nothing was said, or in another currency. 0: nothing is known."""
+def paid_for_one(event: Interaction, offer: ShownOffer | None) -> int:
+    """In minor units; the price of the offer if nothing was said, or in another currency. 0: nothing is known."""
     if offer is None:
         return event.paid.amount if event.paid else 0
     return event.paid.amount if event.paid and event.paid.currency == offer.currency else offer.price

@@ -19,7 +19,9 @@ from services.pricing.learning.convert import (
     impression_of_event,
     impressions_from_proto,
     interaction_from_proto,
+    is_observed,
     listed_from_proto,
+    observed_from_proto,
     seconds,
 )
 from services.pricing.learning.ports import CataloguePage, Log, LogFailed, LogPage, PlaceLost
@@ -65,7 +67,9 @@ class GrpcDemandLog:
         asked = gateway_pb2.ListProductsRequest(page_token=page_token, page_size=_PRODUCTS)
         answer: gateway_pb2.ListProductsResponse = self._call(self._stub.ListProducts, asked)
         products = [listed_from_proto(entry.product) for entry in answer.products]
-        return CataloguePage(products, answer.next_page_token, answer.is_last_page, answer.is_restarted)
+        offers = (made for entry in answer.products for made in entry.offers if is_observed(made))
+        observed = list(_readable(observed_from_proto, offers))
+        return CataloguePage(products, answer.next_page_token, answer.is_last_page, answer.is_restarted, observed)
 
     def close(self) -> None:
         self._channel.close()

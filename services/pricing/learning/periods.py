@@ -23,12 +23,16 @@ DAY_S = 86_400
 
 @dataclass(frozen=True)
 class PeriodCounts:
-    """One row: a product, a day and an offer in it. `day`: days since the epoch. See Counts for what is counted."""
+    """One row: a product, a day and an offer in it. `day`: days since the epoch. See Counts for what is counted.
+
+    `competitor`: the lowest price of the day at a competitor, in minor units of the offer's currency; 0: none is known.
+    """
 
     product: ListedProduct
     day: int
     offer: ShownOffer | None
     counts: Counts
+    competitor: int = 0
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -47,6 +51,7 @@ class Periods:
 
     `views` [impressions], `in_stock` [share of the views, NaN without one], `visitors`, `clicks`, `carts` and `buyers`
     [persons, each once], `exposure` [persons, see Counts], `units`, `returned_units` and `unjoined_units` [pieces].
+    `competitor`: see PeriodCounts.
     """
 
     day: npt.NDArray[np.datetime64]
@@ -69,6 +74,7 @@ class Periods:
     revenue: npt.NDArray[np.int64]
     returned_units: npt.NDArray[np.int64]
     unjoined_units: npt.NDArray[np.int64]
+    competitor: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.product_id)
@@ -93,6 +99,7 @@ class Periods:
             np.where(views > 0, column("stocked_views") / np.maximum(views, 1), np.nan), column("visitors"),
             np.array([each.exposure for each in counts], np.float64), column("clicks"), column("carts"),
             column("buyers"), column("units"), column("revenue"), column("returned_units"), column("unjoined_units"),
+            np.array([row.competitor for row in ordered], np.int64),
         )  # fmt: skip
 
 

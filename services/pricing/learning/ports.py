@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from services.pricing.learning.competitors import ObservedPrice
 from services.pricing.learning.facts import Impression, Interaction, ListedProduct
 
 
@@ -41,12 +42,15 @@ class LogPage:
 
 @dataclass(frozen=True)
 class CataloguePage:
-    """`is_restarted`: the place of the token was lost, and this page begins with the first product."""
+    """`is_restarted`: the place of the token was lost, and this page begins with the first product. `observed`: what
+    competitors ask for the products.
+    """
 
     products: Sequence[ListedProduct]
     page_token: str
     is_last: bool
     is_restarted: bool
+    observed: Sequence[ObservedPrice] = ()
 
 
 class DemandLog(Protocol):

@@ -7,16 +7,19 @@ import os
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from services.common.money import MINOR_UNIT_DECIMALS
-from services.pricing.domain.demand.model import DemandModel
-from services.pricing.domain.demand.observations import MAX_ROWS, DemandUnit, Observations
+from services.pricing.domain.demand.design import COMPETITOR, GAP
+from services.pricing.domain.demand.model import DemandModel, DemandOptions
+from services.pricing.domain.demand.observations import MAX_ROWS, DemandUnit, Floats, Ints, Observations
+from services.pricing.domain.policies.best_response import BestResponsePolicy
 from services.pricing.domain.policies.choice import MAX_RELATIVE, Ladder
 from services.pricing.domain.policies.clearance import ClearancePolicy
 from services.pricing.domain.policies.greedy import GreedyPolicy
@@ -39,13 +42,14 @@ _log = structlog.get_logger("kairos.price_learning")
 
 @dataclass(frozen=True)
 class Learned:
-    """A model, and of each product and price list the exposure that it has had on a recent day, and the currency of
-    its prices.
+    """A model, and of each product and price list the exposure that it has had on a recent day, the currency of its
+    prices, and what competitors usually ask, as far as that was observed.
     """
 
     model: DemandModel
     exposure: Mapping[tuple[str, str], float]
     currencies: Mapping[tuple[str, str], str]
+    competitors: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 _NOTHING = Learned(DemandModel(), {}, {})
@@ -73,6 +77,8 @@ class LearnedPrices:
             case "thompson" | "contextual-thompson":
                 is_contextual = wanted.name != "thompson"
                 return ThompsonPolicy(model, self._normals, objective, ladder, is_contextual=is_contextual)
+            case "best-response":
+                return BestResponsePolicy(model, self._normals, objective, ladder)
             case "clearance":
                 return ClearancePolicy(model, objective, ladder)
         raise ValueError(f"{wanted.name!r} is no policy that learns")
@@ -141,16 +147,20 @@ def learned_from(periods: Periods) -> Learned:
             continue
         rows.append(row)
         exposures[key][int(days[row])] += float(periods.exposure[row])
-    model = DemandModel(units.values())
     if not rows:
         return _NOTHING
+    observed = periods.competitor[rows] > 0
+    model = DemandModel(units.values(), DemandOptions((COMPETITOR, GAP) if observed.any() else ()))
     at = np.array(rows)
     scales = np.array([10.0 ** MINOR_UNIT_DECIMALS[periods.currency[row]] for row in rows])
     index = [model.index_of[periods.product_id[row], periods.price_list_id[row]] for row in rows]
+    asked = np.where(observed, periods.competitor[at] / scales, 1.0)
+    usual = _usual(np.array(index), asked, observed, len(model.units))
     model.fit(
         Observations.of(
             index, days[at], periods.price[at] / scales, periods.units[at], exposure=periods.exposure[at],
             in_stock=np.nan_to_num(periods.in_stock[at], nan=1.0), promotion=periods.is_sale[at],
+            competitor=np.where(observed, asked / usual[index], 0.0),
         )
     )  # fmt: skip
     first = int(days[at].max()) - _RECENT_DAYS
@@ -158,7 +168,22 @@ def learned_from(periods: Periods) -> Learned:
         key: float(np.mean([seen for day, seen in by_day.items() if day > first] or [0.0]))
         for key, by_day in exposures.items()
     }
-    return Learned(model, recent, currencies)
+    known = {model.units[each].key: float(usual[each]) for each in np.unique(np.array(index)[observed]).tolist()}
+    return Learned(model, recent, currencies, known)
+
+
+def _usual(index: Ints, asked: Floats, observed: NDArray[np.bool_], units: int) -> Floats:
+    """[units]: what competitors have asked, as geometric mean over the rows with an observation; 1 without one."""
+    count = np.bincount(index[observed], minlength=units)
+    total = np.bincount(index[observed], np.log(asked[observed]), minlength=units)
+    return np.asarray(np.exp(total / np.maximum(count, 1)))
+
+
+def _relative(item: PricedItem, usual: float | None) -> float:
+    """The competitor's price as a share of the usual one; 0 if one of them is not known."""
+    if item.competitor is None or not usual or item.competitor.currency != item.list_price.currency:
+        return 0.0
+    return float(item.competitor.amount) / usual
 
 
 class _LearnedPricer:
@@ -177,6 +202,7 @@ class _LearnedPricer:
             item, int(now_s // wanted.period_s), now_s, wanted.period_s / DAY_S,
             None if left_s is None else left_s / DAY_S,
             exposure=max(learned.exposure.get(key, 0.0), 1e-3) * wanted.period_s / DAY_S,
+            competitor=_relative(item, learned.competitors.get(key)),
         )  # fmt: skip
         (made,) = self._prices.policy(wanted, learned).propose([situation], guard)
         return made

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from services.pricing.domain.competitors import COMPETITOR_DAYS
+
 # In the folder of the price publisher.
 LEARNING_FOLDER = "learning"
 
@@ -29,6 +31,8 @@ class LearningSettings(BaseModel):
     # Of the table: days, and rows (a product, a day and a price; some 60 bytes), the oldest days leave first.
     days: int = Field(default=400, ge=1)
     rows: int = Field(default=1_000_000, ge=1_000)
+    # Days for which a competitor's price counts that nobody has observed again, here and for computed prices.
+    competitor_days: int = Field(default=COMPETITOR_DAYS, ge=1, le=60)
     # Seconds between two looks at the log, and between two removals of what is old.
     poll_s: float = Field(default=5.0, gt=0)
     upkeep_s: float = Field(default=3_600.0, gt=0)

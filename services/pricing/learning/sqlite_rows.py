@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from services.pricing.learning.competitors import SeenPrice, SeenPrices
 from services.pricing.learning.counting import Counts
 from services.pricing.learning.facts import Act, Facts, Impression, Interaction, Join, ListedProduct, Paid, ShownOffer
 
@@ -40,6 +41,9 @@ CREATE TABLE IF NOT EXISTS period (
     day INTEGER, product INTEGER, offer INTEGER, {", ".join(f"{name} NOT NULL" for name in COUNTS)},
     PRIMARY KEY (day, product, offer)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS period_of_product ON period (product, day);
+CREATE TABLE IF NOT EXISTS competitor (
+    product INTEGER, competitor TEXT, day INTEGER, currency TEXT, price INTEGER, is_sold_out INTEGER, observed_s REAL,
+    PRIMARY KEY (product, competitor, day)) WITHOUT ROWID;
 """
 
 
@@ -56,10 +60,19 @@ def create(db: sqlite3.Connection) -> None:
 
 def check_layout(db: sqlite3.Connection) -> None:
     """Raises ValueError if the file has no tables yet, or those of another layout."""
-    if db.execute("PRAGMA user_version").fetchone() != (LAYOUT,):
+    has_all = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'competitor'").fetchone()
+    if db.execute("PRAGMA user_version").fetchone() != (LAYOUT,) or not has_all:
         raise ValueError(
             f"{DEMAND_FILE} has no tables of layout {LAYOUT}; the price publisher of this version makes them"
         )
+
+
+def seen_prices(db: sqlite3.Connection, number: int, days: int) -> SeenPrices:
+    """Of one product."""
+    rows = db.execute(
+        "SELECT competitor, day, currency, price, is_sold_out FROM competitor WHERE product = ?", (number,)
+    )
+    return SeenPrices((SeenPrice(*row) for row in rows), days)
 
 
 def products(db: sqlite3.Connection) -> dict[int, ListedProduct]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.common.sqlite_errors import sqlite_transaction
+from services.pricing.learning.competitors import ObservedPrice
 from services.pricing.learning.counting import counts_of, units_left
 from services.pricing.learning.facts import Act, Facts, Impression, Interaction, ListedProduct, ShownOffer
 from services.pricing.learning.joining import joins_of
@@ -51,9 +52,15 @@ _ADD = (
     + ", is_sale = MAX(is_sale, excluded.is_sale)"
 )
 # What nothing names any more; products only if the catalogue does not have them.
+# Of a day the last one counts.
+_OBSERVED = (
+    "INSERT INTO competitor VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET currency = excluded.currency, "
+    "price = excluded.price, is_sold_out = excluded.is_sold_out, observed_s = excluded.observed_s "
+    "WHERE excluded.observed_s > observed_s"
+)
 _FORGET = (
     "DELETE FROM product WHERE listed = 0 AND number NOT IN (SELECT product FROM impression UNION "
-    "SELECT product FROM interaction UNION SELECT product FROM period)",
+    "SELECT product FROM interaction UNION SELECT product FROM period UNION SELECT product FROM competitor)",
     "DELETE FROM offer WHERE number NOT IN (SELECT offer FROM impression UNION "
     "SELECT kept_offer FROM interaction WHERE kept_offer IS NOT NULL UNION SELECT offer FROM period)",
 )
@@ -65,6 +72,7 @@ class Size(NamedTuple):
     impressions: int
     interactions: int
     periods: int
+    competitors: int
 
 
 class SqliteDemandStore:
@@ -116,8 +124,14 @@ class SqliteDemandStore:
             )
             self._put_place(log, page_token, read_up_to_s)
 
-    def put_products(self, listed: Sequence[ListedProduct], page_token: str, *, is_restarted: bool = False) -> None:
-        """Stores what the catalogue says, and the place in it. `is_restarted`: it is read from its first product on."""
+    def put_products(
+        self, listed: Sequence[ListedProduct], page_token: str, *, is_restarted: bool = False,
+        observed: Sequence[ObservedPrice] = (),
+    ) -> None:  # fmt: skip
+        """Stores what the catalogue says, and the place in it. `is_restarted`: it is read from its first product on.
+
+        `observed` are prices of listed products.
+        """
         with self._transaction():
             if is_restarted:
                 self._db.execute("UPDATE product SET listed = 0")
@@ -126,6 +140,17 @@ class SqliteDemandStore:
                 "SET category = excluded.category, brand = excluded.brand, listed = 1",
                 [(each.product_id, each.category, each.brand) for each in listed],
             )
+            numbers = self._product_numbers({each.product_id for each in observed})
+            self._db.executemany(
+                _OBSERVED,
+                [
+                    (
+                        numbers[each.product_id], each.competitor, self._day_of(each.observed_s), each.currency,
+                        each.price, each.is_sold_out, each.observed_s,
+                    )
+                    for each in observed
+                ],
+            )  # fmt: skip
             self._put_place(Log.CATALOGUE, page_token, 0.0)
 
     def close_periods(self, bounds: Bounds, now_s: float) -> None:
@@ -161,7 +186,7 @@ class SqliteDemandStore:
         return unjoined / units if units else math.nan
 
     def size(self) -> Size:
-        return Size(*(self._count(table) for table in ("impression", "interaction", "period")))
+        return Size(*(self._count(table) for table in ("impression", "interaction", "period", "competitor")))
 
     def close(self) -> None:
         self._db.close()
@@ -201,16 +226,23 @@ class SqliteDemandStore:
         )
 
     def _remove_periods(self, bounds: Bounds, now_s: float) -> None:
-        first, over = self._day_of(now_s) - bounds.days, self._count("period") - bounds.rows
-        if over > 0:
-            query = "SELECT day FROM period ORDER BY day LIMIT 1 OFFSET ?"
-            first = max(first, self._db.execute(query, (over - 1,)).fetchone()[0] + 1)
+        first = self._first_day("period", bounds, now_s)
         with self._transaction():
+            observed_from = self._first_day("competitor", bounds, now_s)
+            self._db.execute("DELETE FROM competitor WHERE day < ?", (observed_from,))
             if self._db.execute("DELETE FROM period WHERE day < ?", (first,)).rowcount:
                 for statement in _FORGET:
                     self._db.execute(statement)
         # Not `execute`, which takes one step of a statement without columns: a single page.
         self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+
+    def _first_day(self, table: str, bounds: Bounds, now_s: float) -> int:
+        """The first day whose rows are kept."""
+        first, over = self._day_of(now_s) - bounds.days, self._count(table) - bounds.rows
+        if over > 0:
+            query = f"SELECT day FROM {table} ORDER BY day LIMIT 1 OFFSET ?"
+            first = max(first, self._db.execute(query, (over - 1,)).fetchone()[0] + 1)
+        return first
 
     def _midnight(self, time_s: float) -> float:
         """The start of the day of this time, to a quarter of an hour: days begin at one, in every time zone."""

@@ -16,6 +16,7 @@ from services.common.convert import money_from_proto, money_to_proto, time_to_pr
 from services.common.money import Money, in_minor_units
 from services.common.offers import MAX_AMOUNT
 from services.common.product import PriceBound
+from services.pricing.domain.competitors import CompetitorPrice
 from services.pricing.domain.decision import PriceDecision, Review
 from services.pricing.domain.demand.forecast import Estimate
 from services.pricing.domain.evidence import Evidence, Measure
@@ -43,10 +44,16 @@ def product_from_proto(listed: gateway_pb2.ListedProduct) -> OfferedProduct:
     product = listed.product
     shop: dict[str, ShopOffer] = {}
     published: dict[str, PublishedPrice] = {}
+    competitors: dict[str, CompetitorPrice] = {}
     published_ns = 0
     for made in listed.offers:
         if made.source == offer_pb2.OFFER_SOURCE_PRICING:
             published_ns = max(published_ns, made.updated_at.ToNanoseconds())
+        if made.source == offer_pb2.OFFER_SOURCE_COMPETITOR and not made.is_removed:
+            is_sold_out = made.HasField("stock") and made.stock <= 0
+            competitors[made.place_id] = CompetitorPrice(
+                money_from_proto(made.price, "price"), _seconds(made.updated_at), is_sold_out
+            )
         if made.place_id or made.is_removed:
             continue
         if made.source == offer_pb2.OFFER_SOURCE_PRICING:
@@ -64,7 +71,7 @@ def product_from_proto(listed: gateway_pb2.ListedProduct) -> OfferedProduct:
     return OfferedProduct(
         product.id, money("price"), money("cost"), money("price_floor"), money("price_ceiling"),
         product.stock if product.HasField("stock") else None, float(product.created_at.seconds), shop, published,
-        published_ns, money("minimum_advertised_price"), tuple(product.category_path),
+        published_ns, money("minimum_advertised_price"), tuple(product.category_path), competitors,
     )  # fmt: skip
 
 

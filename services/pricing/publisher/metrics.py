@@ -52,6 +52,9 @@ class PublisherMetrics:
             "Expected profit of the periods that were decided about: at the decided price, at the list price, and at"
             " the price that is expected to be best.", ["at", "currency"], registry=registry,
         )  # fmt: skip
+        self.price_wars = Counter(
+            named("price_wars"), "Price wars of a product with its competitors that were ended.", registry=registry
+        )
         self.list_price_only = Gauge(
             named("list_price_only"), "1 while computed prices are switched off.", registry=registry
         )

@@ -11,6 +11,7 @@ from decimal import Decimal
 import structlog
 
 from services.common.errors import KairosError
+from services.pricing.domain.competitors import COMPETITOR_DAYS
 from services.pricing.domain.offered_product import OfferedProduct
 from services.pricing.domain.policy_set import PolicySet
 from services.pricing.domain.publication import KnownProduct, Look, look_at
@@ -39,15 +40,16 @@ _log = structlog.get_logger("kairos.price_publisher")
 
 class PricePublisher:
     """`policies` gives those in use. `clock` gives seconds since the epoch. Without `reviews` a change that a person
-    must decide about does not take place. Without a `record` nobody can explain a price later.
+    must decide about does not take place. Without a `record` nobody can explain a price later. `competitor_days`: see
+    publication.look_at.
     """
 
     def __init__(
         self, gateway: ShopGateway, state: PublisherState, policies: Callable[[], PolicySet],
         metrics: PublisherMetrics, clock: Callable[[], float], reviews: Reviews | None = None,
-        record: DecisionRecord | None = None,
+        record: DecisionRecord | None = None, competitor_days: float = COMPETITOR_DAYS,
     ) -> None:  # fmt: skip
-        self._reviews, self._record = reviews, record
+        self._reviews, self._record, self._competitor_days = reviews, record, competitor_days
         self._gateway, self._state, self._policies = gateway, state, policies
         self._metrics, self._clock = metrics, clock
 
@@ -104,7 +106,8 @@ class PricePublisher:
             policy = policies.of(product.category_path)
             budget = policy.rails.discount_budget
             is_spent = budget is not None and before.get(policy.id, 0) >= budget.amount
-            look = look_at(product, known, policy, now_s, is_spent, decided)
+            look = look_at(product, known, policy, now_s, is_spent, decided, self._competitor_days)
+            self._metrics.price_wars.inc(look.ended_wars)
             if look.asked:
                 look = self._asked(look, now_s, room)
                 room -= len(look.asked)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from services.ranker.adapters.price_arrays import prices_from_arrays, prices_to_arrays
 from services.ranker.domain.candidate_source import CandidateSource
-from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, StoredRanking
+from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, PageAnswer, StoredRanking
 
 _LENGTH = struct.Struct("<I")
 _TEXTS = ("ranking_id", "user_id", "visitor_id", "session_id", "query", "model_version")
@@ -50,6 +50,8 @@ def to_bytes(ranking: StoredRanking) -> bytes:
     if ranking.prices is not None:
         header["prices"], of_prices = prices_to_arrays(ranking.prices)
         arrays += [(array.dtype.str, array) for array in of_prices]
+    if (answer := ranking.answer) is not None:
+        header["answer"] = [round(answer.latency_ms, 2), [list(one) for one in answer.degradations]]
     header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join(
@@ -74,11 +76,15 @@ def from_bytes(data: bytes) -> StoredRanking:
     if (columns := header.get("columns")) is not None:
         items = ItemColumns(**columns, vectors=next(arrays), prices=next(arrays))
     prices = prices_from_arrays(header["prices"], arrays) if "prices" in header else None
+    answer = None
+    if "answer" in header:
+        latency_ms, degradations = header["answer"]
+        answer = PageAnswer(latency_ms, [(stage, reason) for stage, reason in degradations])
     return StoredRanking(
         **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
         candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
-        logged=logged, items=items, prices=prices,
+        logged=logged, items=items, prices=prices, answer=answer,
     )  # fmt: skip
 
 

@@ -11,7 +11,9 @@ from services.ranker.domain.stored_ranking import StoredRanking
 
 @dataclass(frozen=True)
 class Impressions:
-    """`ranking` has the shown rows only. `positions` are 1-based, over the whole ranking; `shown_s` as `ranked_s`."""
+    """`ranking` has the shown rows only. `positions` are 1-based, over the whole ranking; empty for an answer without
+    results. `shown_s` as `ranked_s`.
+    """
 
     ranking: StoredRanking
     positions: Sequence[int]
@@ -25,7 +27,7 @@ class Impressions:
     @property
     def key(self) -> tuple[str, int]:
         """The same page is logged once."""
-        return self.ranking.ranking_id, min(self.positions)
+        return self.ranking.ranking_id, min(self.positions, default=0)
 
     @property
     def known_since_s(self) -> float:

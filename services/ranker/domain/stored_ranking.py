@@ -84,6 +84,14 @@ class LoggedFeatures:
 
 
 @dataclass(frozen=True)
+class PageAnswer:
+    """How the gateway answered with a page. `degradations`: (stage, reason), as common.proto numbers them."""
+
+    latency_ms: float
+    degradations: Sequence[tuple[int, int]] = ()
+
+
+@dataclass(frozen=True)
 class StoredRanking:
     """Columns of equal length n, best first.
 
@@ -91,6 +99,8 @@ class StoredRanking:
     `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
     make the order. `items` are the first items; training needs the vectors of those that were shown. `prices`: of a
     page of the log, those that were shown; None if no price was known, and in records from before prices were logged.
+    `answer`: of a page of the log; None in records from before it was logged. A ranking without items is that of an
+    answer without results.
     """
 
     ranking_id: str
@@ -110,19 +120,20 @@ class StoredRanking:
     logged: LoggedFeatures | None = None
     items: ItemColumns = field(default_factory=ItemColumns)
     prices: ShownPrices | None = None
+    answer: PageAnswer | None = None
 
     @property
     def person(self) -> str:
         return person_key(self.user_id, self.visitor_id)
 
     def take(self, rows: Sequence[int]) -> StoredRanking:
-        """The ranking with these rows only, without `items` and `prices`."""
+        """The ranking with these rows only, without `items`, `prices` and `answer`."""
         at = list(rows)
         return replace(
             self, item_ids=[self.item_ids[row] for row in at], scores=self.scores[at],
             propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
             logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
-            items=ItemColumns(), prices=None,
+            items=ItemColumns(), prices=None, answer=None,
         )  # fmt: skip
 
     def reordered_as(self, other: StoredRanking) -> StoredRanking:

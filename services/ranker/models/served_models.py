@@ -53,15 +53,15 @@ class ServedModels:
         self.refresh()
         self._follower = Follower(self._look, poll_s)
 
-    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
-        """(scores, version that made them). `who` is the id of the user, the visitor or the session."""
+    def rank(self, tenant: str, who: str, request: RankingRequest, version: str = "") -> tuple[Scores, str]:
+        """See ports.RankerModels."""
         # One read: the request keeps these versions, whatever is loaded meanwhile.
         loaded = self._versions.of(tenant)
         if loaded is None:
             scores = self._built_in.rank(request)
             return scores, scores.model_version or self._built_in.name
         rollout = loaded.rollout
-        chosen = rollout.version_for(tenant, who)
+        chosen = version if version and version in loaded.served else rollout.version_for(tenant, who)
         for version in dict.fromkeys((chosen, rollout.current, "")):
             served = loaded.served.get(version)
             if served is None:

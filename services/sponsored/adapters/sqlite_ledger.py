@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple, fields
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from services.common.merchandising import Validity
 from services.common.sqlite_errors import sqlite_errors, sqlite_transaction
 from services.sponsored.domain.billing import DailyBill
-from services.sponsored.domain.campaign import Campaign
-from services.sponsored.domain.facts import Click, Fact, Facts, Impression, Purchase
+from services.sponsored.domain.campaign import BudgetChange, Campaign
+from services.sponsored.domain.facts import Click, Fact, Facts, Impression, Purchase, Refund
 from services.sponsored.domain.invalid_clicks import Verdict
-from services.sponsored.domain.leases import Lease, LeasePool, LeaseRules
-from services.sponsored.domain.pacing import INTERVAL_S
-from services.sponsored.ports import LeaseRequest, LedgerSize
+from services.sponsored.ports import LedgerSize, LogPlace
 
 # Rows that are removed in one transaction: a writer waits some 10 ms for it.
 _STEP = 2_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS impression (
     tenant TEXT, ranking_id TEXT, item_id TEXT, campaign_id TEXT, price INTEGER, expected_clicks REAL, person_id TEXT,
-    shown_s REAL, PRIMARY KEY (tenant, ranking_id, item_id)) WITHOUT ROWID;
+    shown_s REAL, currency TEXT, PRIMARY KEY (tenant, ranking_id, item_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS impression_by_time ON impression (tenant, shown_s);
 CREATE TABLE IF NOT EXISTS click (
     tenant TEXT, event_id TEXT, ranking_id TEXT, item_id TEXT, person_id TEXT, occurred_s REAL,
@@ -34,50 +34,73 @@ CREATE TABLE IF NOT EXISTS click (
 CREATE INDEX IF NOT EXISTS click_of_impression ON click (tenant, ranking_id, item_id);
 CREATE INDEX IF NOT EXISTS click_by_time ON click (occurred_s);
 CREATE TABLE IF NOT EXISTS purchase (
-    tenant TEXT, event_id TEXT, person_id TEXT, item_id TEXT, amount INTEGER, occurred_s REAL,
-    PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
+    tenant TEXT, event_id TEXT, person_id TEXT, item_id TEXT, price INTEGER, occurred_s REAL, currency TEXT,
+    quantity INTEGER, order_id TEXT, PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS purchase_by_time ON purchase (tenant, occurred_s);
+CREATE TABLE IF NOT EXISTS refund (
+    tenant TEXT, event_id TEXT, person_id TEXT, item_id TEXT, occurred_s REAL, quantity INTEGER, order_id TEXT,
+    PRIMARY KEY (tenant, event_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS refund_by_time ON refund (tenant, occurred_s);
+-- How often facts of a day were added. The day of impressions in UTC, since 1970; the one before it: of trades.
+CREATE TABLE IF NOT EXISTS change (
+    tenant TEXT, day INTEGER, number INTEGER, PRIMARY KEY (tenant, day)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS budget (
+    tenant TEXT, campaign_id TEXT, day TEXT, greatest INTEGER, last INTEGER, PRIMARY KEY (tenant, campaign_id, day))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS brand (
+    tenant TEXT, item_id TEXT, brand TEXT, kept_s REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS campaign (
     tenant TEXT, id TEXT, terms TEXT, kept_s REAL, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS lease (
-    tenant TEXT, campaign_id TEXT, replica_id TEXT, amount REAL, until_s REAL);
-CREATE INDEX IF NOT EXISTS lease_of_campaign ON lease (tenant, campaign_id);
-CREATE TABLE IF NOT EXISTS traffic (
-    tenant TEXT, interval INTEGER, requests INTEGER, PRIMARY KEY (tenant, interval)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS position (tenant TEXT, log TEXT, token TEXT, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS place (
+    tenant TEXT, log TEXT, token TEXT, read_up_to_s REAL, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS settled (tenant TEXT PRIMARY KEY, until TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paid (tenant TEXT, campaign_id TEXT, amount INTEGER, PRIMARY KEY (tenant, campaign_id))
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bill (
-    tenant TEXT, campaign_id TEXT, day TEXT, impressions INTEGER, clicks INTEGER, value INTEGER, amount INTEGER,
-    refused TEXT, PRIMARY KEY (tenant, campaign_id, day)) WITHOUT ROWID;
+    tenant TEXT, campaign_id TEXT, day TEXT, currency TEXT, impressions INTEGER, clicks INTEGER, value INTEGER,
+    amount INTEGER, refused TEXT, PRIMARY KEY (tenant, campaign_id, day)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS bill_by_day ON bill (day);
 CREATE TRIGGER IF NOT EXISTS a_bill_is_final BEFORE UPDATE ON bill
     BEGIN SELECT RAISE(ABORT, 'a final bill is never changed'); END;
 """
 # Of two impressions with one key the cheaper one stays, as in Facts.add.
 _IMPRESSION = """
-INSERT INTO impression VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+INSERT INTO impression VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
     campaign_id = excluded.campaign_id, price = excluded.price, expected_clicks = excluded.expected_clicks,
-    person_id = excluded.person_id, shown_s = excluded.shown_s
+    person_id = excluded.person_id, shown_s = excluded.shown_s, currency = excluded.currency
 WHERE (excluded.price, excluded.shown_s) < (price, shown_s)
+RETURNING 1
+"""
+_SHOWN = "SELECT shown_s FROM impression WHERE tenant = ? AND ranking_id = ? AND item_id = ?"
+_CHANGED = """
+INSERT INTO change VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET number = number + 1
 """
 _CLICKS_OF = """
 SELECT event_id, ranking_id, item_id, click.person_id, occurred_s
 FROM impression CROSS JOIN click USING (tenant, ranking_id, item_id)
 WHERE tenant = ? AND shown_s >= ? AND shown_s < ?
 """
+_TRADES, _DAY_S = -1, 86_400.0
 _OLD_FACTS = (
     "DELETE FROM impression WHERE (tenant, ranking_id, item_id) IN "
     "(SELECT tenant, ranking_id, item_id FROM impression WHERE shown_s < ? LIMIT ?)",
     "DELETE FROM click WHERE (tenant, event_id) IN (SELECT tenant, event_id FROM click WHERE occurred_s < ? LIMIT ?)",
     "DELETE FROM purchase WHERE (tenant, event_id) IN "
     "(SELECT tenant, event_id FROM purchase WHERE occurred_s < ? LIMIT ?)",
+    "DELETE FROM refund WHERE (tenant, event_id) IN (SELECT tenant, event_id FROM refund WHERE occurred_s < ? LIMIT ?)",
+)
+_UNKNOWN_CLICKS = (
+    "DELETE FROM click WHERE (tenant, event_id) IN (SELECT tenant, event_id FROM click WHERE occurred_s < ? AND NOT "
+    "EXISTS (SELECT 1 FROM impression WHERE impression.tenant = click.tenant AND impression.ranking_id = "
+    "click.ranking_id AND impression.item_id = click.item_id) LIMIT ?)"
 )
 _OLD_BILLS = (
     "DELETE FROM bill WHERE (tenant, campaign_id, day) IN "
     "(SELECT tenant, campaign_id, day FROM bill WHERE day < ? LIMIT ?)"
 )
+
+
+_Timed = TypeVar("_Timed", Impression, Purchase, Refund)
 
 
 class SqliteLedger:
@@ -94,46 +117,36 @@ class SqliteLedger:
         with self._lock:
             self._db.executescript(_SCHEMA)
 
-    def record(self, tenant: str, facts: Iterable[Fact], positions: Mapping[str, str] | None = None) -> None:
+    def record(self, tenant: str, facts: Iterable[Fact], log: str = "", place: LogPlace | None = None) -> None:
         with self._transaction():
-            for fact in facts:
-                match fact:
-                    case Impression():
-                        row = (
-                            tenant, fact.ranking_id, fact.item_id, fact.campaign_id, fact.price, fact.expected_clicks,
-                            fact.person_id, fact.shown_s,
-                        )  # fmt: skip
-                        self._db.execute(_IMPRESSION, row)
-                    case Click():
-                        click = (
-                            tenant, fact.event_id, fact.ranking_id, fact.item_id, fact.person_id, fact.occurred_s,
-                        )  # fmt: skip
-                        self._db.execute("INSERT OR IGNORE INTO click VALUES (?, ?, ?, ?, ?, ?)", click)
-                    case Purchase():
-                        purchase = (
-                            tenant, fact.event_id, fact.person_id, fact.item_id, fact.amount, fact.occurred_s,
-                        )  # fmt: skip
-                        self._db.execute("INSERT OR IGNORE INTO purchase VALUES (?, ?, ?, ?, ?, ?)", purchase)
-            for log, token in (positions or {}).items():
-                self._db.execute("INSERT OR REPLACE INTO position VALUES (?, ?, ?)", (tenant, log, token))
+            changed = {day for fact in facts for day in self._added(tenant, fact)}
+            self._db.executemany(_CHANGED, [(tenant, day) for day in changed])
+            if place is not None:
+                row = tenant, log, place.page_token, place.read_up_to_s
+                self._db.execute("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?)", row)
 
-    def position(self, tenant: str, log: str) -> str:
-        found = self._read("SELECT token FROM position WHERE tenant = ? AND log = ?", tenant, log)
-        return str(found[0][0]) if found else ""
+    def place(self, tenant: str, log: str) -> LogPlace:
+        query = "SELECT token, read_up_to_s FROM place WHERE tenant = ? AND log = ?"
+        found = self._read(query, tenant, log)
+        return LogPlace(*found[0]) if found else LogPlace()
+
+    def days(self, tenant: str) -> dict[int, int]:
+        return dict(self._read("SELECT day, number FROM change WHERE tenant = ? AND day <> ?", tenant, _TRADES))
+
+    def trades_number(self, tenant: str) -> int:
+        found = self._read("SELECT number FROM change WHERE tenant = ? AND day = ?", tenant, _TRADES)
+        return int(found[0][0]) if found else 0
 
     def facts(self, tenant: str, from_s: float, until_s: float) -> Facts:
-        period, facts = (tenant, from_s, until_s), Facts()
-        columns = "ranking_id, item_id, campaign_id, price, expected_clicks, person_id, shown_s"
-        rows = self._read(
-            f"SELECT {columns} FROM impression WHERE tenant = ? AND shown_s >= ? AND shown_s < ?", *period
-        )
-        facts.add(Impression(*row) for row in rows)
-        facts.add(Click(*row) for row in self._read(_CLICKS_OF, *period))
-        columns = "event_id, person_id, item_id, amount, occurred_s"
-        rows = self._read(
-            f"SELECT {columns} FROM purchase WHERE tenant = ? AND occurred_s >= ? AND occurred_s < ?", *period
-        )
-        facts.add(Purchase(*row) for row in rows)
+        facts = Facts()
+        facts.add(self._of_time(tenant, Impression, "impression", "shown_s", from_s, until_s))
+        facts.add(Click(*row) for row in self._read(_CLICKS_OF, tenant, from_s, until_s))
+        return facts
+
+    def trades(self, tenant: str, from_s: float) -> Facts:
+        facts = Facts()
+        facts.add(self._of_time(tenant, Purchase, "purchase", "occurred_s", from_s, math.inf))
+        facts.add(self._of_time(tenant, Refund, "refund", "occurred_s", from_s, math.inf))
         return facts
 
     def settled_until(self, tenant: str) -> date:
@@ -149,10 +162,10 @@ class SqliteLedger:
                     continue
                 refused = json.dumps({verdict.value: count for verdict, count in bill.refused.items()})
                 row = (
-                    tenant, bill.campaign_id, bill.day.isoformat(), bill.impressions, bill.clicks, bill.value,
-                    bill.amount, refused,
+                    tenant, bill.campaign_id, bill.day.isoformat(), bill.currency, bill.impressions, bill.clicks,
+                    bill.value, bill.amount, refused,
                 )  # fmt: skip
-                self._db.execute("INSERT INTO bill VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+                self._db.execute("INSERT INTO bill VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
                 self._db.execute(
                     "INSERT INTO paid VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
                     (tenant, bill.campaign_id, bill.amount),
@@ -161,7 +174,7 @@ class SqliteLedger:
                 self._db.execute("INSERT OR REPLACE INTO settled VALUES (?, ?)", (tenant, until.isoformat()))
 
     def final_bills(self, tenant: str, from_day: date) -> list[DailyBill]:
-        columns = "campaign_id, day, impressions, clicks, value, amount, refused"
+        columns = "campaign_id, day, currency, impressions, clicks, value, amount, refused"
         order = "ORDER BY campaign_id, day"
         rows = self._read(
             f"SELECT {columns} FROM bill WHERE tenant = ? AND day >= ? {order}", tenant, from_day.isoformat()
@@ -172,58 +185,96 @@ class SqliteLedger:
         return dict(self._read("SELECT campaign_id, amount FROM paid WHERE tenant = ?", tenant))
 
     def keep_campaigns(self, tenant: str, campaigns: Iterable[Campaign], now_s: float) -> None:
-        rows = [(tenant, campaign.id, _terms(campaign), now_s) for campaign in campaigns]
+        rows = [(campaign, (tenant, campaign.id, _terms(campaign), now_s)) for campaign in campaigns]
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO campaign VALUES (?, ?, ?, ?)", rows)
+            last = self._budgets(tenant)
+            for campaign, row in rows:
+                self._db.execute("INSERT OR REPLACE INTO campaign VALUES (?, ?, ?, ?)", row)
+                today, budget = campaign.day_of(now_s), campaign.daily_budget
+                before = last[campaign.id][-1] if campaign.id in last else None
+                if before is None or before.last != budget:
+                    greatest = (
+                        max(budget, before.greatest if before.day >= today else before.last) if before else budget
+                    )
+                    day = max(today, before.day) if before else today
+                    change = tenant, campaign.id, day.isoformat(), greatest, budget
+                    self._db.execute("INSERT OR REPLACE INTO budget VALUES (?, ?, ?, ?, ?)", change)
 
     def campaigns(self, tenant: str) -> dict[str, Campaign]:
         rows = self._read("SELECT id, terms FROM campaign WHERE tenant = ?", tenant)
-        return {id: _campaign(id, json.loads(terms)) for id, terms in rows}
+        with self._lock:
+            changes = self._budgets(tenant)
+        return {id: _campaign(id, json.loads(terms), changes.get(id, ())) for id, terms in rows}
 
-    def lease(self, request: LeaseRequest, rules: LeaseRules) -> Lease:
-        campaign = request.tenant, request.campaign_id
+    def keep_brands(self, tenant: str, brands: Mapping[str, str], now_s: float) -> None:
         with self._transaction():
-            columns = "SELECT replica_id, amount, until_s FROM lease WHERE tenant = ? AND campaign_id = ?"
-            pool = LeasePool(rules, (Lease(*row) for row in self._db.execute(columns, campaign)))
-            made = pool.renew(
-                request.replica_id, request.used, request.limit, request.billed, request.least, request.now_s
-            )
-            self._db.execute("DELETE FROM lease WHERE tenant = ? AND campaign_id = ?", campaign)
-            rows = [(*campaign, lease.replica_id, lease.amount, lease.until_s) for lease in pool.leases]
-            self._db.executemany("INSERT INTO lease VALUES (?, ?, ?, ?, ?)", rows)
-        return made
+            rows = [(tenant, item_id, brand, now_s) for item_id, brand in brands.items()]
+            self._db.executemany("INSERT OR REPLACE INTO brand VALUES (?, ?, ?, ?)", rows)
 
-    def add_requests(self, tenant: str, interval: int, requests: int) -> None:
+    def brands(self, tenant: str) -> dict[str, str]:
+        return dict(self._read("SELECT item_id, brand FROM brand WHERE tenant = ?", tenant))
+
+    def trim(self, facts_until_s: float, unknown_until_s: float, bills_until: date) -> int:
         with self._transaction():
-            self._db.execute(
-                "INSERT INTO traffic VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests",
-                (tenant, interval, requests),
-            )
-
-    def requests(self, tenant: str, first_interval: int, count: int) -> list[int]:
-        counts = [0] * count
-        query = "SELECT interval, requests FROM traffic WHERE tenant = ? AND interval >= ? AND interval < ?"
-        for interval, requests in self._read(query, tenant, first_interval, first_interval + count):
-            counts[interval - first_interval] = requests
-        return counts
-
-    def trim(self, facts_until_s: float, bills_until: date) -> int:
-        with self._transaction():
-            self._db.execute("DELETE FROM traffic WHERE interval < ?", (facts_until_s // INTERVAL_S,))
             self._db.execute("DELETE FROM campaign WHERE kept_s < ?", (facts_until_s,))
-        return sum(self._remove(statement, facts_until_s) for statement in _OLD_FACTS) + self._remove(
-            _OLD_BILLS, bills_until.isoformat()
+            self._db.execute("DELETE FROM brand WHERE kept_s < ?", (facts_until_s,))
+            self._db.execute("DELETE FROM change WHERE day >= 0 AND day < ?", (facts_until_s // _DAY_S,))
+            forgotten = "(SELECT tenant, id FROM campaign)"
+            self._db.execute(f"DELETE FROM budget WHERE (tenant, campaign_id) NOT IN {forgotten}")
+        return (
+            sum(self._remove(statement, facts_until_s) for statement in _OLD_FACTS)
+            + self._remove(_UNKNOWN_CLICKS, unknown_until_s)
+            + self._remove(_OLD_BILLS, bills_until.isoformat())
         )
 
     def size(self) -> LedgerSize:
-        tables = ("impression", "click", "purchase", "bill")
+        tables = ("impression", "click", "purchase", "refund", "bill")
         *facts, bills = (self._read(f"SELECT COUNT(*) FROM {table}")[0][0] for table in tables)
         return LedgerSize(sum(facts), bills, sum(file.stat().st_size for file in self._folder.glob("ledger.db*")))
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def _added(self, tenant: str, fact: Fact) -> list[int]:
+        """The days whose facts it changes; none if it is known."""
+        match fact:
+            case Impression():
+                before = self._db.execute(_SHOWN, (tenant, *fact.key)).fetchone()
+                if not self._db.execute(_IMPRESSION, (tenant, *astuple(fact))).fetchone():
+                    return []
+                return [int(at_s // _DAY_S) for at_s in (fact.shown_s, *(before or ()))]
+            case Click():
+                if not self._insert("click", tenant, fact):
+                    return []
+                shown = self._db.execute(_SHOWN, (tenant, *fact.key)).fetchone()
+                return [int(shown[0] // _DAY_S)] if shown else []
+            case Purchase():
+                return [_TRADES] if self._insert("purchase", tenant, fact) else []
+            case Refund():
+                return [_TRADES] if self._insert("refund", tenant, fact) else []
+
+    def _of_time(
+        self, tenant: str, kind: Callable[..., _Timed], table: str, at: str, from_s: float, until_s: float
+    ) -> list[_Timed]:
+        columns = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
+        query = f"SELECT {columns} FROM {table} WHERE tenant = ? AND {at} >= ? AND {at} < ?"
+        return [kind(*row) for row in self._read(query, tenant, from_s, until_s)]
+
+    def _insert(self, table: str, tenant: str, fact: Click | Purchase | Refund) -> bool:
+        row = tenant, *astuple(fact)
+        statement = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})"
+        return self._db.execute(statement, row).rowcount > 0
+
+    def _budgets(self, tenant: str) -> dict[str, tuple[BudgetChange, ...]]:
+        """The changes of each campaign by day. Within a transaction, or with the lock."""
+        found: dict[str, tuple[BudgetChange, ...]] = {}
+        query = "SELECT campaign_id, day, greatest, last FROM budget WHERE tenant = ? ORDER BY campaign_id, day"
+        with sqlite_errors("the ledger"):
+            rows = self._db.execute(query, (tenant,)).fetchall()
+        for id, day, greatest, last in rows:
+            found[id] = (*found.get(id, ()), BudgetChange(date.fromisoformat(day), greatest, last))
+        return found
 
     def _remove(self, statement: str, before: object) -> int:
         removed, last = 0, _STEP
@@ -253,12 +304,12 @@ def _terms(campaign: Campaign) -> str:
     )  # fmt: skip
 
 
-def _campaign(id: str, terms: dict[str, Any]) -> Campaign:
+def _campaign(id: str, terms: dict[str, Any], changes: tuple[BudgetChange, ...]) -> Campaign:
     own, zone = frozenset(terms.pop("own_person_ids")), Validity(time_zone=terms.pop("time_zone"))
-    return Campaign(id, product_ids=(), own_person_ids=own, schedule=zone, **terms)
+    return Campaign(id, product_ids=(), own_person_ids=own, schedule=zone, changes=changes, **terms)
 
 
 def _bill(row: tuple[Any, ...]) -> DailyBill:
-    id, day, impressions, clicks, value, amount, refused = row
+    id, day, currency, impressions, clicks, value, amount, refused = row
     reasons = {Verdict(name): count for name, count in json.loads(refused).items()}
-    return DailyBill(id, date.fromisoformat(day), impressions, clicks, value, amount, reasons)
+    return DailyBill(id, date.fromisoformat(day), currency, impressions, clicks, value, amount, reasons)

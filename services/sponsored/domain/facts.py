@@ -12,8 +12,8 @@ ImpressionKey: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class Impression:
-    """An ad that was shown. `price`: of a click, in minor units, as the auction set it. `expected_clicks`: at its
-    place. `person_id`: the user, or else the visitor.
+    """An ad that was shown. `price`: of a click, in minor units of `currency`, as the auction set it.
+    `expected_clicks`: at its place. `person_id`: the user, or else the visitor.
     """
 
     ranking_id: str
@@ -23,6 +23,7 @@ class Impression:
     expected_clicks: float
     person_id: str
     shown_s: float
+    currency: str
 
     @property
     def key(self) -> ImpressionKey:
@@ -44,16 +45,31 @@ class Click:
 
 @dataclass(frozen=True)
 class Purchase:
-    """One that was not undone. `amount`: for all pieces, in minor units."""
+    """`price`: for one piece, in minor units of `currency`. `order_id`: empty if it is not known."""
 
     event_id: str
     person_id: str
     item_id: str
-    amount: int
+    price: int
     occurred_s: float
+    currency: str
+    quantity: int = 1
+    order_id: str = ""
 
 
-Fact: TypeAlias = Impression | Click | Purchase
+@dataclass(frozen=True)
+class Refund:
+    """Pieces that were given back or cancelled: `quantity` 0 means all. See services/common/refunds.py."""
+
+    event_id: str
+    person_id: str
+    item_id: str
+    occurred_s: float
+    quantity: int = 0
+    order_id: str = ""
+
+
+Fact: TypeAlias = Impression | Click | Purchase | Refund
 
 
 @dataclass
@@ -63,6 +79,7 @@ class Facts:
     impressions: dict[ImpressionKey, Impression] = field(default_factory=dict)
     clicks: dict[str, Click] = field(default_factory=dict)
     purchases: dict[str, Purchase] = field(default_factory=dict)
+    refunds: dict[str, Refund] = field(default_factory=dict)
 
     def add(self, facts: Iterable[Fact]) -> None:
         for fact in facts:
@@ -75,3 +92,5 @@ class Facts:
                     self.clicks.setdefault(fact.event_id, fact)
                 case Purchase():
                     self.purchases.setdefault(fact.event_id, fact)
+                case Refund():
+                    self.refunds.setdefault(fact.event_id, fact)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import combinations
 
-from services.sponsored.domain.campaign import Campaign
+from services.sponsored.domain.campaign import Campaign, campaign_of
 from services.sponsored.domain.facts import Click, Facts, Impression, ImpressionKey
 
 
@@ -18,7 +18,7 @@ class Verdict(Enum):
 
     # The event names no ad that was shown. The ad may still be read from the log: then the verdict changes.
     UNKNOWN_IMPRESSION = "unknown_impression"
-    # The ad's campaign is not known. Nothing is billed until control publishes it.
+    # The ad's campaign is not known in its currency. Nothing is billed until control publishes it.
     UNKNOWN_CAMPAIGN = "unknown_campaign"
     # Before the ad was shown, or long after.
     LATE = "late"
@@ -72,7 +72,7 @@ def judge(facts: Facts, campaigns: Mapping[str, Campaign], rules: ClickRules) ->
         impression = facts.impressions.get(click.key)
         if impression is None:
             verdicts[click.event_id] = Verdict.UNKNOWN_IMPRESSION
-        elif impression.campaign_id not in campaigns:
+        elif campaign_of(impression, campaigns) is None:
             verdicts[click.event_id] = Verdict.UNKNOWN_CAMPAIGN
         elif not -rules.clock_difference_s <= click.occurred_s - impression.shown_s <= rules.click_window_s:
             verdicts[click.event_id] = Verdict.LATE

@@ -13,6 +13,7 @@ from kairos.control.v1 import control_pb2
 from services.common.errors import InvalidArgument
 from services.common.money import Money
 from services.common.yaml_file import MAX_BYTES
+from services.pricing.domain.price_war import Damper
 from services.pricing.policies import PricePolicies, load_policies
 from services.pricing.settings import PricingSettings
 
@@ -71,6 +72,7 @@ def test_all_fields(tmp_path: Path) -> None:
         policy: list-price
         period_hours: 12
         review_above: 0.25
+        price_war: {rounds: 4, window_days: 7, pause_days: 5, step: 0.02}
     """
     policy = of_file(tmp_path, text).of("default").default
     rails = policy.rails
@@ -80,6 +82,7 @@ def test_all_fields(tmp_path: Path) -> None:
     assert rails.freeze_s == (1_797_724_800.0, 1_798_329_600.0)
     assert rails.discount_budget == Money("EUR", Decimal(5_000))
     assert (policy.name, policy.period_s, policy.review_above) == ("list-price", 43_200, Decimal("0.25"))
+    assert rails.price_war == Damper(4, 7 * 86_400, 5 * 86_400, Decimal("0.02"))
 
 
 @pytest.mark.parametrize(
@@ -112,6 +115,8 @@ def test_all_fields(tmp_path: Path) -> None:
         ("{policy: rules, clear_by: 2027-01-01T00:00:00Z}", "clear_by needs a policy that learns demand"),
         ("{policy: greedy, period_hours: 24, clear_by: 2027-01-01}", "clear_by has no time zone"),
         ("{period_hours: 0}", "policies.a.period_hours"),
+        ("{price_war: {}}", "price_war needs period_hours"),
+        ("{price_war: {rounds: 21}, period_hours: 24}", "policies.a.price_war.rounds: Input should be less than or"),
         ("{list_price_only: true, maximum_discount: 0.1}", "list_price_only is for all prices of the shop; leave out"),
     ],
 )  # fmt: skip
@@ -121,6 +126,18 @@ def test_a_wrong_file(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(InvalidArgument) as refused:
         load_policies(tmp_path / "policies.yaml")
     assert message in str(refused.value)
+
+
+def test_the_damper_of_a_best_response() -> None:
+    """A policy that answers to competitors ends price wars by default; 0 rounds switch that off."""
+    published: dict[str, Any] = {
+        name: {"policy": "best-response", "period_hours": 24, "categories": [name]} | more
+        for name, more in (("default", {}), ("given", {"price_war": {}}), ("none", {"price_war": {"rounds": 0}}))
+    }
+    policies = PricePolicies(PricingSettings())
+    policies.prepare(snapshot(**published))()
+    dampers = [policies.of("default").of([name]).rails.price_war for name in published]
+    assert dampers == [*[Damper(3, 14 * 86_400, 14 * 86_400, Decimal("0.05"))] * 2, None]
 
 
 def test_two_policies_for_a_category(tmp_path: Path) -> None:

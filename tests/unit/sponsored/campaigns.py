@@ -30,7 +30,7 @@ def impression(number: int, campaign_id: str = "c", **fields: Any) -> Impression
     """The ad of product "p" in its own ranking, at 30 cents, one second after the one with the number before."""
     usual: dict[str, Any] = {
         "item_id": "p", "price": 30, "expected_clicks": 0.05, "person_id": f"person-{number}",
-        "shown_s": MONDAY_S + number,
+        "shown_s": MONDAY_S + number, "currency": "EUR",
     }  # fmt: skip
     return Impression(f"ranking-{number}", campaign_id=campaign_id, **{**usual, **fields})
 

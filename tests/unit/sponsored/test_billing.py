@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.merchandising import Validity
-from services.sponsored.domain.billing import DailyBill, bills
-from services.sponsored.domain.campaign import Campaign
+from services.sponsored.domain.billing import DailyBill, bills, tally
+from services.sponsored.domain.campaign import BudgetChange, Campaign
 from services.sponsored.domain.facts import Click, Fact, Impression
 from services.sponsored.domain.invalid_clicks import ClickRules, Verdict, judge
 from tests.unit.sponsored.campaigns import MONDAY_S, campaign, click_on, facts_of, impression
@@ -23,7 +23,7 @@ RULES = ClickRules()
 
 def billed(shown: Sequence[Fact], clicks: Sequence[Fact], *campaigns: Campaign) -> list[DailyBill]:
     facts, known = facts_of(*shown, *clicks), {one.id: one for one in campaigns}
-    return bills(facts, judge(facts, known, RULES), known)
+    return bills(tally(facts, judge(facts, known, RULES), known), known)
 
 
 def verdict_of(shown: list[Impression], clicks: list[Click], *campaigns: Campaign) -> list[Verdict]:
@@ -69,7 +69,7 @@ def test_a_click_costs_the_price_of_its_impression() -> None:
     """Three clicks at 30 cents are 90 cents, on the day of the impressions."""
     shown = [impression(number) for number in range(4)]
     bill = billed(shown, [click_on(one) for one in shown[:3]], campaign())
-    assert bill == [DailyBill("c", MONDAY, impressions=4, clicks=3, value=90, amount=90)]
+    assert bill == [DailyBill("c", MONDAY, "EUR", impressions=4, clicks=3, value=90, amount=90)]
 
 
 def test_a_day_costs_at_most_its_budget() -> None:
@@ -84,6 +84,21 @@ def test_all_days_cost_at_most_the_total_budget() -> None:
     shown = [impression(number, shown_s=MONDAY_S + 86_400 * number) for number in range(2)]
     bill = billed(shown, [click_on(one) for one in shown], campaign(total_budget=40))
     assert [(one.day, one.amount) for one in bill] == [(MONDAY, 30), (TUESDAY, 10)]
+
+
+def test_a_changed_budget_leaves_earlier_days() -> None:
+    """A budget that was raised on Tuesday bounds Tuesday by the greater of both, and Monday by the earlier one."""
+    shown = [impression(number, shown_s=MONDAY_S + 86_400 * (number // 3) + number) for number in range(6)]
+    changes = BudgetChange(MONDAY, 40, 40), BudgetChange(TUESDAY, 80, 80)
+    bill = billed(shown, [click_on(one) for one in shown], campaign(daily_budget=80, changes=changes))
+    assert [(one.day, one.amount) for one in bill] == [(MONDAY, 40), (TUESDAY, 80)]
+
+
+def test_an_ad_in_another_currency_is_on_no_bill() -> None:
+    """A campaign that bids in another currency now owes nothing for what was shown before."""
+    shown = impression(0, currency="USD")
+    assert not billed([shown], [click_on(shown)], campaign())
+    assert verdict_of([shown], [click_on(shown)], campaign()) == [Verdict.UNKNOWN_CAMPAIGN]
 
 
 def test_the_day_is_that_of_the_time_zone() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.sponsored.domain.frequency import FrequencyCap
-from services.sponsored.domain.leases import LeasePool, LeaseRules
+from services.sponsored.domain.leases import Lease
 from services.sponsored.domain.pacing import INTERVALS_A_DAY, Pacer, PacingRules, TrafficForecast
 
 UNIFORM = (1 / INTERVALS_A_DAY,) * INTERVALS_A_DAY
@@ -67,31 +67,13 @@ def test_a_forecast_learns_the_shape_of_the_day() -> None:
     assert forecast.shares == shares
 
 
-def test_leases_never_hold_more_than_is_left() -> None:
-    """Of many replicas, also of those that vanished: what they hold and what is billed is at most the limit."""
-    pool = LeasePool(LeaseRules(lease_s=10, share=0.5, click_delay_s=60))
-    held = [pool.renew(f"replica-{n}", 0, 100, 20, least=10, now_s=0).amount for n in range(10)]
-    assert sum(held) == pytest.approx(80)
-    # Nobody reports; before the clicks have had time to come, the leases count.
-    assert pool.renew("late", 0, 100, 20, least=10, now_s=65).amount == 0
-    assert pool.renew("later", 0, 100, 20, least=10, now_s=71).amount == 40
-
-
-def test_a_lease_that_is_given_back_is_free_again() -> None:
-    """What the replica has not used of it can be leased at once."""
-    pool = LeasePool(LeaseRules(lease_s=10, share=1, click_delay_s=60))
-    lease = pool.renew("a", 0, 100, 0, least=10, now_s=0)
-    assert lease.take(30, now_s=1)
-    assert pool.renew("a", lease.used, 100, 0, least=10, now_s=2).amount == 70
-
-
 def test_a_lease_ends() -> None:
     """After its time, and when it is used up, no ad is shown for it."""
-    lease = LeasePool(LeaseRules(lease_s=10, share=1)).renew("a", 0, 100, 0, least=10, now_s=0)
+    lease = Lease(held=100, until_s=10)
     assert not lease.take(101, now_s=1)
     assert lease.take(100, now_s=1)
     assert not lease.take(1, now_s=2)
-    assert not LeasePool(LeaseRules(lease_s=10, share=1)).renew("a", 0, 100, 0, least=10, now_s=0).take(1, now_s=10)
+    assert not Lease(held=100, until_s=10).take(1, now_s=10)
 
 
 def test_the_frequency_cap_counts_within_its_window() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from services.common.errors import InvalidArgument
 from services.pricing.domain.demand.observations import Floats, Observations
 
-BASE, PRICE = "base", "price"
+BASE, PRICE, COMPETITOR, GAP = "base", "price", "competitor", "gap"
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,31 @@ _ALL = {
         Coefficient("season_cos", 0.0, 0.3, 0.1, lambda rows, log_price: np.cos(2 * np.pi * rows.season)),
         Coefficient("age", 0.0, 0.3, 0.2, lambda rows, log_price: rows.age_years),
         Coefficient("substitutes", 0.5, 0.5, 0.3, lambda rows, log_price: np.log(rows.substitutes)),
+        # A competitor's price moves the level of demand, and its own-price elasticity: see `gap_column`.
+        Coefficient(COMPETITOR, 0.5, 0.5, 0.3, lambda rows, log_price: _log_or(rows.competitor, 0.0)),
+        Coefficient(GAP, 2.0, 2.0, 1.0, lambda rows, log_price: gap_column(log_price, log_competitor(rows))),
     )
 }
 COEFFICIENTS = tuple(_ALL)
+
+
+def log_competitor(rows: Observations) -> Floats:
+    """[rows]; NaN where none was observed."""
+    return _log_or(rows.competitor, np.nan)
+
+
+def gap_column(log_price: Floats, competitor: Floats) -> Floats:
+    """How far the own price is from the competitor's, both in logs and relative to what they are usually.
+
+    With the coefficient h demand has the own-price elasticity `price` - h · (log price - log competitor): it grows
+    where the own price is the higher one, as in every model in which shoppers choose between the two. Without it the
+    best price would not depend on the competitor's at all. Without an observation it is 0.
+    """
+    return np.asarray(np.nan_to_num(-((log_price - competitor) ** 2) / 2))
+
+
+def _log_or(values: Floats, otherwise: float) -> Floats:
+    return np.where(values > 0, np.log(np.where(values > 0, values, 1.0)), otherwise)
 
 
 class Design:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.pricing.domain.demand.design import gap_column
 from services.pricing.domain.demand.observations import Floats
 
 # Position of the elasticity among the coefficients.
@@ -32,8 +33,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class DemandCurve:
-    """What is known of one unit in one period: log pieces are level + slope · log(price / reference_price), both normal
-    with these variances and this covariance. The noise of the period is not part of it.
+    """What is known of one unit in one period. With x = log(price / reference_price), log pieces are
+    level + slope · x - bend / 2 · x², the first two normal with these variances and this covariance. The noise of the
+    period is not part of it. `bend` is 0 unless a competitor's price was observed.
     """
 
     reference_price: float
@@ -42,17 +44,18 @@ class DemandCurve:
     level_variance: float
     covariance: float
     slope_variance: float
+    bend: float = 0.0
 
     @property
     def elasticity(self) -> Estimate:
-        """Change of demand in per cent for one per cent of price."""
+        """Change of demand in per cent for one per cent of price, at the reference price."""
         half = Z90 * math.sqrt(self.slope_variance)
         return Estimate(self.slope, self.slope - half, self.slope + half)
 
     def units(self, price: float) -> Estimate:
         """Expected pieces of the period. `price` is positive."""
         at = math.log(price / self.reference_price)
-        mean = self.level + self.slope * at
+        mean = self.level + self.slope * at - self.bend / 2 * at * at
         variance = max(self.level_variance + 2 * self.covariance * at + self.slope_variance * at * at, 0.0)
         half = Z90 * math.sqrt(variance)
         return Estimate(
@@ -69,6 +72,8 @@ class Forecast:
     offset           [n] log of the exposure, plus the expected demand shock of the category
     noise            [n] variance of log demand from period to period
     reference_price  [n]
+    gap              position of the column of design.gap_column, and the logs of the competitors' prices [n], NaN
+                     where none was observed; None: there is no such column
     """
 
     rows: Floats
@@ -77,15 +82,23 @@ class Forecast:
     offset: Floats
     noise: Floats
     reference_price: Floats
+    gap: tuple[int, Floats] | None = None
 
     def curves(self) -> list[DemandCurve]:
         """Of each unit."""
         rows = self._at(self.reference_price[:, None])[:, 0]
+        slopes, bends = np.zeros_like(rows), np.zeros(len(rows))
+        slopes[:, _PRICE] = 1.0
+        if self.gap is not None:
+            position, competitor = self.gap
+            slopes[:, position] = np.nan_to_num(competitor)
+            bends = np.where(np.isnan(competitor), 0.0, self.mean[:, position])
         level = np.einsum("nk,nk->n", rows, self.mean) + self.offset
-        spread = np.einsum("njk,nk->nj", self.covariance, rows)
+        of_level, of_slope = (np.einsum("njk,nk->nj", self.covariance, each) for each in (rows, slopes))
         columns = (
-            self.reference_price, level, self.mean[:, _PRICE], np.einsum("nj,nj->n", rows, spread), spread[:, _PRICE],
-            self.covariance[:, _PRICE, _PRICE],
+            self.reference_price, level, np.einsum("nk,nk->n", slopes, self.mean),
+            np.einsum("nj,nj->n", rows, of_level), np.einsum("nj,nj->n", slopes, of_level),
+            np.einsum("nj,nj->n", slopes, of_slope), bends,
         )  # fmt: skip
         return [DemandCurve(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
@@ -110,7 +123,11 @@ class Forecast:
 
     def _at(self, prices: Floats) -> Floats:
         rows = np.repeat(self.rows[:, None, :], prices.shape[1], axis=1)
-        rows[:, :, _PRICE] = np.log(prices / self.reference_price[:, None])
+        log_price = np.log(prices / self.reference_price[:, None])
+        rows[:, :, _PRICE] = log_price
+        if self.gap is not None:
+            position, competitor = self.gap
+            rows[:, :, position] = gap_column(log_price, competitor[:, None])
         return rows
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.errors import InvalidArgument
-from services.pricing.domain.demand.design import Design
+from services.pricing.domain.demand.design import GAP, Design, log_competitor
 from services.pricing.domain.demand.forecast import Forecast
 from services.pricing.domain.demand.observations import MIN_IN_STOCK, DemandUnit, Floats, Ints, Observations
 from services.pricing.domain.demand.pooling import Evidence, Pooling
@@ -162,7 +162,9 @@ class DemandModel:
         if self.options.has_shocks:
             offset = offset + self._shocks.expected(self._category[rows.unit], rows.period)
         design = self.design.matrix(rows, np.zeros(rows.unit.size))
-        return Forecast(design, mean, covariance, offset, self.noise(rows.unit), self._reference[rows.unit])
+        names = self.design.names
+        gap = (names.index(GAP), log_competitor(rows)) if GAP in names else None
+        return Forecast(design, mean, covariance, offset, self.noise(rows.unit), self._reference[rows.unit], gap)
 
     def observe(self, rows: Observations) -> None:
         """Learns from new periods, each row once, all products of a category and period together. Costs O(rows)."""

@@ -56,6 +56,7 @@ class Observations:
     season       time of the year, from 0 to 1
     age_years    time since the product was first sold
     substitutes  prices of the substitutes relative to their reference prices, geometric mean
+    competitor   the lowest price of a competitor relative to its usual one; 0: none was observed
     """
 
     unit: Ints
@@ -68,12 +69,13 @@ class Observations:
     season: Floats
     age_years: Floats
     substitutes: Floats
+    competitor: Floats
 
     @classmethod
     def of(
         cls, unit: ArrayLike, period: ArrayLike, price: ArrayLike, units: ArrayLike, *,
         exposure: ArrayLike = 1.0, in_stock: ArrayLike = 1.0, promotion: ArrayLike = 0.0, season: ArrayLike = 0.0,
-        age_years: ArrayLike = 0.0, substitutes: ArrayLike = 1.0,
+        age_years: ArrayLike = 0.0, substitutes: ArrayLike = 1.0, competitor: ArrayLike = 0.0,
     ) -> Observations:  # fmt: skip
         """Repeats single values to the length of `unit`. Raises InvalidArgument with the column, row and remedy."""
         index = np.atleast_1d(np.asarray(unit, dtype=np.int64))
@@ -81,7 +83,7 @@ class Observations:
             raise InvalidArgument.of("unit", f"has {index.size:,} rows; send at most {MAX_ROWS:,} at a time")
         given = {
             "price": price, "units": units, "exposure": exposure, "in_stock": in_stock, "promotion": promotion,
-            "season": season, "age_years": age_years, "substitutes": substitutes,
+            "season": season, "age_years": age_years, "substitutes": substitutes, "competitor": competitor,
         }  # fmt: skip
         columns = {name: _column(name, values, index.size) for name, values in given.items()}
         periods = _column("period", period, index.size)
@@ -98,6 +100,7 @@ class Observations:
             ("season", (self.season >= 0) & (self.season <= 1), "must be from 0 to 1"),
             ("age_years", self.age_years >= 0, "must be 0 or more"),
             ("substitutes", self.substitutes > 0, "must be a positive number"),
+            ("competitor", self.competitor >= 0, "must be a positive number, or 0 if no price was observed"),
         ):
             values = getattr(self, name)
             wrong = np.flatnonzero(~(is_valid & np.isfinite(values)))

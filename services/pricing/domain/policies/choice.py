@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -50,11 +50,15 @@ def expected_demand(forecast: Forecast, situations: Sequence[Situation], prices:
 def choose(
     model: DemandModel, situations: Sequence[Situation], guard: Guard, *, objective: Objective, ladder: Ladder,
     demand: Demand = expected_demand, uses_stock: bool = False, reason: PriceReason = PriceReason.DEMAND,
+    sees_competitor: bool = False,
 ) -> list[ProposedPrice]:  # fmt: skip
     """Where `demand` chooses another price than expected demand does, the reason is EXPLORATION.
 
-    `uses_stock`: no more is sold than is in stock.
+    `uses_stock`: no more is sold than is in stock. `sees_competitor`: the demand is that at the competitor's price of
+    the situation; otherwise at its usual price.
     """
+    if not sees_competitor:
+        situations = [replace(each, competitor=0.0) for each in situations]
     is_known = _known(model, situations)
     known = [each for each, is_one in zip(situations, is_known, strict=True) if is_one]
     made = iter(_choose(model, known, guard, objective, ladder, demand, uses_stock, reason) if known else ())
@@ -109,7 +113,7 @@ def _rows(model: DemandModel, situations: Sequence[Situation]) -> Observations:
         units, [each.period for each in situations], 1.0, 0.0,
         exposure=[each.exposure for each in situations], promotion=[each.promotion for each in situations],
         season=[each.season for each in situations], age_years=[each.age_years for each in situations],
-        substitutes=[each.substitutes for each in situations],
+        substitutes=[each.substitutes for each in situations], competitor=[each.competitor for each in situations],
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ class Situation:
     """A product in a price list (`item`) at the start of a period.
 
     `period`: number of the period. `period_days`: its length. `days_to_clear`: until the stock must be sold; None:
-    never. The others as in demand.observations.Observations.
+    never. `competitor` is for policies that answer to it. The others as in demand.observations.Observations.
     """
 
     item: PricedItem
@@ -33,6 +33,7 @@ class Situation:
     season: float = 0.0
     age_years: float = 0.0
     substitutes: float = 1.0
+    competitor: float = 0.0
 
     def __post_init__(self) -> None:
         path = f"situations[{self.item.item_id!r}]"

@@ -29,22 +29,24 @@ _FADING_DAYS = 7.0
 
 class ThompsonPolicy:
     """`exploration`: factor of the standard deviation that is drawn with; 0 is greedy. Raises InvalidArgument beyond 0
-    to 2.
+    to 2. `sees_competitor`: see choice.choose.
     """
 
     def __init__(
         self, model: DemandModel, normals: SeededNormals, objective: Objective = Objective.MARGIN,
         ladder: Ladder = Ladder(), exploration: float = 1.0, *, is_contextual: bool = False,  # noqa: B008
+        sees_competitor: bool = False,
     ) -> None:  # fmt: skip
         if not 0 <= exploration <= 2:
             raise InvalidArgument.of("exploration", f"is {exploration}; give 0 to 2")
         self._model, self._normals, self._exploration = model, normals, exploration
-        self._objective, self._ladder, self._is_contextual = objective, ladder, is_contextual
+        self._objective, self._ladder = objective, ladder
+        self._is_contextual, self._sees_competitor = is_contextual, sees_competitor
 
     def propose(self, situations: Sequence[Situation], guard: Guard) -> list[ProposedPrice]:
         return choose(
             self._model, situations, guard, objective=self._objective, ladder=self._ladder, demand=self._drawn,
-            uses_stock=self._is_contextual,
+            uses_stock=self._is_contextual, sees_competitor=self._sees_competitor,
         )  # fmt: skip
 
     def _drawn(self, forecast: Forecast, situations: Sequence[Situation], prices: Floats) -> Floats:

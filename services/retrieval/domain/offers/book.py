@@ -18,11 +18,15 @@ from services.retrieval.domain.offers.views import Views
 
 MAX_PRICE_LISTS = 20
 MAX_PLACES = 2_000
+MAX_COMPETITORS = 20
 # How long a removed offer, or a computed price that has ended, is kept: an older offer that arrives later is stale.
 TOMBSTONE_S = 7 * 86_400
+# How long a competitor's price is kept that nobody has observed again.
+OBSERVED_S = 60 * 86_400
 _US, _NS = 10**6, 10**9
-_LIST, _PLACE, _CURRENCY = "price_list_id", "place_id", "price.currency_code"
-_LIMITS = {_LIST: MAX_PRICE_LISTS, _PLACE: MAX_PLACES, _CURRENCY: 1}
+_LIST, _PLACE, _CURRENCY, _COMPETITOR = "price_list_id", "place_id", "price.currency_code", "competitor"
+_LIMITS = {_LIST: MAX_PRICE_LISTS, _PLACE: MAX_PLACES, _CURRENCY: 1, _COMPETITOR: MAX_COMPETITORS}
+_KINDS = {_LIST: "price lists", _PLACE: "places", _COMPETITOR: "competitors"}
 # What is counted: (a key of _LIMITS, the price list of a currency or empty).
 Group = tuple[str, str]
 
@@ -176,7 +180,9 @@ class OfferBook:
         if excess:
             raise InvalidArgument(
                 *(
-                    FieldViolation(f"offers[{place}].{group[0]}", _problem(group, value))
+                    FieldViolation(
+                        f"offers[{place}].{_PLACE if group[0] == _COMPETITOR else group[0]}", _problem(group, value)
+                    )
                     for place, (_, offer) in offers.items()
                     for group, value in _counted(_key(offer), _outline(offer))
                     if (group, value) in excess
@@ -185,9 +191,13 @@ class OfferBook:
 
 
 def is_past(offer: Offer, now_s: float) -> bool:
-    """Whether it may be forgotten: it was removed, or as a computed price it ended, more than TOMBSTONE_S ago."""
+    """Whether it may be forgotten: it was removed, or as a computed price it ended, more than TOMBSTONE_S ago; or a
+    competitor's price was observed more than OBSERVED_S ago.
+    """
     if offer.is_removed:
         return offer.updated_at_ns < (now_s - TOMBSTONE_S) * _NS
+    if offer.source is OfferSource.COMPETITOR:
+        return offer.updated_at_ns < (now_s - OBSERVED_S) * _NS
     ends = offer.sale_ends_at
     return offer.source is OfferSource.PRICING and ends is not None and ends.timestamp() < now_s - TOMBSTONE_S
 
@@ -211,6 +221,9 @@ def _counted(key: LayerKey, outline: Outline | None) -> Iterator[tuple[Group, st
     """What an offer counts for."""
     if outline is None or outline.is_removed:
         return
+    if key.source is OfferSource.COMPETITOR:
+        yield (_COMPETITOR, ""), key.place_id
+        return
     if key.price_list_id:
         yield (_LIST, ""), key.price_list_id
         # Computed prices follow the shop's: they must not keep a price list from changing its currency.
@@ -227,5 +240,5 @@ def _problem(group: Group, value: str) -> str:
             f"is {value}, but price list {price_list!r} has prices in another currency; a list has one: remove those "
             "offers first, or use another list"
         )
-    kind = "price lists" if name == _LIST else "places"
+    kind = _KINDS[name]
     return f"{value!r} is new, and {_LIMITS[name]:,} {kind} have offers; remove all offers of another one first"

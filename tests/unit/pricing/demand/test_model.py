@@ -154,6 +154,21 @@ def test_the_forecast_falls_with_the_price_and_follows_exposure() -> None:
     assert twice == pytest.approx(2 * once)
 
 
+def test_a_competitors_price() -> None:
+    """It moves demand and elasticity; without an observation it does nothing. Curves give what the forecast expects."""
+    model = learned(DemandModel(units(3), DemandOptions(("competitor", "gap"))), np.full(3, -2.0), 20)
+    rows = Observations.of([0, 0, 0], 21, LIST, 0.0, competitor=[0.0, 0.8, 1.2])
+    forecast, prices = model.forecast(rows), np.array([[8.0, 10.0, 11.5]] * 3)
+    unknown, low, high = curves = forecast.curves()
+    assert low.elasticity.mean < unknown.elasticity.mean < high.elasticity.mean
+    assert low.units(LIST).mean < high.units(LIST).mean
+    mean, variance = forecast.log_units(prices)
+    for row, curve in enumerate(curves):
+        expected = [curve.units(price).mean for price in (8.0, 10.0, 11.5)]
+        # The curve's variance leaves out what is unknown of its bend.
+        assert np.log(expected) == pytest.approx(mean[row] + variance[row] / 2, abs=0.03)
+
+
 def test_old_sales_are_forgotten() -> None:
     """When the elasticity of all products changes, a half-life follows it; without one the old sales count on."""
     errors = []

@@ -39,7 +39,7 @@ def _random_offers(chance: random.Random, count: int) -> list[Offer]:
 
 
 def _random_offer(chance: random.Random) -> Offer:
-    """A valid one, of either source. The currency of a price list is fixed."""
+    """A valid one, of any source. The currency of a price list is fixed."""
     price_list = chance.choice(LISTS)
     currency = "EUR" if price_list else chance.choice(CURRENCIES)
     place, updated_at_ns = chance.choice(PLACES), chance.randrange(4)
@@ -57,6 +57,10 @@ def _random_offer(chance: random.Random) -> Offer:
             updated_at_ns, price_list, place, OfferSource.PRICING, price=price, base_price=base, lowest_30_days=lowest,
             guardrail=chance.randrange(3), **times,
         )  # fmt: skip
+    if chance.random() < 0.2:
+        # A competitor may be named as a place.
+        price, stock = _random_money(chance, chance.choice(CURRENCIES)), chance.choice((None, 0, 2))
+        return Offer(updated_at_ns, "", place or "rival", OfferSource.COMPETITOR, price=price, stock=stock)
     prices = [chance.choice((None, _random_money(chance, currency))) for _ in range(2)]
     if all(prices):
         prices.sort(key=lambda money: money.amount if money else Decimal(0), reverse=True)

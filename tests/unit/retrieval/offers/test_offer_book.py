@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.money import Money
 from services.common.offers import Offer, OfferSource
-from services.retrieval.domain.offers.book import MAX_PLACES, MAX_PRICE_LISTS, TOMBSTONE_S, OfferBook, is_past
+from services.retrieval.domain.offers.book import (
+    MAX_COMPETITORS,
+    MAX_PLACES,
+    MAX_PRICE_LISTS,
+    OBSERVED_S,
+    TOMBSTONE_S,
+    OfferBook,
+    is_past,
+)
 from services.retrieval.domain.offers.context import OfferContext
 from tests.unit.retrieval.offers.random_offers import (
     ROWS,
@@ -161,6 +169,28 @@ def test_too_many(field: str, limit: int) -> None:
     assert refusal.value.violations[0].field == f"offers[0].{field}"
     removed = (0, replace(offers[0], updated_at_ns=2, is_removed=True))
     assert newer(book, [removed, another]) == [0, 1]
+
+
+def test_too_many_competitors() -> None:
+    """One competitor too many is refused; a competitor is no place that a request may name."""
+    price = Money("EUR", Decimal(1))
+    book = book_of(
+        [
+            (0, Offer(1, place_id=f"{number}", source=OfferSource.COMPETITOR, price=price))
+            for number in range(MAX_COMPETITORS)
+        ]
+    )
+    with pytest.raises(InvalidArgument, match="20 competitors have offers") as refusal:
+        newer(book, [(1, Offer(1, place_id="another", source=OfferSource.COMPETITOR, price=price))])
+    assert refusal.value.violations[0].field == "offers[0].place_id"
+    with pytest.raises(InvalidArgument, match="has no offers"):
+        book.view(OfferContext(place_id="3"), START, base_of([]))
+
+
+def test_an_old_observation() -> None:
+    """A competitor's price that was not observed again may be forgotten after 60 days."""
+    seen = Offer(START * 10**9, place_id="rival", source=OfferSource.COMPETITOR, price=Money("EUR", Decimal(1)))
+    assert [is_past(seen, START + OBSERVED_S + late_s) for late_s in (0, 1)] == [False, True]
 
 
 def test_an_unknown_context() -> None:

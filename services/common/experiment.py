@@ -1,0 +1,172 @@
+"""Experiments: arms, who takes part, and what decides. Fields and bounds: Experiment in control.proto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.common.limits import id_problem
+
+# What can decide an experiment, and what can only protect it.
+PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position"]
+Metric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "latency", "degradation"]
+PRIMARY_METRICS: tuple[PrimaryMetric, ...] = get_args(PrimaryMetric)
+METRICS: tuple[Metric, ...] = get_args(Metric)
+# Of these a smaller value is better.
+LOWER_IS_BETTER: frozenset[Metric] = frozenset(("click_position", "latency", "degradation"))
+DEFAULT_LAYER = "default"
+_RESOURCE_ID = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+_MAX_RULES, _MAX_SALT, _MAX_VERSION, _MAX_NOTE = 100, 64, 64, 1_000
+
+
+def _id(value: str) -> str:
+    if problem := id_problem(value):
+        raise ValueError(problem)
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=_RESOURCE_ID)]
+RuleId = Annotated[str, AfterValidator(_id)]
+RuleIds = Annotated[tuple[RuleId, ...], Field(max_length=_MAX_RULES)]
+Unit = Literal[
+    "EXPERIMENT_UNIT_UNSPECIFIED", "EXPERIMENT_UNIT_PERSON", "EXPERIMENT_UNIT_USER", "EXPERIMENT_UNIT_VISITOR"
+]  # fmt: skip
+# The defaults of the guardrails.
+GUARDED: tuple[Metric, ...] = ("latency", "degradation", "revenue")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Guardrail(_Part):
+    metric: Metric
+    maximum_harm: float = Field(default=0.0, ge=0, le=1)
+
+
+class Arm(_Part):
+    name: Name
+    share: Decimal = Field(gt=0, le=1)
+    serving_configuration_id: str = Field(default="", pattern=rf"^$|{_RESOURCE_ID}")
+    rule_ids: RuleIds = ()
+    without_rule_ids: RuleIds = ()
+    ranking_version: str = Field(default="", max_length=_MAX_VERSION)
+    is_holdout: bool = False
+
+    @model_validator(mode="after")
+    def _each_rule_once(self) -> Arm:
+        for name in ("rule_ids", "without_rule_ids"):
+            ids = getattr(self, name)
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"{name} has an id twice; give it once")
+        if both := sorted(set(self.rule_ids) & set(self.without_rule_ids)):
+            raise ValueError(f"without_rule_ids has {both[0]!r}, which rule_ids has too; remove it from one of them")
+        return self
+
+
+class Experiment(_Part):
+    arms: tuple[Arm, ...] = Field(min_length=2, max_length=10)
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    layer: Name = DEFAULT_LAYER
+    traffic_from: Decimal = Field(default=Decimal(0), ge=0, le=1)
+    traffic_share: Decimal | None = Field(default=None, gt=0, le=1)
+    unit: Unit = "EXPERIMENT_UNIT_PERSON"
+    salt: str = Field(default="", max_length=_MAX_SALT)
+    primary_metric: PrimaryMetric = "conversion"
+    guardrails: tuple[Guardrail, ...] = Field(default=(), max_length=8)
+    significance: float = Field(default=0.05, gt=0, le=0.2)
+    planned_units: int = Field(default=10_000, ge=100, le=1_000_000_000)
+    control_arm: str = ""
+    note: str = Field(default="", max_length=_MAX_NOTE)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Experiment:
+        names = [arm.name for arm in self.arms]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"arms has {twice[0]!r} twice; give each arm its own name")
+        if (total := sum(arm.share for arm in self.arms)) > 1:
+            raise ValueError(f"arms have shares of {total} together; they may add up to at most 1")
+        if self.traffic_to > 1:
+            raise ValueError(f"traffic_share: the range ends at {self.traffic_to}, beyond 1; lower it, or traffic_from")
+        if not self.traffic_from < 1:
+            raise ValueError("traffic_from is 1, which leaves no unit; lower it")
+        if self.control_arm and self.control_arm not in names:
+            raise ValueError(f"control_arm {self.control_arm!r} is no arm; name one of {', '.join(names)}")
+        guarded = [guardrail.metric for guardrail in self.guardrails]
+        if len(set(guarded)) < len(guarded):
+            raise ValueError("guardrails has a metric twice; give it once")
+        if sum(arm.is_holdout for arm in self.arms) > 1:
+            raise ValueError("arms has two with is_holdout; one arm of one experiment is the holdout")
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValueError("ends_at is not later than starts_at; swap them, or leave one out")
+        return self
+
+    @property
+    def traffic_to(self) -> Decimal:
+        return Decimal(1) if self.traffic_share is None else self.traffic_from + self.traffic_share
+
+    @property
+    def range_text(self) -> str:
+        return f"{self.traffic_from} to {self.traffic_to} of the layer {self.layer!r}"
+
+    @property
+    def control(self) -> Arm:
+        """The arm that the others are compared with."""
+        return next((arm for arm in self.arms if arm.name == self.control_arm), self.arms[0])
+
+    @property
+    def guards(self) -> tuple[Guardrail, ...]:
+        return self.guardrails or tuple(Guardrail(metric=metric) for metric in GUARDED)
+
+    def overlaps(self, other: Experiment) -> bool:
+        """Whether a unit could be in both at the same time."""
+        if self.layer != other.layer:
+            return False
+        if max(self.traffic_from, other.traffic_from) >= min(self.traffic_to, other.traffic_to):
+            return False
+        starts = [one.starts_at for one in (self, other) if one.starts_at]
+        ends = [one.ends_at for one in (self, other) if one.ends_at]
+        return not starts or not ends or max(starts) < min(ends)
+
+
+def unit_of(unit: str, user_id: str, visitor_id: str) -> str:
+    """Empty: the request is of no unit. A user and a visitor of the same id are two units."""
+    if unit != "EXPERIMENT_UNIT_VISITOR" and user_id:
+        return f"user:{user_id}"
+    return f"visitor:{visitor_id}" if unit != "EXPERIMENT_UNIT_USER" and visitor_id else ""
+
+
+def experiment_conflicts(experiments: Mapping[str, Experiment]) -> Iterator[tuple[str, str]]:
+    """(id, problem) of experiments that cannot run together."""
+    known: list[tuple[str, Experiment]] = []
+    holdout = ""
+    for id, experiment in sorted(experiments.items()):
+        for other_id, other in known:
+            if experiment.overlaps(other):
+                yield (
+                    id,
+                    f"traffic_from: {experiment.range_text} overlaps with {other_id!r}: {_free(experiment, known)}",
+                )
+                break
+        known.append((id, experiment))
+        if any(arm.is_holdout for arm in experiment.arms):
+            if holdout:
+                yield id, f"arms has a holdout, and the experiment {holdout!r} has one; archive one of them"
+            holdout = holdout or id
+
+
+def _free(wanted: Experiment, others: list[tuple[str, Experiment]]) -> str:
+    """Where the layer has the most room, in words."""
+    taken = sorted((one.traffic_from, one.traffic_to) for _, one in others if one.layer == wanted.layer)
+    best, at = (Decimal(0), Decimal(0)), Decimal(0)
+    for first, last in [*taken, (Decimal(1), Decimal(1))]:
+        best = max(best, (first - at, -at))
+        at = max(at, last)
+    if best[0] <= 0:
+        return "the layer is full: use another layer, or stop one of them"
+    return f"set traffic_from to {-best[1]} and traffic_share to at most {best[0]}, or use another layer"
