@@ -220,5 +220,5 @@ def test_groups_that_cannot_be_used(shop: Shop, tmp_path: Path) -> None:
 
 def fairness(shop: Shop, file: Path, *more: str) -> Result:
     return CliRunner().invoke(
-        app, ["--target", shop.target, "price-fairness", "--groups", str(file), *more], env={"COLUMNS": "200"}
+        app, ["--target", shop.target, "price", "fairness", "--groups", str(file), *more], env={"COLUMNS": "200"}
     )

@@ -50,7 +50,16 @@ class Evidence:
 
     def result_a_day(self, price: Decimal) -> Estimate:
         """In pieces, otherwise in the currency of the price."""
-        units = self.units_a_day(price)
+        return self.units_a_day(price).times(self._a_piece(price))
+
+    def result_ratio(self, price: Decimal, other: Decimal) -> Estimate | None:
+        """The result at `price`, divided by that at `other`; None if nothing is earned there."""
+        earned = self._a_piece(other)
+        return (
+            None if earned <= 0 else self.curve.ratio(float(price), float(other)).times(self._a_piece(price) / earned)
+        )
+
+    def _a_piece(self, price: Decimal) -> float:
         if self.measure is Measure.UNITS:
-            return units
-        return units.times(float(price if self.measure is Measure.REVENUE else price - (self.cost or 0)))
+            return 1.0
+        return float(price if self.measure is Measure.REVENUE else price - (self.cost or 0))

@@ -104,6 +104,7 @@ def decision_to_proto(decision: PriceDecision) -> audit_pb2.AuditEntry:
         guardrail=offer_pb2.PriceGuardrail.ValueType(decision.guardrail), explanation=decision.explanation[:_MOST_TEXT],
         policy_id=decision.policy_id, model_version=f"{decision.policy_name}@{VERSION}", cost=money(item.cost),
         stock=item.stock, review=_REVIEWS[decision.review], review_id=decision.review_id,
+        competitor_price=money(item.competitor),
     )  # fmt: skip
     if decision.until_s < _LAST_S:
         made.valid_until.CopyFrom(_time(decision.until_s))
@@ -135,6 +136,8 @@ def _add_evidence(made: audit_pb2.PriceDecision, evidence: Evidence, decision: P
         (evidence.result_a_day(evidence.best), made.result_at_best_price),
     ):
         _set(field, estimate)
+    if (ratio := evidence.result_ratio(price, listed)) is not None:
+        _set(made.result_ratio, ratio)
 
 
 def _set(field: audit_pb2.Estimate, estimate: Estimate) -> None:
