@@ -22,7 +22,7 @@ from types import FrameType
 import psutil
 import structlog
 
-from ops.hosting import STAGES, haproxy_folder, hosting_environment
+from ops.hosting import SPONSORED, STAGES, haproxy_folder, hosting_environment, serve_config_of
 from ops.processes import end, end_all, marker_of, suite_members
 from ops.settings import LOOPBACK, SuiteSettings
 from ops.state import SuiteState, create_stage_secret, remove_state, replica_file, stage_secret_file, write_state
@@ -38,7 +38,7 @@ _MAX_BACKOFF_S = 10.0
 # How often the descendants of a child are listed.
 _DESCENDANTS_PERIOD_S = 2.0
 # Services that call control.
-_OF_CONTROL = ("GATEWAY", "PRICING", "PRICE_PUBLISHER")
+_OF_CONTROL = ("GATEWAY", "PRICING", "PRICE_PUBLISHER", "SPONSORED")
 
 _log = structlog.get_logger("kairos.supervisor")
 
@@ -151,6 +151,10 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
 def suite_environment(settings: SuiteSettings) -> dict[str, str]:
     """The environment of every process of the suite. Variables that are set already override the ones chosen here."""
     ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
+    targets = dict.fromkeys(STAGES, ingress)
+    if SPONSORED not in {application.name for application in serve_config_of(settings).applications}:
+        # The gateway does not call what does not run.
+        targets[SPONSORED] = ""
     # The learned models of all services are in the ranker's registry.
     ranker = Path(os.environ.get("KAIROS_RANKER_DATA_DIR", str(settings.data_dir / "ranker")))
     registry = {
@@ -165,7 +169,7 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(settings.data_dir / "models"),
         "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),
         "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
-        **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": ingress for stage in STAGES},
+        **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": target for stage, target in targets.items()},
         "KAIROS_PRICE_PUBLISHER_DATA_DIR": str(settings.data_dir / "price_publisher"),
         "KAIROS_PRICE_PUBLISHER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_PRICE_PUBLISHER_METRICS__PORT": str(settings.publisher_metrics_port),
@@ -178,6 +182,7 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_GATEWAY_CONTROL__FOLDER": str(settings.data_dir / "published"),
         **{f"KAIROS_{service}_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}" for service in _OF_CONTROL},
         "KAIROS_PRICING_CONTROL__FOLDER": str(settings.data_dir / "pricing" / "published"),
+        "KAIROS_SPONSORED_CONTROL__FOLDER": str(settings.data_dir / SPONSORED / "published"),
         "KAIROS_PRICE_PUBLISHER_CONTROL__FOLDER": str(settings.data_dir / "price_publisher" / "published"),
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),

@@ -25,6 +25,7 @@ from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.biller.settings import BillerSettings
 from services.sponsored.settings import SponsoredSettings
 
 MODELS: dict[str, type[ServiceSettings]] = {
@@ -34,6 +35,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "ranker": RankerSettings,
     "pricing": PricingSettings,
     "sponsored": SponsoredSettings,
+    "biller": BillerSettings,
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
     "control": ControlSettings,
