@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Annotated
 
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.markup import escape
 
+from cli.audit_archive import AuditArchive
 from cli.calls import failed, out
-from cli.control_client import PAGE, Client, client_at, dictionary_of, moment_text
+from cli.control_client import PAGE, Client, checked_input, client_at, dictionary_of, moment_text
 from cli.options import Json
 from cli.render import money_text
 from kairos.common.v1 import offer_pb2
@@ -25,8 +28,8 @@ _NEEDS_CONTROL = (
     " `kairos up`, or name it with --control."
 )
 _NOT_FOUND = (
-    "The id of a quote is in the answer of QuotePrices and of a search. After 7 days control has quotes in its archive"
-    " only: docs/how-to/control.md#what-is-on-record."
+    "The id of a quote is in the answer of QuotePrices and of a search. After 7 days quotes are in the archive only:"
+    " name it with --archive (docs/how-to/control.md#what-is-on-record)."
 )
 # Pages of decisions about one product that are read.
 _PAGES = 10
@@ -57,6 +60,9 @@ def explain(
         str, typer.Option(envvar="KAIROS_CONTROL_API_KEY", help="API key of control. Empty: none is sent.")
     ] = "",
     tenant: Annotated[str, typer.Option(help="Tenant. Default: that of the key.")] = "",
+    archive: Annotated[
+        str, typer.Option(help="Archive of the audit, a folder or a URL: for what is older than 7 days.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Explain a price that was quoted: policy, demand, guardrail, review, and what the list price would have earned.
@@ -67,9 +73,12 @@ def explain(
     client = client_at(context, control, control_key, tenant, _NEEDS_CONTROL)
     asked = audit_pb2.GetEntryRequest(kind=audit_pb2.ENTRY_KIND_PRICE_QUOTE, id=quote_id)
     answer = client.call("GetEntry", asked, missing_is_fine=True)
-    if answer is None:
-        raise failed(f"control has no quote {quote_id!r}", _NOT_FOUND)
-    found = explained(answer.entry, lambda: _decisions(client, answer.entry))
+    with checked_input():
+        older = AuditArchive(archive, tenant) if archive else None
+    quoted = older.quote(quote_id) if answer is None and older else answer and answer.entry
+    if quoted is None:
+        raise failed(f"control has no quote {quote_id!r}{' in database or archive' * bool(archive)}", _NOT_FOUND)
+    found = explained(quoted, _decisions(client, quoted, older))
     if found.decision is not None and (review_id := found.decision.price_decision.review_id):
         review = client.resource(control_pb2.RESOURCE_KIND_REVIEW, review_id)
         found = Explained(found.quoted, found.decision, found.is_in_force, review)
@@ -82,26 +91,27 @@ def explain(
         out.print(f"[bold]{label:<12}[/]{escape(text)}", soft_wrap=True, highlight=False)
 
 
-def explained(
-    quoted: audit_pb2.AuditEntry, decisions: Callable[[], Sequence[audit_pb2.AuditEntry]]
-) -> Explained:  # fmt: skip
-    """`decisions` about the product, made before the quote, the newest first.
+def explained(quoted: audit_pb2.AuditEntry, decisions: Iterable[audit_pb2.AuditEntry]) -> Explained:
+    """`decisions` about the product, made before the quote, the newest first. No more are read than are needed.
 
     A price that was computed is that of the newest decision with this price. Otherwise the newest decision counts, or
-    the one before it as long as it is being published.
+    the one before it as long as it is being published. A list without a price of its own has the default list's price.
     """
-    item, quote, found = quoted.quoted_price.item, quoted.quoted_price.quote, list(decisions())
-    own = [one for one in found if one.price_decision.price_list_id == item.price_list_id]
-    # A list without a price of its own has that of the default list.
-    for some in (own, [one for one in found if not one.price_decision.price_list_id]):
-        newest = next(iter(some), None)
-        is_soon = newest is not None and _seconds(quote.quoted_at) - _seconds(newest.recorded_at) < _SOON_S
-        many = len(some) if quote.guardrail != _COMPUTED_BY_NOBODY else 2 if is_soon else 1
-        for one in some[:many]:
-            made = one.price_decision
-            if (made.price, made.list_price) == (quote.offer, quote.list_price):
-                return Explained(quoted, one, is_in_force=True)
-    return Explained(quoted, next(iter(own or found), None))
+    item, quote = quoted.quoted_price.item, quoted.quoted_price.quote
+    is_computed, last = quote.guardrail != _COMPUTED_BY_NOBODY, None
+    left = dict.fromkeys((item.price_list_id, ""), math.inf if is_computed else 1)
+    for one in decisions:
+        made = one.price_decision
+        if left.get(made.price_list_id, 0) <= 0:
+            continue
+        if (made.price, made.list_price) == (quote.offer, quote.list_price):
+            return Explained(quoted, one, is_in_force=True)
+        last = last or one
+        is_soon = _seconds(quote.quoted_at) - _seconds(one.recorded_at) < _SOON_S
+        left[made.price_list_id] -= not is_soon
+        if not any(more > 0 for more in left.values()):
+            break
+    return Explained(quoted, last)
 
 
 def sentences(found: Explained) -> Iterator[tuple[str, str]]:
@@ -133,29 +143,32 @@ def sentences(found: Explained) -> Iterator[tuple[str, str]]:
     yield "review", _review(made, found.review)
 
 
-def _decisions(client: Client, quoted: audit_pb2.AuditEntry) -> list[audit_pb2.AuditEntry]:
+def _decisions(
+    client: Client, quoted: audit_pb2.AuditEntry, older: AuditArchive | None
+) -> Iterator[audit_pb2.AuditEntry]:
+    """Of the quote's product, the newest first."""
     quote = quoted.quoted_price.quote
     request = audit_pb2.ListEntriesRequest(
         kind=audit_pb2.ENTRY_KIND_PRICE_DECISION, subject_id=quote.item_id, page_size=PAGE
     )
     request.until.CopyFrom(quote.quoted_at)
     request.until.seconds += _SKEW_S
-    found: list[audit_pb2.AuditEntry] = []
     for _ in range(_PAGES):
         answer = client.call("ListEntries", request)
-        found += answer.entries
+        yield from answer.entries
         if not answer.next_page_token:
             break
         request.page_token = answer.next_page_token
-    return found
+    if older is not None:
+        yield from older.decisions(quote.item_id, request.until.ToDatetime(UTC))
 
 
 def _why_none(found: Explained) -> str:
     quote, item = found.quoted.quoted_price.quote, found.quoted.quoted_price.item
     if quote.guardrail != _COMPUTED_BY_NOBODY:
         return (
-            "The price was computed, and the decision is not in control's database: it is in the archive, or the price"
-            " publisher did not send it (KAIROS_PRICE_PUBLISHER_CONTROL__TARGET, and a key with the role recorder)."
+            "The price was computed, and its decision was not found: it is in the archive (--archive), or the price"
+            " publisher did not record it (KAIROS_PRICE_PUBLISHER_CONTROL__TARGET, and a key with the role recorder)."
         )
     if found.decision is None:
         return "Nothing was computed about this product: the shop's own price applies."
@@ -179,7 +192,9 @@ def _decided(entry: audit_pb2.AuditEntry) -> str:
 
 def _why(made: audit_pb2.PriceDecision) -> str:
     texts = {
-        pricing_pb2.PRICE_REASON_DEMAND: "The price is expected to bring the best result.",
+        pricing_pb2.PRICE_REASON_DEMAND: (
+            "Of the prices that the guardrails allowed, it is expected to bring the best result."
+        ),
         pricing_pb2.PRICE_REASON_EXPLORATION: (
             f"The price is tried to learn the demand; {money_text(made.best_price)} was expected to bring the most."
         ),

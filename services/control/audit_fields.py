@@ -17,7 +17,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kairos.common.v1 import common_pb2
 from kairos.control.v1 import audit_pb2
-from services.common.money import MAX_UNITS, NANOS
+from services.common.convert import money_to_proto
+from services.common.money import MAX_UNITS, NANOS, Money
 
 _MONEY, _TIME, _ESTIMATE = common_pb2.Money.DESCRIPTOR, Timestamp.DESCRIPTOR, audit_pb2.Estimate.DESCRIPTOR
 # The years 1 to 9999.
@@ -73,6 +74,32 @@ def columns_of(
         if field.name not in left_out
         for column in _columns(field, (names or {}).get(field.name, field.name))
     ]
+
+
+def fill(
+    message: Any, row: Mapping[str, Any], left_out: Collection[str] = (), names: Mapping[str, str] | None = None
+) -> None:
+    """Sets the fields from a row of the archive with the columns that `columns_of` gives, and `currency`."""
+    for field in message.DESCRIPTOR.fields:
+        name = (names or {}).get(field.name, field.name)
+        value = None if field.name in left_out else row.get(name)
+        if value is None:
+            continue
+        if field.is_repeated:
+            getattr(message, field.name).extend(value)
+        elif field.message_type is _MONEY:
+            getattr(message, field.name).CopyFrom(money_to_proto(Money(row["currency"], value)))
+        elif field.message_type is _TIME:
+            getattr(message, field.name).FromDatetime(value)
+        elif field.message_type is _ESTIMATE:
+            for part, ending in _PARTS.items():
+                setattr(getattr(message, field.name), part, row[f"{name}{ending}"])
+        elif field.enum_type is not None:
+            prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
+            known = field.enum_type.values_by_name.get(f"{prefix}{value.upper()}")
+            setattr(message, field.name, known.number if known else int(value))
+        else:
+            setattr(message, field.name, value)
 
 
 def _columns(field: FieldDescriptor, name: str) -> Iterator[Column]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kairos.control.v1 import audit_pb2
 from services.common.limits import MAX_LIST_ID, text_problem
 from services.common.money import currency_problem
-from services.control.audit_fields import Checked, columns_of
+from services.control.audit_fields import Checked, columns_of, fill
 from services.control.domain.audit import Entry
 
 _REQUIRED = ("list_price", "base_price", "price")
@@ -37,6 +37,14 @@ def price_decision_problems(subject_id: str, decision: audit_pb2.PriceDecision) 
     if problem := currency_problem(currency):
         yield "list_price.currency_code", problem
     yield from _CHECKED.problems(decision, currency)
+
+
+def decision_of(row: Mapping[str, Any]) -> audit_pb2.AuditEntry:
+    """The entry of a row of the archive."""
+    entry = audit_pb2.AuditEntry(id=row["decision_id"], subject_id=row["item_id"])
+    entry.recorded_at.FromDatetime(row["recorded_at"])
+    fill(entry.price_decision, row)
+    return entry
 
 
 def decision_values(tenant: str, entry: Entry) -> list[Any]:

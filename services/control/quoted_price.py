@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kairos.control.v1 import audit_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.common.money import currency_problem
-from services.control.audit_fields import Checked, columns_of
+from services.control.audit_fields import Checked, columns_of, fill
 from services.control.domain.audit import Entry
 
 _PARTS = {"item": pricing_pb2.PricedItem.DESCRIPTOR, "quote": pricing_pb2.PriceQuote.DESCRIPTOR}
@@ -50,6 +50,22 @@ def quoted_price_problems(id: str, quoted: audit_pb2.QuotedPrice) -> Iterator[tu
     for part, checked in _CHECKED.items():
         for field, problem in checked.problems(getattr(quoted, part), currency):
             yield f"{part}.{field}", problem
+
+
+def quote_of(row: Mapping[str, Any]) -> audit_pb2.AuditEntry:
+    """The entry of a row of the archive."""
+    entry = audit_pb2.AuditEntry(id=row["quote_id"], subject_id=row["subject_id"], request_id=row["request_id"])
+    entry.recorded_at.FromDatetime(row["recorded_at"])
+    item, quote = entry.quoted_price.item, entry.quoted_price.quote
+    fill(item, row, _SAME, _NAMES)
+    fill(quote, row)
+    for field in _SAME:
+        value = getattr(quote, field)
+        if isinstance(value, str):
+            setattr(item, field, value)
+        else:
+            getattr(item, field).CopyFrom(value)
+    return entry
 
 
 def quote_values(tenant: str, entry: Entry) -> list[Any]:

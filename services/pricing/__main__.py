@@ -26,7 +26,7 @@ from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.grpc_reviews import GrpcReviews
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.outbox_record import recording
-from services.pricing.publisher.settings import PricePublisherSettings
+from services.pricing.publisher.settings import OUTBOX_FOLDER, PricePublisherSettings
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher, run
 from services.pricing.settings import PricingSettings
@@ -53,7 +53,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
         contextlib.closing(SqlitePublisherState(settings.data_dir)) as state,
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
         contextlib.closing(GrpcReviews(settings.control, settings.tenant)) as reviews,
-        recording(settings.outbox, settings.record, settings.tenant, settings.data_dir) as record,
+        recording(settings.outbox, settings.record, settings.tenant, settings.data_dir / OUTBOX_FOLDER) as record,
         learning(settings.learning, settings.data_dir / LEARNING_FOLDER, settings.gateway, metrics.registry),
         contextlib.closing(
             FollowedPolicies(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,25 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from cli.audit_archive import AuditArchive
 from cli.main import app
 from cli.price_explain import Explained, explained, sentences
 from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import audit_pb2
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from services.common.control_access import ControlAccessSettings
+from services.common.errors import InvalidArgument
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.outbox.delivery import Delivery
 from services.common.outbox.outbox import OutboxBounds
 from services.common.outbox.settings import OutboxSettings
 from services.common.outbox.sqlite_outbox import SqliteOutbox
 from services.common.published import PublishedMetrics
+from services.control.adapters.parquet_archive import ArchivedColumns, ParquetArchive
+from services.control.convert_audit import entries_from_proto
+from services.control.domain.audit import EntryKind
+from services.control.price_decision import DECISION_COLUMNS, decision_values
+from services.control.quoted_price import QUOTE_COLUMNS, quote_values
 from services.control.settings import ApiKey
 from services.pricing.domain.guardrails import Guardrails
 from services.pricing.domain.policy_set import Policy, PolicySet
@@ -42,7 +50,7 @@ from services.pricing.publisher.outbox_record import recording
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher
 from services.pricing.settings import PricingSettings
-from tests.contract.controls import digest_of, key_of, running
+from tests.contract.controls import digest_of, entry_of, key_of, running
 from tests.contract.test_price_publisher import Clock, usd
 from tests.fakes.shop_gateway import FakeShopGateway, serving
 from tests.fakes.waiting import until
@@ -153,6 +161,34 @@ async def test_a_quote_is_explained_after_prices_have_changed(tmp_path: Path) ->
         assert "archive" in await kairos(control.port, "unknown", expected=1)
 
 
+def test_what_is_archived_is_found(tmp_path: Path) -> None:
+    """From the Parquet files come the entries that went into them: the quote by its id, the decisions of its product
+    before it, the newest first, of the tenant only.
+    """
+    columns = {
+        EntryKind.PRICE_QUOTE: ArchivedColumns(QUOTE_COLUMNS, quote_values),
+        EntryKind.PRICE_DECISION: ArchivedColumns(DECISION_COLUMNS, decision_values),
+    }
+    archive = ParquetArchive(str(tmp_path), columns)
+    quote, decisions = entry_of("q1", START_S + 7_300), [entry(60, 9_000), entry(3_700, 8_000), entry(8_000, 7_000)]
+    for made in decisions:
+        made.subject_id = made.price_decision.item_id = "p1"
+        made.price_decision.elasticity.low = -3.0
+        made.price_decision.guardrail = offer_pb2.PRICE_GUARDRAIL_REVIEW
+        made.price_decision.stock = 0
+    for made in (quote, *decisions):
+        (stored,) = entries_from_proto([made], time.time())
+        hour = f"{made.recorded_at.ToDatetime():%Y-%m-%dT%H}-{made.id.replace(' ', '-')}"
+        archive.write(hour, stored.kind, [("shop", stored)], 1)
+    assert AuditArchive(str(tmp_path), "other").quote("q1") is None
+    read = AuditArchive(str(tmp_path), "shop")
+    assert read.quote("q1") == quote
+    before = datetime.fromtimestamp(START_S + 7_300, UTC)
+    assert list(read.decisions("p1", before)) == decisions[1::-1]
+    with pytest.raises(InvalidArgument, match="--archive"):
+        AuditArchive(str(tmp_path / "none"), "")
+
+
 async def test_without_control_the_remedy_is_named() -> None:
     """Where nothing listens, the command says that it needs control and how to name it."""
     assert "needs control" in (told := await kairos(1, "q1", expected=2))
@@ -198,7 +234,7 @@ NEWEST_FIRST = [entry(3_000, 10_000), entry(2_000, 8_000), entry(1_500, 7_000, "
 )
 def test_the_decision_of_a_quote(quote: audit_pb2.AuditEntry, decision: str) -> None:
     """It has the quote's price, and is the newest one of the quote's price list that has it."""
-    found = explained(quote, lambda: NEWEST_FIRST)
+    found = explained(quote, NEWEST_FIRST)
     assert found.is_in_force
     assert found.decision is not None
     assert found.decision.id == decision
@@ -218,7 +254,7 @@ def test_a_price_that_no_decision_led_to(
     quote: audit_pb2.AuditEntry, decisions: list[audit_pb2.AuditEntry], text: str
 ) -> None:
     """The explanation says why, and names what to do if a record is missing."""
-    found = explained(quote, lambda: decisions)
+    found = explained(quote, decisions)
     assert not found.is_in_force
     assert text in dict(sentences(found))["decision"]
 

@@ -27,6 +27,9 @@ class MetricsSettings(_Group):
     port: int = Field(default=9466, ge=0, le=65535)
 
 
+OUTBOX_FOLDER = "outbox"
+
+
 class PricePublisherSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_PRICE_PUBLISHER_")
 
@@ -39,7 +42,7 @@ class PricePublisherSettings(ServiceSettings):
     # API key with which decisions are put on record in control: of the role recorder, which may do nothing else. Empty:
     # that of `control`, which then needs the role admin.
     recorder_key: SecretStr = SecretStr("")
-    # Decisions that wait for control, in a file in data_dir. Some 500 bytes for each.
+    # Decisions that wait for control, in the folder `outbox` of data_dir. Some 700 bytes for each.
     outbox: OutboxSettings = OutboxSettings(most_mib=256)
     # The place in the catalogue's changes, and what each product has cost: some 700 bytes for each.
     data_dir: Path = Path("var/price_publisher")
