@@ -26,6 +26,7 @@ _KINDS = (
     ("services.pricing", "price publisher"),
     ("services.sponsored", "biller"),
     ("services.learner", "learner"),
+    ("-m experiments", "experiments"),
     ("gcs_server", "ray gcs"),
     ("raylet/raylet", "ray raylet"),
     ("runtime_env/agent", "ray runtime env agent"),

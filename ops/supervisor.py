@@ -1,5 +1,5 @@
-"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, and the learner and the
-biller if they are enabled, and restarts each of them when it ends.
+"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, the watch of experiments,
+and the learner and the biller if they are enabled, and restarts each of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
@@ -132,9 +132,11 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
     biller = Child("biller", [sys.executable, "-m", "services.sponsored"], logs / "biller.log")
     control = Child("control", [sys.executable, "-m", "services.control"], logs / "control.log")
+    experiments = Child("experiments", [sys.executable, "-m", "experiments"], logs / "experiments.log")
     # In the order in which they start; they stop in the opposite order.
     optional = {biller.name: _has_sponsored(settings), learner.name: settings.learner}
-    children = [one for one in (control, host, gateway, publisher, biller, learner) if optional.get(one.name, True)]
+    all_of_them = (control, host, gateway, publisher, experiments, biller, learner)
+    children = [one for one in all_of_them if optional.get(one.name, True)]
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
@@ -181,6 +183,9 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_BILLER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_BILLER_METRICS__PORT": str(settings.biller_metrics_port),
         "KAIROS_BILLER_CONTROL__FOLDER": str(settings.data_dir / "biller" / "published"),
+        "KAIROS_EXPERIMENTS_DATA_DIR": str(settings.data_dir / "experiments"),
+        "KAIROS_EXPERIMENTS_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
+        "KAIROS_EXPERIMENTS_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}",
         "KAIROS_LEARNER_DATA_DIR": str(settings.data_dir / "learner"),
         "KAIROS_LEARNER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_LEARNER_METRICS__PORT": str(settings.learner_metrics_port),
