@@ -144,7 +144,7 @@ class _Shop:
     clicks: list[float] = field(default_factory=list)
     value: int = 0
     billed: int = 0
-    billed_s: float = 0.0
+    complete_s: float = 0.0
 
     def pages(self) -> Iterator[tuple[int, bool]]:
         """One after the other for an hour: the number of its replica, and whether one is killed meanwhile."""
@@ -154,8 +154,8 @@ class _Shop:
             while self.clicks and self.clicks[0] <= self.now_s:
                 heapq.heappop(self.clicks)
                 self.value += _PRICE
-            if self.now_s >= self.billed_s:
-                self.billed, self.billed_s = self.value, self.now_s + _BILLS_S
+            if self.now_s >= self.complete_s + _BILLS_S:
+                self.billed, self.complete_s = self.value, self.now_s
             is_killed = self.now_s >= kill_s
             kill_s += _KILL_S * is_killed
             yield self.random.randrange(_REPLICAS), is_killed
@@ -185,7 +185,8 @@ def _with_leases(random: Random) -> float:
             used, before = round(lease.used * _MILLION), round(lease.held * _MILLION)
             asked = AskedLease("c", _DAY, used, before, limit, limit, 0, None, _PRICE * _MILLION)
             billed = Billed(shop.billed * _MILLION)
-            lease.held = pool.renew(names[replica], call, asked, billed, rules, round(shop.now_s * 1e6)) / _MILLION
+            now_us, complete_us = round(shop.now_s * 1e6), round(shop.complete_s * 1e6)
+            lease.held = pool.renew(names[replica], call, asked, billed, complete_us, rules, now_us) / _MILLION
             lease.until_s = shop.now_s + rules.lease_s
         if held[replica].take(_PRICE * _PROBABILITY, shop.now_s):
             shop.show()

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from catalog.dropped import Dropped
 from catalog.events import event_of
 from catalog.mapping import ProductMapping
+from catalog.price_check import PriceCheck
 from catalog.removal import Removal
 from catalog.retries import attempts
 from catalog.rows import Row, RowRefused, read_rows
@@ -110,6 +111,8 @@ class CatalogImport:
     has_sales: bool = False
     # For a complete feed. None: products that the file lacks stay.
     removal: Removal | None = None
+    # Compares the prices with each other. None: they are not compared.
+    prices: PriceCheck | None = None
     # Reads and checks all rows, and changes nothing.
     is_dry_run: bool = False
     # By id: the line on which it occurred first, and a digest of the product.
@@ -133,6 +136,8 @@ class CatalogImport:
                     self._publish(stub, [offer for _, _, offer in batch if offer is not None])
                 bar.update(len(batch))
                 bar.set_postfix(imported=self.summary.imported, rejected=self.rejects.count)
+            if self.prices is not None:
+                self.prices.read_shop(stub, self.connection)
             self.rejects.close()
             self.summary.rejected, self.summary.dropped_values = self.rejects.count, self.dropped.count
             if self.removal is not None:
@@ -161,6 +166,8 @@ class CatalogImport:
             first_line, known = self._seen.setdefault(product.id, (row.line, digest))
             if is_new:
                 self.summary.valid += 1
+                if self.prices is not None:
+                    self.prices.add(row.line, product)
                 offer = offer_of(self.mapping, row.values, product, self._began, warn) if self.has_sales else None
                 for name, reason in dropped:
                     self.dropped.add(row.line, name, reason)

@@ -13,6 +13,7 @@ from catalog.imports import CatalogImport
 from catalog.mapping import VALUE_SEPARATOR, mapping_for, parse_mapping
 from catalog.money import parse_currency
 from catalog.numbers import Notation
+from catalog.price_check import PriceCheck
 from catalog.removal import Removal
 from catalog.rows import FileRefused, RowRefused, column_names, describe
 from cli.calls import call, connection_of, failed, out, print_json
@@ -79,7 +80,8 @@ def import_products(
 ) -> None:
     """Import a catalogue. Products that have not changed are skipped.
 
-    A row without a valid id and title is rejected. Any other value that is wrong is left out with a warning. Exit code:
+    A row without a valid id and title is rejected. Any other value that is wrong is left out with a warning. Prices
+    that are far from those of similar products are imported, and listed. Exit code:
     0 all rows were accepted or are in the file of rejected rows; 1 none was accepted, the gateway or --full refused, or
     --strict and a row was rejected or a value left out; 2 the file or an option cannot be used.
     """
@@ -98,7 +100,7 @@ def import_products(
         raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
     job = CatalogImport(
         connection_of(context), mapping, rejects_of(file, rejects), images=images,
-        has_sales=sales, removal=Removal(max_deleted_share) if full else None, is_dry_run=dry_run,
+        has_sales=sales, removal=Removal(max_deleted_share) if full else None, prices=PriceCheck(), is_dry_run=dry_run,
     )  # fmt: skip
     run_import(job, file, strict, as_json, lambda: details(job, description, columns))
 

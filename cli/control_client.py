@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from cli.calls import connection_of, failed
 from cli.control_files import content_of, kind_number
-from kairos.control.v1 import audit_pb2, audit_pb2_grpc, control_pb2, control_pb2_grpc
+from kairos.control.v1 import audit_pb2, audit_pb2_grpc, budgets_pb2, budgets_pb2_grpc, control_pb2, control_pb2_grpc
 from ops.client import Connection, explain_error
 from services.common.errors import InvalidArgument
 
@@ -27,6 +27,7 @@ _STUBS: dict[str, Any] = {
     for file, stub in (
         (control_pb2, control_pb2_grpc.ControlServiceStub),
         (audit_pb2, audit_pb2_grpc.AuditServiceStub),
+        (budgets_pb2, budgets_pb2_grpc.BudgetServiceStub),
     )
     for service in file.DESCRIPTOR.services_by_name.values()
     for method in service.methods

@@ -11,11 +11,14 @@ from rich.table import Table
 from catalog.columns import SALE
 from catalog.imports import CatalogImport
 from catalog.mapping import ProductMapping
+from catalog.price_check import PriceFound
 from catalog.rows import Description, columns_of_layout
 from cli.calls import err
 
 # Groups of values that were left out and are printed; --json has all of them.
 _GROUPS = 20
+# Unusual prices, and prices that are expected of products without one: so many are printed, and so many are in --json.
+_PRICES, _MOST_PRICES = 20, 1_000
 
 
 def print_recognised(
@@ -47,7 +50,7 @@ def print_recognised(
 
 
 def print_outcome(job: CatalogImport) -> None:
-    """Values that were left out, by field and reason, and what a complete feed removes."""
+    """Values that were left out, by field and reason, unusual prices, and what a complete feed removes."""
     groups = job.dropped.groups
     if groups:
         table = Table(
@@ -58,6 +61,7 @@ def print_outcome(job: CatalogImport) -> None:
             lines = ", ".join(map(str, group.lines)) + (", …" if group.count > len(group.lines) else "")
             table.add_row(escape(group.name), f"{group.count:,}", lines, escape(group.reason))
         err.print(table)
+    _print_unusual(job)
     if job.missing_images:
         err.print(f"{job.missing_images} products have an image_uri that is not in {escape(str(job.images))}")
     if job.removal is not None:
@@ -77,6 +81,37 @@ def details(job: CatalogImport, description: Description, columns: list[str]) ->
             for group in job.dropped.groups
         ],
     }
+    if job.prices is not None:
+        unusual, missing = job.prices.found
+        found["prices"] = {
+            "compared": job.prices.compared,
+            "unusual_count": len(unusual),
+            "unusual": [_price(each) for each in unusual[:_MOST_PRICES]],
+            "missing_count": len(missing),
+            "missing": [_price(each) for each in missing[:_MOST_PRICES]],
+        }
     if job.removal is not None:
         found["removal"] = {"existing": len(job.removal.existing), "absent": len(job.removal.absent)}
     return found
+
+
+def _print_unusual(job: CatalogImport) -> None:
+    unusual = job.prices.found[0] if job.prices is not None else []
+    if not unusual or job.prices is None:
+        return
+    table = Table(
+        "line", "product", "price", "usual", box=None, pad_edge=False, title_justify="left",
+        title=f"{len(unusual):,} of {job.prices.compared:,} prices are unusual; they are imported, check them",
+    )  # fmt: skip
+    for each in unusual[:_PRICES]:
+        usual = f"{each.lowest} to {each.highest}"
+        table.add_row(str(each.line), escape(each.product_id), f"{each.currency} {each.price:f}", usual)
+    err.print(table)
+    if len(unusual) > _PRICES:
+        err.print(f"and {len(unusual) - _PRICES:,} more; --json has them")
+
+
+def _price(found: PriceFound) -> dict[str, Any]:
+    amounts = {"price": found.price, "lowest": found.lowest, "expected": found.middle, "highest": found.highest}
+    texts = {name: None if amount is None else f"{amount:f}" for name, amount in amounts.items()}
+    return {"line": found.line, "id": found.product_id, "currency_code": found.currency, **texts}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    campaigns,
     catalog,
     competitors,
     config,
@@ -16,6 +17,7 @@ from cli import (
     domain,
     evaluate,
     events,
+    experiments,
     judge,
     label,
     models,
@@ -93,6 +95,8 @@ app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(campaigns.app, name="campaigns")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):

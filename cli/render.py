@@ -13,6 +13,7 @@ from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
+from kairos.sponsored.v1 import sponsored_pb2
 from services.common.money import MINOR_UNIT_DECIMALS, in_minor_units
 
 # A contribution that is printed as 0.00 is left out.
@@ -56,6 +57,8 @@ def print_results(
             escape(shortened("".join(product.category_path[-1:]), 22)),
             *[price_text(result)] * with_price, f"{result.score:.3f}",
         )  # fmt: skip
+        if result.HasField("sponsored"):
+            table.add_row("", "", f"[yellow]{escape(sponsored_text(result.sponsored))}[/]")
         if result.variants:
             table.add_row("", "", f"[dim]{escape(variants_text(result.variants))}[/]")
         if explain and result.reasons:
@@ -71,6 +74,22 @@ def print_results(
 def shortened(text: str, most: int) -> str:
     """At most `most` characters; "…" stands for what is cut."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def sponsored_text(label: gateway_pb2.SponsoredLabel) -> str:
+    """For example "Sponsored · Acme · paid by Acme Inc. · because it fits the request, and of the query “coat”"."""
+    because = ", and ".join(targeting_text(one) for one in label.targeting)
+    parts = ["Sponsored", label.advertiser, f"paid by {label.payer}", f"because {because}" if because else ""]
+    return " · ".join(filter(None, parts))
+
+
+def targeting_text(parameter: sponsored_pb2.TargetingParameter) -> str:
+    if parameter.kind == sponsored_pb2.TARGETING_KIND_RELEVANCE:
+        return "it fits the request"
+    if parameter.kind == sponsored_pb2.TARGETING_KIND_AUDIENCE:
+        return f"you have declared “{parameter.value}”"
+    name = sponsored_pb2.TargetingKind.Name(parameter.kind).removeprefix("TARGETING_KIND_").lower()
+    return f"of the {name} “{parameter.value}”"
 
 
 def variants_text(variants: Sequence[product_pb2.Variant]) -> str:

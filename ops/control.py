@@ -25,8 +25,11 @@ STAGE_SERVICES = (
     "kairos.encoder.v1.QueryEncoderService",
     "kairos.retrieval.v1.RetrievalService",
     "kairos.ranker.v1.RankerService",
+    "kairos.sponsored.v1.SponsoredService",
     "kairos.pricing.v1.PricingService",
 )
+# A suite may have no sponsored places: then the gateway does not know their service.
+_OPTIONAL = ("kairos.sponsored.v1.SponsoredService",)
 
 _console = Console(stderr=True)
 
@@ -111,8 +114,8 @@ def health(suite: SuiteState) -> dict[str, str]:
 
 
 def health_of(channel: grpc.Channel) -> dict[str, str]:
-    """The health of the gateway and of each stage as the gateway reports it, by name. {"gateway": "UNREACHABLE"} if it
-    does not answer.
+    """The health of the gateway and of each stage that it has, as the gateway reports it, by name. {"gateway":
+    "UNREACHABLE"} if it does not answer.
     """
     with channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -125,7 +128,8 @@ def health_of(channel: grpc.Channel) -> dict[str, str]:
             except grpc.RpcError as error:
                 if error.code() == grpc.StatusCode.UNAVAILABLE:
                     return {"gateway": "UNREACHABLE"}
-                answers[name] = error.code().name
+                if error.code() != grpc.StatusCode.NOT_FOUND or service not in _OPTIONAL:
+                    answers[name] = error.code().name
         return answers
 
 

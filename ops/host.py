@@ -18,7 +18,7 @@ from types import FrameType
 
 import psutil
 
-from ops.hosting import CONFIG_FILE, ServeConfig, grpc_options, http_options, load_serve_config
+from ops.hosting import ServeConfig, grpc_options, http_options, serve_config_of
 from ops.loopback import SETUP_HOOK, use_loopback_address
 from ops.replicas import listen_to_serve, publish
 from ops.settings import LOOPBACK, SuiteSettings
@@ -42,7 +42,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     settings = load_settings(SuiteSettings)
-    return host(settings, load_serve_config(settings.serve_config or CONFIG_FILE), stop)
+    return host(settings, serve_config_of(settings), stop)
 
 
 def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) -> int:

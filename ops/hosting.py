@@ -18,7 +18,8 @@ from ops.settings import LOOPBACK, SuiteSettings
 from services.common.errors import FieldViolation, InvalidArgument
 
 CONFIG_FILE = Path(__file__).with_name("serve.yaml")
-STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+SPONSORED = "sponsored"
+STAGES = ("query_encoder", "retrieval", "ranker", SPONSORED, "pricing")
 SERVICER_FUNCTIONS = [f"services.common.direct_ingress.add_{stage}" for stage in STAGES]
 
 
@@ -86,6 +87,14 @@ def load_serve_config(path: Path) -> ServeConfig:
         raise InvalidArgument(
             *(FieldViolation(".".join(map(str, e["loc"])), f"{e['msg']}, in {path}") for e in error.errors())
         ) from None
+
+
+def serve_config_of(settings: SuiteSettings) -> ServeConfig:
+    """The applications of the suite. Raises InvalidArgument as `load_serve_config`."""
+    config = load_serve_config(settings.serve_config or CONFIG_FILE)
+    if not settings.sponsored:
+        config.applications = [one for one in config.applications if one.name != SPONSORED]
+    return config
 
 
 def has_haproxy() -> bool:

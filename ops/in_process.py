@@ -22,6 +22,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from kairos.sponsored.v1 import sponsored_pb2_grpc
 from services.common.control_access import ControlAccessSettings
 from services.common.process import freeze_gc, keep_freed_memory
 from services.common.telemetry import TelemetrySettings, configure_telemetry
@@ -42,6 +43,8 @@ from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler as build_ranker_handler
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 from services.retrieval.wiring import build_handler as build_retrieval_handler
+from services.sponsored.settings import SponsoredSettings
+from services.sponsored.wiring import build_sponsored
 
 # Long enough that no stage is late: quality must not depend on the speed of the machine.
 BUDGET_MS = 30_000
@@ -79,12 +82,13 @@ def in_process_suite(
     random: Random | None = None,
     gateway: Mapping[str, Any] | None = None,
     pricing: Mapping[str, Any] | None = None,
+    sponsored: Mapping[str, Any] | None = None,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
-    `fusion`, `encoder`, `ranker`, `gateway` and `pricing` (settings of these services) and `domain_dir` (the folder of
-    the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the
-    exploration.
+    `fusion`, `encoder`, `ranker`, `gateway`, `pricing` and `sponsored` (settings of these services) and `domain_dir`
+    (the folder of the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway.
+    `random` draws the exploration.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -102,6 +106,7 @@ def in_process_suite(
                 random,
                 gateway or {},
                 pricing or {},
+                sponsored or {},
             ),
             loop,
         ).result()
@@ -135,7 +140,7 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
     ranker_settings: Mapping[str, Any], clock: Callable[[], float], random: Random | None,
-    gateway_settings: Mapping[str, Any], pricing_settings: Mapping[str, Any],
+    gateway_settings: Mapping[str, Any], pricing_settings: Mapping[str, Any], sponsored_settings: Mapping[str, Any],
 ) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
@@ -159,13 +164,16 @@ async def _start(
     # Without a control nobody takes the quotes: they stay in the outbox.
     own = {"data_dir": folder / "pricing", "redis_url": "", "control": ControlAccessSettings()}
     pricing = build_pricing_handler(PricingSettings(**{**own, **pricing_settings}))
+    # Without a control it has no campaigns.
+    sponsored = build_sponsored(SponsoredSettings(**{"control": ControlAccessSettings(), **sponsored_settings}))
     closing = contextlib.ExitStack()
-    for handler in (encoder, retrieval, ranker, pricing):
+    for handler in (encoder, retrieval, ranker, sponsored, pricing):
         closing.callback(handler.close)
     stages = grpc.aio.server(options=_OPTIONS)
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(encoder, stages)
     retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(retrieval, stages)
     ranker_pb2_grpc.add_RankerServiceServicer_to_server(ranker, stages)
+    sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server(sponsored.handler, stages)
     pricing_pb2_grpc.add_PricingServiceServicer_to_server(pricing, stages)
     target = f"127.0.0.1:{stages.add_insecure_port('127.0.0.1:0')}"
     await stages.start()

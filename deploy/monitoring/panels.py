@@ -7,7 +7,7 @@ from typing import Any
 
 from deploy.monitoring.slos import BEHIND_S, FILLING, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
 
-STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
 
 
@@ -244,6 +244,11 @@ _OWN: dict[str, tuple[Panel, ...]] = {
     "ranker": (
         Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
         Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
+    ),
+    "sponsored": (
+        Panel(
+            "Sponsored products on answered pages", {"products": _rate("kairos_gateway_sponsored_items_total")}, "cps"
+        ),
     ),
     "pricing": (
         Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),

@@ -23,6 +23,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from kairos.sponsored.v1 import sponsored_pb2_grpc
 from services.common.call_limit import RETRY_AFTER_S
 from services.common.errors import Overloaded
 from services.common.rpc import set_status
@@ -38,6 +39,10 @@ def add_retrieval(servicer: Any, server: Any) -> None:
 
 def add_ranker(servicer: Any, server: Any) -> None:
     _add(servicer, server, "ranker.v1.RankerService", ranker_pb2_grpc.add_RankerServiceServicer_to_server)
+
+
+def add_sponsored(servicer: Any, server: Any) -> None:
+    _add(servicer, server, "sponsored.v1.SponsoredService", sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server)
 
 
 def add_pricing(servicer: Any, server: Any) -> None:

@@ -121,6 +121,8 @@ class Placement(_Part):
     # With fewer products the sources of `fallback` are asked too, one after the other; their products come last.
     minimum_results: int = Field(default=1, ge=0, le=100)
     fallback: tuple[Source, ...] = Field(default=(Source.POPULAR,), max_length=MAX_SOURCES)
+    # Whether it may have sponsored results, of campaigns that name it.
+    sponsored: bool = False
 
     @model_validator(mode="after")
     def _is_sound(self) -> Placement:
@@ -144,6 +146,8 @@ class ServingConfiguration(_Part):
     # The shop's own name of this configuration.
     version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
     placements: Mapping[Name, Placement] = Field(min_length=1, max_length=MAX_PLACEMENTS)
+    # Whether searches, and placements that allow it, have sponsored results.
+    sponsored: bool = True
 
     @cached_property
     def full_version(self) -> str:
@@ -152,8 +156,11 @@ class ServingConfiguration(_Part):
         return f"{self.version}+{digest[:_DIGEST]}"
 
     def over(self, base: ServingConfiguration) -> ServingConfiguration:
-        """With the placements of `base` that this configuration does not have."""
-        return ServingConfiguration(version=self.version, placements={**base.placements, **self.placements})
+        """With the placements of `base` that this configuration does not have. Each of the two can switch ads off."""
+        return ServingConfiguration(
+            version=self.version, placements={**base.placements, **self.placements},
+            sponsored=self.sponsored and base.sponsored,
+        )  # fmt: skip
 
     def placement(self, name: str) -> tuple[str, Placement]:
         """(name, placement); the default one for an empty name. Raises InvalidArgument."""

@@ -14,6 +14,7 @@ from services.control.convert_bills import (
     bill_place,
     bill_to_proto,
     bills_from_proto,
+    complete_us_from_proto,
     oldest_day,
 )
 from services.control.convert_leases import lease_call_from_proto, leases_to_proto
@@ -76,7 +77,8 @@ class BudgetHandler(budgets_pb2_grpc.BudgetServiceServicer):
 
     def _recorded(self, request: budgets_pb2.RecordBillsRequest, tenant: str) -> int:
         now_s = self._clock()
-        return self._bills.record(tenant, bills_from_proto(request.bills, now_s), oldest_day(now_s))
+        bills, complete_us = bills_from_proto(request, now_s), complete_us_from_proto(request, now_s)
+        return self._bills.record(tenant, bills, oldest_day(now_s), complete_us)
 
 
 def _page(found: list[Bill], most: int, same: tuple[str]) -> budgets_pb2.ListBillsResponse:

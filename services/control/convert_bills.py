@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Literal
@@ -14,6 +14,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.contents import RESOURCE_ID
 from services.control.domain.limits import BILL_DAYS, MAX_AMOUNT, MAX_BILLS, MAX_REASONS
+from services.control.quoted_price import microseconds_of, time_problem
 
 _AMOUNTS: tuple[Literal["value", "amount", "sales", "same_brand_sales"], ...] = (
     "value", "amount", "sales", "same_brand_sales",
@@ -29,10 +30,11 @@ def oldest_day(now_s: float) -> date:
     return today_of(now_s) - timedelta(days=BILL_DAYS)
 
 
-def bills_from_proto(messages: Sequence[budgets_pb2.Bill], now_s: float) -> list[Bill]:
+def bills_from_proto(request: budgets_pb2.RecordBillsRequest, now_s: float) -> list[Bill]:
     """`now_s`: seconds since the epoch."""
-    if not 1 <= len(messages) <= MAX_BILLS:
-        raise InvalidArgument.of("bills", f"has {len(messages)} bills; send 1 to {MAX_BILLS}")
+    messages, least = request.bills, 0 if request.HasField("complete_until") else 1
+    if not least <= len(messages) <= MAX_BILLS:
+        raise InvalidArgument.of("bills", f"has {len(messages)} bills; send {least} to {MAX_BILLS}")
     wrong = (
         FieldViolation(f"bills[{place}]{field}", problem)
         for place, message in enumerate(messages)
@@ -45,6 +47,15 @@ def bills_from_proto(messages: Sequence[budgets_pb2.Bill], now_s: float) -> list
         if (other := seen.setdefault((message.campaign_id, message.day), place)) != place:
             raise InvalidArgument.of(f"bills[{place}]", f"has campaign and day of bills[{other}]; send each once")
     return [_bill(message) for message in messages]
+
+
+def complete_us_from_proto(request: budgets_pb2.RecordBillsRequest, now_s: float) -> int:
+    """Microseconds since the epoch; 0 if it is not set."""
+    if not request.HasField("complete_until"):
+        return 0
+    if problem := time_problem(request.complete_until):
+        raise InvalidArgument.of("complete_until", problem)
+    return min(microseconds_of(request.complete_until), int(now_s * 1e6))
 
 
 def bill_to_proto(bill: Bill) -> budgets_pb2.Bill:

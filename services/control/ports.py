@@ -134,9 +134,11 @@ class BillStore(Protocol):
     After an Unavailable of `record` it is unknown whether the bills are stored.
     """
 
-    def record(self, tenant: str, bills: Sequence[Bill], oldest: date) -> int:
-        """Stores the bills, each campaign and day once, durably, all or none; returns how many. One that is stored and
-        final stays as it is. Removes those of days before `oldest`. Raises Conflict beyond the bound of a day.
+    def record(self, tenant: str, bills: Sequence[Bill], oldest: date, complete_us: int = 0) -> int:
+        """Stores the bills, each campaign and day once, durably, all or none; returns how many. With them the time, in
+        microseconds since the epoch, up to which all bills are complete, unless a later one is stored. A bill that is
+        stored and final stays as it is. Removes those of days before `oldest`. Raises Conflict beyond the bound of a
+        day.
         """
 
     def bills(self, tenant: str, only: BillFilter, after: BillPlace | None, limit: int) -> list[Bill]:

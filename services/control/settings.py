@@ -111,8 +111,7 @@ class LeaseSettings(_Group):
     lease_s: float = Field(default=LeaseRules.lease_s, gt=0, le=300)
     # Of what is left of the budget, for one lease.
     share: float = Field(default=LeaseRules.share, gt=0, le=1)
-    # Seconds that clicks of an ad are waited for, until the bills have them: the time of a shopper, and the turn of the
-    # biller.
+    # Seconds that clicks of an ad are waited for. Then, when the bills are complete up to that time, they alone count.
     click_delay_s: float = Field(default=LeaseRules.click_delay_s, ge=0, le=1_800)
 
     @property

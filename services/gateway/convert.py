@@ -74,6 +74,7 @@ _ENUMS: dict[str, Any] = {
     "fulfilment": offer_pb2.Fulfilment,
     "log": ranker_pb2.LogKind,
     "rules": gateway_pb2.RulesMode,
+    "sponsored": gateway_pb2.SponsoredMode,
 }
 
 

@@ -11,12 +11,13 @@
 | pricing | `pricing_late` | the last published offers, else list prices |
 | query encoder, suggestions | none | completed identifiers alone |
 | retrieval, identifiers of suggestions | none | completed words alone |
+| sponsored | none | organic results |
 | retrieval is full, facets | none | no facets |
 | retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
 | retrieval, products of the history | none | explanations that do not name them |
 | any, a source of a placement | none | the other sources, then the placement's fallback |
-| ranker, declared attributes for rules | none | rules without those for an audience |
+| ranker, declared attributes for rules and campaigns | none | rules and campaigns without those for an audience |
 | retrieval, products that rules name | none | rules without pins and additions of products that were not found |
 
 Each constant is the text of `Degradation.fallback`.
@@ -44,6 +45,7 @@ WITHOUT_SESSION = "query without the session"
 POPULAR_ITEMS = "popular items"
 RETRIEVAL_ORDER = "retrieval order"
 RANKING_COMPUTED_AGAIN = "ranking computed again"
+ORGANIC_RESULTS = "organic results"
 PUBLISHED_OFFER = "published offer"
 NO_FACETS = "no facets"
 NO_VARIANTS = "no other variants"
@@ -54,7 +56,7 @@ NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"
 WITHOUT_PAGE_PRODUCTS = "without the products of the page"
 
-WITHOUT_AUDIENCE = "rules without those for an audience"
+WITHOUT_AUDIENCE = "rules and campaigns without those for an audience"
 WITHOUT_NAMED_PRODUCTS = "without products that only rules name"
 
 

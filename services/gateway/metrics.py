@@ -169,6 +169,9 @@ class Metrics:
         )
         self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
+        self.sponsored_items = Counter(
+            named("sponsored_items"), "Sponsored products on answered pages.", registry=registry
+        )
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.no_good_matches = Counter(
             named("no_good_matches"), "Searches whose results are no good match.", registry=registry

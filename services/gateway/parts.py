@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from services.gateway.background.campaigns import PublishedCampaigns
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
@@ -37,6 +38,7 @@ class Parts:
     texts: DomainTexts
     serving: Serving
     rules: PublishedRules
+    campaigns: PublishedCampaigns
     experiments: PublishedExperiments
     # The version of the published snapshot in use, by tenant.
     snapshot_versions: Mapping[str, int]

@@ -9,6 +9,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from kairos.sponsored.v1 import sponsored_pb2_grpc
 from services.gateway.domain.rule_index import RuleIndex
 
 
@@ -18,6 +19,8 @@ class StageStubs:
     retrieval: retrieval_pb2_grpc.RetrievalServiceAsyncStub
     ranker: ranker_pb2_grpc.RankerServiceAsyncStub
     pricing: pricing_pb2_grpc.PricingServiceAsyncStub
+    # None: the suite has no sponsored places.
+    sponsored: sponsored_pb2_grpc.SponsoredServiceAsyncStub | None = None
 
 
 class PublishedRules(Protocol):

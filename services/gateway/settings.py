@@ -38,6 +38,9 @@ class StagesSettings(_Group):
     query_encoder: StageSettings = StageSettings(cap=0.35, keep=0.0)
     retrieval: StageSettings = StageSettings(cap=0.6, keep=0.2)
     ranker: StageSettings = StageSettings(cap=0.5, keep=0.12)
+    # Without a target there are no sponsored places, and the stage is not called. No time is kept for it: it gets what
+    # the others leave.
+    sponsored: StageSettings = StageSettings(target="", cap=0.1, keep=0.0)
     pricing: StageSettings = StageSettings(cap=0.4, keep=0.06)
 
     @classmethod

@@ -32,6 +32,7 @@ STAGE_NUMBERS = {
     Stage.QUERY_ENCODER: common_pb2.STAGE_QUERY_ENCODER,
     Stage.RETRIEVAL: common_pb2.STAGE_RETRIEVAL,
     Stage.RANKER: common_pb2.STAGE_RANKER,
+    Stage.SPONSORED: common_pb2.STAGE_SPONSORED,
     Stage.PRICING: common_pb2.STAGE_PRICING,
 }
 # Writes, reads by id and background work: each call may take all of the remaining time.

@@ -27,6 +27,7 @@ _MAIN_CALLS = {
     Stage.QUERY_ENCODER: "EncodeQueryRequest",
     Stage.RETRIEVAL: "RetrieveCandidatesRequest",
     Stage.RANKER: "RankItemsRequest",
+    Stage.SPONSORED: "SelectAdsRequest",
     Stage.PRICING: "QuotePricesRequest",
 }
 

@@ -14,6 +14,7 @@ from services.common.context import DEFAULT_TENANT
 from services.common.published import PublishedSnapshots
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.adapters.text_files import load_texts
+from services.gateway.background.campaigns import PublishedCampaigns
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.connections import ConnectionRenewal
 from services.gateway.background.event_loop_watch import EventLoopWatch
@@ -41,6 +42,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_SYNONYM_SET,
     control_pb2.RESOURCE_KIND_TENANT,
     control_pb2.RESOURCE_KIND_PRICE_POLICY,
+    control_pb2.RESOURCE_KIND_CAMPAIGN,
     control_pb2.RESOURCE_KIND_EXPERIMENT,
 )
 
@@ -81,7 +83,10 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     serving = Serving(settings.serving_configuration, metrics)
     experiments = PublishedExperiments(clock)
     authenticator = Authenticator(settings, clock)
-    prepares = [serving.prepare, rules.prepare, authenticator.prepare, switch.prepare, experiments.prepare]
+    campaigns = PublishedCampaigns()
+    prepares = [
+        serving.prepare, rules.prepare, authenticator.prepare, switch.prepare, campaigns.prepare, experiments.prepare,
+    ]  # fmt: skip
     published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
         settings, metrics, stubs, access, authenticator,
@@ -93,6 +98,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         load_texts(settings.domain_dir),
         serving,
         rules,
+        campaigns,
         experiments,
         published.versions,
         clock,

@@ -20,6 +20,7 @@ from services.common.convert import (
 )
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.convert import MAX_CANDIDATES, candidate_source, check_id, check_ids
+from services.ranker.convert_shown_ads import shown_ad_to_proto, shown_ads_from_proto
 from services.ranker.convert_shown_prices import shown_prices_from_proto, shown_prices_to_proto
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.exploration import Explored
@@ -156,6 +157,8 @@ def impressions_from_proto(
     page = ranking.take([position - 1 for position in positions])
     if entry.HasField("prices"):
         page = replace(page, prices=shown_prices_from_proto(entry.prices, len(positions), f"{path}.prices"))
+    if entry.sponsored:
+        page = replace(page, ads=shown_ads_from_proto(entry.sponsored, set(page.item_ids), f"{path}.sponsored"))
     if entry.HasField("latency_ms"):
         degradations = [(each.stage, each.reason) for each in entry.degradations]
         page = replace(page, answer=PageAnswer(entry.latency_ms, degradations))
@@ -185,6 +188,7 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         message.experiment_arms.add(experiment=experiment, arm=arm)
     if ranking.prices is not None:
         message.prices.CopyFrom(shown_prices_to_proto(ranking.prices))
+    message.sponsored.extend(map(shown_ad_to_proto, ranking.ads))
     if (policy := ranking.policy) is not None:
         message.policy_positions.extend(policy.positions.tolist())
         message.tiers.extend(policy.tiers.tolist())

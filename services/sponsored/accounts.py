@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from services.sponsored.domain.attribution import AttributedSales, attributed_sales
-from services.sponsored.domain.billing import BillKey, DailyBill, Tally, bills, tally
+from services.sponsored.domain.billing import DailyBill, Tally, bills, tally
 from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.invalid_clicks import ClickRules, judge
 from services.sponsored.ports import Ledger
@@ -56,6 +56,11 @@ class Accounts:
         """The last day on whose bills no sale is waited for any more."""
         return self._today() - timedelta(days=max(_SALES_DAYS, self._rules.final_after_days))
 
+    @property
+    def first_day(self) -> date:
+        """The first day whose bills can be computed with all their sales: facts are kept for longer."""
+        return self._today() - timedelta(days=self._kept_days - _SALES_DAYS)
+
     def statement(
         self, tenant: str, from_day: date = date.min, brand_of: Callable[[str], str] = lambda _: ""
     ) -> list[DailyBill]:
@@ -78,18 +83,6 @@ class Accounts:
         """Impressions on no bill, by the campaign that is not known: of the days that statements were about."""
         return sum((each.unknown for _, each in self._of.get(tenant, _Counted()).days.values()), Counter[str]())
 
-    def spent(self, tenant: str) -> dict[BillKey, int]:
-        """What the clicks of the days that are not settled are worth, by campaign and day: also beyond the budgets."""
-        return {bill.key: bill.value for bill in self._open(tenant)}
-
-    def returns(self, tenant: str) -> dict[str, tuple[int, int]]:
-        """By campaign: the attributed sales of the clicked products and the value of billed clicks, of seven days."""
-        found: dict[str, tuple[int, int]] = {}
-        for bill in self.statement(tenant, self._today() - timedelta(days=7)):
-            sales, value = found.get(bill.campaign_id, (0, 0))
-            found[bill.campaign_id] = sales + bill.sales, value + bill.value
-        return found
-
     def settle(self, tenant: str) -> None:
         """Fixes what the days that are old enough cost."""
         until = self._today() - timedelta(days=self._rules.final_after_days)
@@ -98,10 +91,13 @@ class Accounts:
 
     def trim(self) -> int:
         """Removes what is older than is kept; gives its number. Facts that a bill may still need stay."""
-        last = max(_SALES_DAYS, self._rules.final_after_days)
-        kept = max(self._rules.keep_facts_days, last + _SALES_DAYS)
         now_s, bills_until = self._clock(), self._today() - timedelta(days=self._rules.keep_bills_days)
-        return self._ledger.trim(now_s - kept * _DAY_S, now_s - self._rules.final_after_days * _DAY_S, bills_until)
+        unknown_until_s = now_s - self._rules.final_after_days * _DAY_S
+        return self._ledger.trim(now_s - self._kept_days * _DAY_S, unknown_until_s, bills_until)
+
+    @property
+    def _kept_days(self) -> int:
+        return max(self._rules.keep_facts_days, max(_SALES_DAYS, self._rules.final_after_days) + _SALES_DAYS + 1)
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock(), UTC).date()

@@ -43,12 +43,13 @@ _log = structlog.get_logger("kairos.sponsored.budgets")
 
 @dataclass
 class _Spending:
-    """Of one campaign on one day, which begins at `begins_s`. `at_interval`: the value of the day's clicks, in minor
+    """Of one campaign on one day, from `begins_s` to `ends_s`. `at_interval`: the value of the day's clicks, in minor
     units, when `interval` of the day began; None before the first answer.
     """
 
     campaign: Campaign
     begins_s: float
+    ends_s: float
     pacer: Pacer
     forecast: TrafficForecast
     interval: int | None = None
@@ -80,9 +81,10 @@ class _Held:
     def is_due(self, now_s: float) -> bool:
         return now_s >= self.due_s or self.lease.used > self.due_used
 
-    def renew(self, held: float, now_s: float, lease_s: float) -> None:
-        self.lease.held, self.lease.until_s = held, now_s + lease_s
-        self.due_s = now_s + lease_s * _RENEWED
+    def renew(self, held: float, now_s: float, lease_s: float, ends_s: float) -> None:
+        """A lease of one day pays for no ad of the next one, which begins at `ends_s`."""
+        self.lease.held, self.lease.until_s = held, min(now_s + lease_s, ends_s)
+        self.due_s = min(now_s + lease_s * _RENEWED, self.lease.until_s)
         self.due_used = self.lease.used + max(0.0, held - self.lease.used) * (1 - _RENEWED)
 
 
@@ -190,8 +192,9 @@ class Budgets:
             if budget is None:
                 # It is published no more. What it holds ends by itself.
                 continue
-            tenant.held[one.campaign_id].renew(budget.held, now_s, leased.lease_s)
-            tenant.spending[one.campaign_id].observe(budget, now_s)
+            spending = tenant.spending[one.campaign_id]
+            tenant.held[one.campaign_id].renew(budget.held, now_s, leased.lease_s, spending.ends_s)
+            spending.observe(budget, now_s)
         return leased.lease_s
 
     def _asked(self, tenant: _Tenant, campaign: Campaign, unsent: Mapping[int, int], now_s: float) -> AskedLease:
@@ -207,7 +210,10 @@ class Budgets:
 
     def _spending_of(self, tenant: _Tenant, campaign: Campaign, now_s: float) -> _Spending:
         """That of the present day and budget; a new day begins with the multiplier of the day before."""
-        midnight = datetime.combine(campaign.day_of(now_s), time(), campaign.zone)
+        day = campaign.day_of(now_s)
+        midnight, next_midnight = (
+            datetime.combine(each, time(), campaign.zone) for each in (day, day + timedelta(days=1))
+        )
         begins_s, before = midnight.timestamp(), tenant.spending.get(campaign.id)
         if before is not None and before.begins_s == begins_s and before.campaign == campaign:
             return before
@@ -215,7 +221,7 @@ class Budgets:
         pacer = Pacer(
             campaign.daily_budget, forecast.shares, self._pacing, *([before.pacer.multiplier] if before else [])
         )
-        made = tenant.spending[campaign.id] = _Spending(campaign, begins_s, pacer, forecast)
+        made = tenant.spending[campaign.id] = _Spending(campaign, begins_s, next_midnight.timestamp(), pacer, forecast)
         return made
 
     def _forecast(self, tenant: _Tenant, midnight: datetime) -> TrafficForecast:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from kairos.control.v1 import control_pb2
 from services.sponsored.convert import campaign_from_proto
-from services.sponsored.domain.campaign import Campaign
 from services.sponsored.domain.target_index import TargetIndex
 
 WATCHED = (control_pb2.RESOURCE_KIND_CAMPAIGN,)
@@ -14,10 +13,9 @@ _NONE = TargetIndex(())
 
 
 class Campaigns:
-    """By tenant. `keep` is given the campaigns of each snapshot before they are used, and may block."""
+    """By tenant."""
 
-    def __init__(self, keep: Callable[[str, Iterable[Campaign]], None] = lambda _, __: None) -> None:
-        self._keep = keep
+    def __init__(self) -> None:
         self._indices: dict[str, TargetIndex] = {}
 
     def of(self, tenant: str) -> TargetIndex:
@@ -34,7 +32,6 @@ class Campaigns:
             for resource in snapshot.resources
             if resource.kind == control_pb2.RESOURCE_KIND_CAMPAIGN
         )
-        self._keep(snapshot.tenant, index.campaigns.values())
 
         def use() -> None:
             self._indices[snapshot.tenant] = index

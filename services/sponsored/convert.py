@@ -79,6 +79,8 @@ def request_from_proto(message: sponsored_pb2.SelectAdsRequest, now_s: float) ->
             now_s=now_s,
         ),
         message.context.request_id,
+        frozenset(message.pinned_positions),
+        frozenset(message.excluded_ids),
     )
 
 
@@ -118,6 +120,12 @@ def _violations(message: sponsored_pb2.SelectAdsRequest) -> Iterator[FieldViolat
                 yield FieldViolation(f"{field}[{index}]", f"is {value:g}; send 0 to 1")
     if not 1 <= message.page_results <= MAX_PRODUCTS:
         yield FieldViolation("page_results", f"is {message.page_results}; send 1 to {MAX_PRODUCTS}")
+    for field in ("pinned_positions", "excluded_ids"):
+        if (found := len(getattr(message, field))) > MAX_PRODUCTS:
+            yield FieldViolation(field, f"holds {found}; at most {MAX_PRODUCTS}")
+    for index, position in enumerate(message.pinned_positions[:MAX_PRODUCTS]):
+        if not 1 <= position <= message.page_results:
+            yield FieldViolation(f"pinned_positions[{index}]", f"is {position}; send 1 to page_results")
     if len(message.queries) > MAX_QUERIES:
         yield FieldViolation("queries", f"holds {len(message.queries)}; at most {MAX_QUERIES}")
     if len(message.attributes) > MAX_SET_ATTRIBUTES:

@@ -10,9 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.control_access import ControlAccessSettings
 from services.common.settings import ServiceSettings
-from services.sponsored.accounts import AccountRules
 from services.sponsored.domain.auction import Mechanism
-from services.sponsored.domain.invalid_clicks import ClickRules
 from services.sponsored.domain.pacing import PacingRules
 from services.sponsored.domain.page import PageRules
 
@@ -62,39 +60,6 @@ class PacingSettings(_Group):
     least_multiplier: float = Field(default=PacingRules.least_multiplier, gt=0, le=1)
     # The weight of a new day in forecasts of traffic.
     smoothing: float = Field(default=PacingRules.smoothing, gt=0, le=1)
-
-
-class ClickSettings(_Group):
-    """Which clicks are billed."""
-
-    # Seconds from an impression to its click; and how far clocks of callers may differ.
-    click_window_s: float = Field(default=ClickRules.click_window_s, gt=0, le=86_400)
-    clock_difference_s: float = Field(default=ClickRules.clock_difference_s, ge=0)
-    # Another click of a person on the campaign within so many seconds is a repetition, and so are more than most_clicks
-    # a day.
-    repetition_s: float = Field(default=ClickRules.repetition_s, ge=0)
-    most_clicks: int = Field(default=ClickRules.most_clicks, ge=1)
-    # More clicks than this of a person within fast_s seconds are too fast.
-    fast_clicks: int = Field(default=ClickRules.fast_clicks, ge=1)
-    fast_s: float = Field(default=ClickRules.fast_s, gt=0)
-    # With m expected clicks of a person and n = factor * m, least + n + 3 * sqrt(n) clicks are improbable.
-    improbable_least: float = Field(default=ClickRules.improbable_least, ge=1)
-    improbable_factor: float = Field(default=ClickRules.improbable_factor, ge=1)
-    # A ring has so many people, who share so many campaigns, and so large a part of what two of them have clicked.
-    # Campaigns that more people than ring_common have clicked do not count.
-    ring_people: int = Field(default=ClickRules.ring_people, ge=2)
-    ring_campaigns: int = Field(default=ClickRules.ring_campaigns, ge=1)
-    ring_overlap: float = Field(default=ClickRules.ring_overlap, gt=0, le=1)
-    ring_common: int = Field(default=ClickRules.ring_common, ge=2, le=5_000)
-
-
-class AccountSettings(_Group):
-    """When bills become final, and how long the ledger keeps what."""
-
-    # Days after which the bills of a day are final: clicks that come later are not billed.
-    final_after_days: int = Field(default=AccountRules.final_after_days, ge=2)
-    keep_facts_days: int = Field(default=AccountRules.keep_facts_days, ge=7)
-    keep_bills_days: int = Field(default=AccountRules.keep_bills_days, ge=30)
 
 
 class SponsoredSettings(ServiceSettings):

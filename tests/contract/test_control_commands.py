@@ -61,7 +61,7 @@ class Shell:
         """A block of a page. Its `kairos` commands run in this process: each would take a second to start."""
         rest = ""
         for line in text.splitlines(keepends=True):
-            if not line.startswith(("kairos control ", "kairos reviews ")):
+            if not line.startswith(("kairos control ", "kairos reviews ", "kairos campaigns ")):
                 rest += line
                 continue
             self._bash(rest)

@@ -409,7 +409,7 @@ async def test_an_audience(running: Running) -> None:
     assert ids(await searched(running, search()))[0] == "p25"
     await running.stages.worsen("ranker", "down")
     answer = await searched(running, search(user_id="u"))
-    assert "rules without those for an audience" in [fallback for _, fallback in degradations(answer)]
+    assert "rules and campaigns without those for an audience" in [fallback for _, fallback in degradations(answer)]
 
 
 def explained(item_id: str, **fields: Any) -> gateway_pb2.ExplainItemRequest:

@@ -321,6 +321,45 @@ async def test_invalid_prices(stub: Stub, fields: dict[str, Any], wrong: str) ->
     assert not (await exported(stub, user_id="u")).impressions
 
 
+def sponsored(item_id: str, **fields: Any) -> event_pb2.SponsoredImpression:
+    cents = common_pb2.Money(currency_code="EUR", nanos=50_000_000)
+    usual: dict[str, Any] = {"campaign_id": "spring", "click_price": cents, "expected_clicks": 0.25}
+    return event_pb2.SponsoredImpression(item_id=item_id, **{**usual, **fields})
+
+
+async def test_sponsored_places_of_a_page(stub: Stub) -> None:
+    """The log and the person's export have the campaign and the price of a click, as they were sent."""
+    (first, *_) = (await stub.RankItems(asked(user_id="u"))).item_ids
+    message = impressions_of("r", 1, 2)
+    message.shown[0].sponsored.append(sponsored(first))
+    await stub.RecordImpressions(message)
+    log = ranker_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_IMPRESSIONS)
+    for pages in ((await stub.ReadLog(log)).impressions, (await exported(stub, user_id="u")).impressions):
+        assert [list(page.sponsored) for page in pages] == [[sponsored(first)]]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ([{}, {}], "sponsored[1].item_id"),
+        ([{"item_id": "elsewhere"}], "sponsored[0].item_id"),
+        ([{"campaign_id": ""}], "sponsored[0].campaign_id"),
+        ([{"click_price": common_pb2.Money(currency_code="EUR", nanos=1)}], "sponsored[0].click_price"),
+        ([{"click_price": common_pb2.Money(currency_code="EUR", units=-1)}], "sponsored[0].click_price"),
+        ([{"expected_clicks": 1.5}], "sponsored[0].expected_clicks"),
+        ([{}] * 101, "sponsored"),
+    ],
+    ids=["twice", "not shown", "no campaign", "part of a cent", "negative", "clicks", "too many"],
+)
+async def test_invalid_sponsored_places(stub: Stub, fields: list[dict[str, Any]], wrong: str) -> None:
+    """INVALID_ARGUMENT with the field's name; nothing is logged."""
+    (first, *_) = (await stub.RankItems(asked(user_id="u"))).item_ids
+    message = impressions_of("r", 1, 2)
+    message.shown[0].sponsored.extend(sponsored(**{"item_id": first, **each}) for each in fields)
+    assert await refusal(stub.RecordImpressions(message)) == (INVALID, [f"shown[0].{wrong}"])
+    assert not (await exported(stub, user_id="u")).impressions
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [

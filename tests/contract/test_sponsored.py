@@ -135,6 +135,16 @@ async def test_without_campaigns_the_page_is_organic(stage: Stage) -> None:
     assert not await stage.select(queries=["coat"], context=common_pb2.RequestContext(tenant="other"))
 
 
+async def test_pins_and_products_that_are_not_advertised(stage: Stage) -> None:
+    """A pinned position is not sold, and an excluded product takes no part."""
+    stage.publish("spring")
+    await stage.ready()
+    assert [place.position for place in await stage.select()] == [1]
+    assert not await stage.select(pinned_positions=[1], page_results=5, excluded_ids=["x", "p1"])
+    # The ad would have to stand behind its organic place.
+    assert not await stage.select(pinned_positions=[1, 4])
+
+
 async def test_a_person_sees_a_campaign_so_often() -> None:
     """Twice; others still see it, and the person the next day."""
     async with serving(frequency=FrequencySettings(most=2)) as stage:
@@ -194,6 +204,8 @@ async def test_a_lease_is_spent_by_expected_cost(stage: Stage) -> None:
         ({"category": "c" * 1_046}, "category"),
         ({"placement": "p" * 65}, "placement"),
         ({"person_id": "p" * 129}, "person_id"),
+        ({"pinned_positions": [1, 6]}, "pinned_positions[1]"),
+        ({"excluded_ids": ["w"] * 1_001}, "excluded_ids"),
         ({"attributes": [sponsored_pb2.DeclaredAttribute(name="n" * 65)]}, "attributes[0].name"),
         ({"attributes": [sponsored_pb2.DeclaredAttribute(name="n", values=["v"] * 17)]}, "attributes[0].values"),
     ],

@@ -14,8 +14,8 @@ MILLION = 1_000_000
 
 
 class SharedBudgets:
-    """Of one tenant. `billed`: by campaign, in minor units. `traffic`: by interval and replica. `is_down`: all calls
-    fail.
+    """Of one tenant, with bills that are always complete. `billed`: by campaign, in minor units. `traffic`: by interval
+    and replica. `is_down`: all calls fail.
     """
 
     def __init__(self, clock: Callable[[], float], rules: LeaseRules | None = None) -> None:
@@ -66,7 +66,8 @@ class ReplicaBudgets:
         )  # fmt: skip
         billed = Billed(*(amount * MILLION for amount in vars(known).values()))
         pool = shared.pools.setdefault(one.campaign_id, LeasePool())
-        held = pool.renew(self._id, self._calls, asked, billed, shared.rules, round(shared.clock() * 1e6))
+        now_us = round(shared.clock() * 1e6)
+        held = pool.renew(self._id, self._calls, asked, billed, now_us, shared.rules, now_us)
         return LeasedBudget(held / MILLION, known.on_day, known.value_of_week, known.sales_of_week)
 
 

@@ -15,6 +15,7 @@ from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from kairos.sponsored.v1 import sponsored_pb2, sponsored_pb2_grpc
 from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.filters import matches
@@ -149,6 +150,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
         self.applies_soft_filters = False
+        # Of a search, by product, and tiers; none: retrieval has not assessed the candidates.
+        self.relevances: dict[str, float] = {}
+        self.tiers: dict[str, int] = {}
         # Products that are for any other one; and types of products.
         self.accessories: list[str] = []
         self.types: dict[str, str] = {}
@@ -241,6 +245,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             created_at_seconds=[0] * count, products=[self.stored[id][0].SerializeToString() for id in ids],
             vectors=vectors_to_proto(np.ones((count, 2), np.float16), MODEL),
             product_types=[self.types.get(id, "") for id in ids],
+            relevances=[self.relevances.get(id, 0.0) for id in ids] if self.relevances else [],
+            tiers=[self.tiers.get(id, 0) for id in ids] if self.tiers else [],
             price_guardrails=[self.guardrails.get(id, offer_pb2.PRICE_GUARDRAIL_UNSPECIFIED) for id in ids],
         )  # fmt: skip
 
@@ -279,6 +285,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.rankings: dict[str, StoredRanking] = {}
         # (tenant, ranking id, positions) of each page that was logged.
         self.shown: list[tuple[str, str, list[int]]] = []
+        # By ranking id, the campaign of each sponsored product of the page that was logged.
+        self.ads: dict[str, dict[str, str]] = {}
         self.sessions: dict[str, common_pb2.Vectors] = {}
         self.merged: dict[str, str] = {}
         self.token_key = ""
@@ -374,6 +382,7 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         for entry in request.shown:
             if entry.ranking_id in self.rankings:
                 self.shown.append((request.context.tenant, entry.ranking_id, list(entry.positions)))
+                self.ads[entry.ranking_id] = {ad.item_id: ad.campaign_id for ad in entry.sponsored}
         return ranker_pb2.RecordImpressionsResponse(
             recorded_count=len(request.shown) - len(missing), missing_ranking_ids=missing
         )
@@ -507,6 +516,21 @@ def _profile(request: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserReques
     return profile_pb2.UserProfile(user_id=request.user_id, visitor_id=request.visitor_id)
 
 
+class FakeSponsored(Behaviour, sponsored_pb2_grpc.SponsoredServiceServicer):
+    """Answers `places`, whatever it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[sponsored_pb2.SponsoredPlace] = []
+
+    @rpc(sponsored_pb2.SelectAdsResponse)
+    async def SelectAds(self, request: sponsored_pb2.SelectAdsRequest) -> sponsored_pb2.SelectAdsResponse:
+        await self.take(request)
+        if not request.page_results:
+            raise InvalidArgument.of("page_results", "is 0; send 1 to 1000")
+        return sponsored_pb2.SelectAdsResponse(places=self.places)
+
+
 class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
     """A tenth off, for everything. The floor is the cost."""
 
@@ -550,17 +574,18 @@ class Garbage(grpc.GenericRpcHandler):
 
 @dataclass
 class FakeStages:
-    """All four, each on a port of its own: each can be stopped by itself."""
+    """All of them, each on a port of its own: each can be stopped by itself."""
 
     encoder: FakeEncoder = field(default_factory=FakeEncoder)
     retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
     ranker: FakeRanker = field(default_factory=FakeRanker)
+    sponsored: FakeSponsored = field(default_factory=FakeSponsored)
     pricing: FakePricing = field(default_factory=FakePricing)
     servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:
-        for name in ("query_encoder", "retrieval", "ranker", "pricing"):
+        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing"):
             await self._serve(name, "127.0.0.1:0")
 
     async def revive(self, stage: str) -> None:
@@ -573,6 +598,7 @@ class FakeStages:
             "query_encoder": (self.encoder, encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server),
             "retrieval": (self.retrieval, retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server),
             "ranker": (self.ranker, ranker_pb2_grpc.add_RankerServiceServicer_to_server),
+            "sponsored": (self.sponsored, sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server),
             "pricing": (self.pricing, pricing_pb2_grpc.add_PricingServiceServicer_to_server),
         }
         servicer, register = add[name]

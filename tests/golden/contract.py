@@ -89,6 +89,7 @@ _STAGES = {
     common_pb2.STAGE_QUERY_ENCODER: "query_encoder",
     common_pb2.STAGE_RETRIEVAL: "retrieval",
     common_pb2.STAGE_RANKER: "ranker",
+    common_pb2.STAGE_SPONSORED: "sponsored",
     common_pb2.STAGE_PRICING: "pricing",
 }
 

@@ -107,6 +107,18 @@ def test_campaigns_that_are_not_published_have_no_lease(store: SqlLeaseStore) ->
     assert leases.missing == ["c3", "c9"]
 
 
+def test_what_was_used_counts_until_bills_are_complete(store: SqlLeaseStore, url: str) -> None:
+    """Up to a minute after it. An earlier time than that recorded before changes nothing."""
+    held_by(store, "a", asking())
+    held_by(store, "a", asking(used=200 * CENT, held=200 * CENT), call=2)
+    later_us = NOON_US + HOUR_US
+    assert held_by(store, "b", asking(), at_us=later_us) == {"c1": 162}
+    with closing(SqlBillStore(url)) as bills:
+        for complete_us in (NOON_US, later_us, NOON_US):
+            assert bills.record(SHOP, [], date.min, complete_us) == 0
+    assert held_by(store, "c", asking(), at_us=later_us) == {"c1": 183}
+
+
 def test_a_late_call_changes_nothing(store: SqlLeaseStore) -> None:
     """Not even for its other campaigns."""
     held_by(store, "a", asking(), call=2)

@@ -1,11 +1,8 @@
-"""The ledger of sponsored places on disk: each fact once, final bills, bounds, and what survives a kill."""
+"""The ledger of sponsored places on disk: each fact once, final bills, budgets by day, and bounds."""
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
@@ -22,7 +19,6 @@ from services.sponsored.domain.invalid_clicks import ClickRules, Verdict
 from services.sponsored.ports import LogPlace
 from tests.unit.sponsored.campaigns import MONDAY_S, campaign, click_on, impression
 
-ROOT = Path(__file__).parents[2]
 DAY_S = 86_400.0
 MONDAY = date(2026, 1, 5)
 CAMPAIGNS = {"c": campaign(daily_budget=250, total_budget=400)}
@@ -159,28 +155,3 @@ def test_the_position_of_a_reader_is_kept_with_the_facts(ledger: SqliteLedger, t
     other = SqliteLedger(tmp_path)
     assert (other.place("shop", "events"), other.place("other", "events")) == (LogPlace("page 2", 7.0), LogPlace())
     other.close()
-
-
-def test_recorded_facts_survive_kill_9(tmp_path: Path) -> None:
-    """After SIGKILL the ledger has every fact whose record had returned, with the position of its batch."""
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from services.sponsored.adapters.sqlite_ledger import SqliteLedger\n"
-        "from services.sponsored.ports import LogPlace\n"
-        "from tests.unit.sponsored.campaigns import impression\n"
-        "ledger = SqliteLedger(Path(sys.argv[1]))\n"
-        "for number in range(10**6):\n"
-        "    ledger.record('shop', [impression(number)], 'impressions', LogPlace(str(number)))\n"
-        "    print(number, flush=True)\n"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as running:
-        assert running.stdout is not None
-        last = [int(running.stdout.readline()) for _ in range(30)][-1]
-        running.send_signal(signal.SIGKILL)
-        last = max([last, *map(int, running.stdout.read().split())])
-    ledger = SqliteLedger(tmp_path)
-    count = len(ledger.facts("shop", 0, 2e9).impressions)
-    assert count >= last + 1
-    assert ledger.place("shop", "impressions").page_token == str(count - 1)
-    ledger.close()

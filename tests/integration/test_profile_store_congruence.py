@@ -29,6 +29,7 @@ from services.ranker.domain.popularity import SHARES
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import category_key, item_key
+from services.ranker.domain.shown_ad import ShownAd
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
 from services.ranker.ports import MAX_KEPT, ProfileStore
 from tests.integration.redis_server import RedisServer
@@ -553,9 +554,11 @@ def test_acknowledged_events_survive(reopen: Reopen) -> None:
 
 
 def test_a_shown_page_is_restored(store: ProfileStore) -> None:
-    """The log has a page with all data, features and prices of its ranking, bit by bit; its items are stored."""
+    """The log has a page with all data, features, prices and ads of its ranking, bit by bit; its items are stored."""
     ranking = made_ranking("i1", "i2", "i3", ranked_s=NOW_S - 9).take([0, 1, 2])
-    page = Impressions(replace(ranking, prices=shown_prices()), (4, 7, 8), NOW_S)
+    page = Impressions(
+        replace(ranking, prices=shown_prices(), ads=(ShownAd("i2", "c", 5, "EUR", 0.5),)), (4, 7, 8), NOW_S
+    )
     store.record_impressions("t", [page], ITEMS[:2])
     ((_, read),) = store.impressions_after("t", 0, 9)
     assert same(read, page)

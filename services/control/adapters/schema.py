@@ -50,6 +50,7 @@ BILLS = sa.table(
     ),
 )  # fmt: skip
 
+BILL_TIMES = sa.table("bill_times", *map(sa.column, ("tenant", "complete_us")))
 LEASES = sa.table("leases", *map(sa.column, ("tenant", "campaign_id", "pool", "renewed_us")))
 AD_TRAFFIC = sa.table("ad_traffic", *map(sa.column, ("tenant", "interval", "requests")))
 

@@ -23,6 +23,11 @@ _RECORD = sa.text(
     + " WHERE NOT bills.is_final"
 )
 
+_COMPLETE = sa.text(
+    "INSERT INTO bill_times (tenant, complete_us) VALUES (:tenant, :complete_us) ON CONFLICT (tenant) DO UPDATE "
+    "SET complete_us = excluded.complete_us WHERE bill_times.complete_us < excluded.complete_us"
+)
+
 
 class SqlBillStore:
     """See ports.BillStore. `url` is that of SqlControlStore; raises as it does. `most`: bills of a tenant and day."""
@@ -32,7 +37,7 @@ class SqlBillStore:
         with self._database.transaction(writes=True) as connection:
             migrate_resources(connection)
 
-    def record(self, tenant: str, bills: Sequence[Bill], oldest: date) -> int:
+    def record(self, tenant: str, bills: Sequence[Bill], oldest: date, complete_us: int = 0) -> int:
         # In order: two processes that record the same bills must not wait for each other.
         rows = [_row(tenant, bill) for bill in sorted(bills, key=lambda bill: bill.place)]
         columns, days = BILLS.c, {row["day"] for row in rows}
@@ -44,13 +49,15 @@ class SqlBillStore:
             .having(count > self._most)
         )
         with self._database.transaction(writes=True) as connection:
-            stored = connection.execute(_RECORD, rows).rowcount
+            stored = connection.execute(_RECORD, rows).rowcount if rows else 0
             if full := connection.execute(beyond).first():
                 raise Conflict(
                     f"the day {full.day} would have bills of {full[1]} campaigns, and at most {self._most} are "
                     "stored; use fewer campaigns with more products"
                 )
             connection.execute(sa.delete(BILLS).where(columns.tenant == tenant, columns.day < oldest.isoformat()))
+            if complete_us:
+                connection.execute(_COMPLETE, {"tenant": tenant, "complete_us": complete_us})
         return stored
 
     def bills(self, tenant: str, only: BillFilter, after: BillPlace | None, limit: int) -> list[Bill]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from services.common.errors import Overloaded
 from services.control.adapters.database import Database
-from services.control.adapters.schema import AD_TRAFFIC, BILLS, LEASES, RESOURCES, migrate_resources
+from services.control.adapters.schema import AD_TRAFFIC, BILL_TIMES, BILLS, LEASES, RESOURCES, migrate_resources
 from services.control.domain.leases import AskedLease, Billed, LeaseCall, LeasePool, LeaseRules, Leases
 from services.control.domain.limits import INTERVAL_S, MAX_LEASING_REPLICAS, TRAFFIC_AGE_S
 from services.control.domain.resources import Kind
@@ -65,13 +65,14 @@ class SqlLeaseStore:
                 sa.select(LEASES).where(LEASES.c.tenant == tenant, LEASES.c.campaign_id.in_(some))
             )
         }
+        # First: bills that are read later are at least as complete.
+        complete_us = _complete_us(connection, tenant)
         billed, held = _billed(connection, tenant, asked), list[tuple[str, int, Billed]]()
         for one in asked:
             pool = pools.setdefault(one.campaign_id, LeasePool())
             spent = billed[one.campaign_id]
-            held.append(
-                (one.campaign_id, pool.renew(call.replica_id, call.number, one, spent, self._rules, now_us), spent)
-            )
+            may_use = pool.renew(call.replica_id, call.number, one, spent, complete_us, self._rules, now_us)
+            held.append((one.campaign_id, may_use, spent))
         rows = [
             {"tenant": tenant, "campaign_id": id, "pool": json.dumps(pools[id].as_json()), "renewed_us": now_us}
             for id in ids
@@ -104,6 +105,11 @@ def _published(connection: sa.Connection, tenant: str, ids: Sequence[str]) -> se
         )  # fmt: skip
         found.update(connection.execute(query).scalars())
     return found
+
+
+def _complete_us(connection: sa.Connection, tenant: str) -> int:
+    query = sa.select(BILL_TIMES.c.complete_us).where(BILL_TIMES.c.tenant == tenant)
+    return connection.execute(query).scalar() or 0
 
 
 def _billed(connection: sa.Connection, tenant: str, asked: Sequence[AskedLease]) -> Mapping[str, Billed]:

@@ -15,6 +15,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from kairos.sponsored.v1 import sponsored_pb2_grpc
 from services.common.replica_file import Replicas
 from services.common.settings import load_settings
 from services.common.stage_access import SECRET_KEY, StageAccessSettings
@@ -57,7 +58,7 @@ def connect(settings: GatewaySettings) -> StageClients:
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
     ]
-    targets = {stage: settings.stages.of(stage).target for stage in Stage}
+    targets = {stage: target for stage in Stage if (target := settings.stages.of(stage).target)}
     access = load_settings(StageAccessSettings)
     credentials, secrets = access.credentials(), access.secrets()
 
@@ -82,5 +83,6 @@ def connect(settings: GatewaySettings) -> StageClients:
         retrieval_pb2_grpc.RetrievalServiceStub(used[Stage.RETRIEVAL]),
         ranker_pb2_grpc.RankerServiceStub(used[Stage.RANKER]),
         pricing_pb2_grpc.PricingServiceStub(used[Stage.PRICING]),
+        sponsored_pb2_grpc.SponsoredServiceStub(used[Stage.SPONSORED]) if Stage.SPONSORED in used else None,
     )
     return StageClients(stubs, channels, routes, credentials is not None)

@@ -78,7 +78,9 @@ class Serving:
                 self._named[tenant] = {one.id: one.configuration for one in found}
             if everybody:
                 version = everybody[0].version if len(everybody) == 1 else _OF_SEVERAL
-                self._published[tenant] = ServingConfiguration(version=version, placements=placements)
+                self._published[tenant] = ServingConfiguration(
+                    version=version, placements=placements, sponsored=all(each.sponsored for each in everybody)
+                )
 
         return use
 

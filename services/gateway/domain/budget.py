@@ -13,6 +13,7 @@ class Stage(Enum):
     QUERY_ENCODER = "query_encoder"
     RETRIEVAL = "retrieval"
     RANKER = "ranker"
+    SPONSORED = "sponsored"
     PRICING = "pricing"
 
 

@@ -1,4 +1,4 @@
-"""The order of products after boosts and pins."""
+"""The order of products after boosts, pins and sponsored places."""
 
 from __future__ import annotations
 
@@ -57,14 +57,21 @@ def pinned(ids: Sequence[str], pins: Sequence[PinnedProduct]) -> tuple[list[str]
     free = [position for position in range(1, len(ids) + 1) if position not in slots]
     slots.update(zip(free[len(free) - len(beyond) :], beyond, strict=True))
     soft = [pin for pin in effective.values() if pin.is_soft]
-    order, moved = _filled(ids, slots), True
+    order, moved = at_positions(ids, slots), True
     while moved:
         moved = False
         for pin in soft:
             if pin.product_id not in slots.values() and order.index(pin.product_id) >= pin.position:
                 slots[_free_until(slots, pin.position, len(ids))] = pin.product_id
-                order, moved = _filled(ids, slots), True
+                order, moved = at_positions(ids, slots), True
     return order, list(effective.values())
+
+
+def at_positions(ids: Sequence[str], slots: Mapping[int, str]) -> list[str]:
+    """The products of `slots` at their positions, 1 to the number of `ids`, all others around them in their order."""
+    fixed = set(slots.values())
+    others = (id for id in ids if id not in fixed)
+    return [slots[place] if place in slots else next(others) for place in range(1, len(ids) + 1)]
 
 
 def _next_free(slots: Mapping[int, str], position: int, count: int) -> int:
@@ -79,10 +86,3 @@ def _free_until(slots: Mapping[int, str], position: int, count: int) -> int:
     before = (free for free in range(min(position, count), 0, -1) if free not in slots)
     behind = (free for free in range(position, count + 1) if free not in slots)
     return next(before, None) or next(behind)
-
-
-def _filled(ids: Sequence[str], slots: Mapping[int, str]) -> list[str]:
-    """The products of `slots` at their positions, all others around them in their order."""
-    fixed = set(slots.values())
-    others = (id for id in ids if id not in fixed)
-    return [slots[place] if place in slots else next(others) for place in range(1, len(ids) + 1)]

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -19,6 +20,9 @@ from services.common.limits import MAX_PAGE_TOKEN, id_problem, language_problem
 
 # Of an int32 in the contract.
 _MAX_NUMBER = 2**31 - 1
+_PLACED = re.compile(r"[1-9]\d{0,3}:[\w-]{8}", re.ASCII)
+# Characters that stand for a product: a page token has room for those of all products that rules may name.
+_KEY = 8
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class PageToken:
     moved: str = ""
     # The rules that exclude products from this ranking: see RuleIndex.excluded_by.
     excluding: str = ""
+    # The sponsored places of the first page: "position:key" of each, with blanks between them.
+    sponsored: str = ""
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
@@ -62,7 +68,9 @@ class PageToken:
             page = cls(**_decode(token, keys))  # type: ignore[arg-type]
             _check_id(page.ranking_id)
             texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved, page.excluding)
-            if not all(isinstance(text, str) for text in texts):
+            if not all(isinstance(text, str) for text in (*texts, page.sponsored)):
+                raise ValueError("not a token of the gateway")
+            if not all(_PLACED.fullmatch(entry) for entry in page.sponsored.split()):
                 raise ValueError("not a token of the gateway")
             base64.b64decode(page.soft_filter, validate=True)
             if not all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in page.numbers):
@@ -104,6 +112,11 @@ def fingerprint(*parts: bytes | str) -> str:
         data = part if isinstance(part, bytes) else part.encode()
         digest.update(len(data).to_bytes(4, "little") + data)
     return base64.urlsafe_b64encode(digest.digest()).decode()
+
+
+def product_key(id: str) -> str:
+    """A short form of the id without blanks, for lists in page tokens."""
+    return fingerprint(id)[:_KEY]
 
 
 def _encode(value: dict[str, object], key: str) -> str:

@@ -14,7 +14,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
-from services.gateway.domain.tokens import PageToken, fingerprint
+from services.gateway.domain.tokens import PageToken, product_key
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import Conditions, retrieval_scores
@@ -26,8 +26,6 @@ from services.gateway.stage_calls import StageCalls
 
 # The most that retrieval returns in one call.
 _MOST_ROWS = 1_000
-# Characters of the key of a product: a page token has room for those of all products that rules may name.
-_KEY = 8
 _AFTER_AUDIENCE = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_RETRIEVAL = (Stage.PRICING,)
 
@@ -123,7 +121,7 @@ async def _arranged(
 def _keys(candidates: retrieval_pb2.Candidates, viewer: Viewer) -> Sequence[str]:
     """Of each product, in a form without blanks: of its item group if one variant of each is shown."""
     groups = candidates.item_group_ids if viewer.is_collapsed else ()
-    return [fingerprint(key)[:_KEY] for key in groups or candidates.ids]
+    return [product_key(key) for key in groups or candidates.ids]
 
 
 async def _retrieve(

@@ -129,6 +129,15 @@ def add_source(result: gateway_pb2.Result, related_title: str, texts: Texts) -> 
     explanation.text = sentence.sourced(texts, name, related_title) + explanation.text
 
 
+def add_advertiser(result: gateway_pb2.Result, texts: Texts) -> None:
+    """Puts who pays for the position before its explanation."""
+    if result.HasField("sponsored"):
+        label = result.sponsored
+        result.explanation.text = (
+            texts.say("sponsored", advertiser=label.advertiser, payer=label.payer) + result.explanation.text
+        )
+
+
 def explain_absence(
     result: gateway_pb2.Result, count: int, conditions: Conditions, texts: Texts
 ) -> gateway_pb2.Absence.ValueType:

@@ -61,12 +61,15 @@ Asked = gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest
 
 
 async def audience_of(
-    calls: StageCalls, parts: Parts, message: Asked, later: Sequence[Stage]
+    calls: StageCalls, parts: Parts, message: Asked, later: Sequence[Stage], has_ads: bool = False
 ) -> ranker_pb2.GetInterestsResponse | None:
-    """What the person has declared. None if no rule asks for it, for nobody, and without an answer of the ranker."""
-    if not (message.user_id or message.visitor_id) or not is_on(message):
+    """What the person has declared. None if no rule asks for it, and with `has_ads` no campaign, for nobody, and
+    without an answer of the ranker.
+    """
+    if not (message.user_id or message.visitor_id):
         return None
-    if not parts.rules.of(calls.info.tenant).has_audience:
+    by_rules = is_on(message) and parts.rules.of(calls.info.tenant).has_audience
+    if not (by_rules or (has_ads and parts.campaigns.of(calls.info.tenant).has_audience)):
         return None
     ask = ranker_pb2.GetInterestsRequest(user_id=message.user_id, visitor_id=message.visitor_id, attributes_only=True)
     cap = parts.settings.budget.stored_read
@@ -109,12 +112,18 @@ def search_context(
 ) -> RuleContext:
     texts: dict[tuple[str, ...], None] = {}
     if message.query.strip() and index.has_words:
-        readings = [message.query]
-        if understood is not None:
-            corrected = () if message.literal_query else (understood.corrected_text,)
-            readings = [*corrected, understood.normalized_text]
-        texts = dict.fromkeys(filter(None, map(query_words, dict.fromkeys(readings))))
+        texts = dict.fromkeys(filter(None, map(query_words, readings_of(message, understood))))
     return RuleContext(tuple(texts), _category_of(message), None, attributes_of(audience), now_s)
+
+
+def readings_of(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse | None
+) -> Sequence[str]:
+    """The text of the query, corrected and as typed; as sent if the encoder did not answer. Each once."""
+    if understood is None:
+        return [message.query]
+    corrected = () if message.literal_query else (understood.corrected_text,)
+    return list(dict.fromkeys([*corrected, understood.normalized_text]))
 
 
 def rules_of_placement(

@@ -23,6 +23,7 @@ from services.gateway.domain.tokens import PageToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.ranking import Ranking
+from services.gateway.flows.sponsored import placed_text
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 from services.gateway.stage_errors import StageFailed
@@ -60,6 +61,7 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
             soft_filter=_soft_filter_text(ranking.soft_filter), cursor=ranking.cursor,
             total_size=ranking.total_size if ranking.cursor else 0, moved=" ".join(ranking.moved),
             excluding=exclusion_keys(rule_id for rule_id, _ in ranking.conditions.excluded),
+            sponsored=placed_text(ranking),
         )  # fmt: skip
     elif ranking.cursor:
         next_page = PageToken(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kairos.common.v1 import common_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -58,6 +60,7 @@ async def rank_items(
         message.ranking_id, answer.item_ids, answer.scores, answer.model_version, source,
         dict(zip(candidates.ids, candidates.products, strict=True)), total_size, offers=offers_of(candidates),
         is_stored=not leaves_no_trace,
+        click_probabilities=dict(zip(answer.item_ids, _click_probabilities(answer), strict=False)),
     )  # fmt: skip
     if explained is not None:
         # One message for each candidate: only for requests that ask for explanations.
@@ -65,6 +68,10 @@ async def rank_items(
         rows = zip(answer.item_ids, answer.reasons, strict=False)
         ranking.reasons = {id: reasons for id, reasons in rows if reasons.ByteSize()}
     return ranking
+
+
+def _click_probabilities(answer: ranker_pb2.RankItemsResponse) -> Sequence[float]:
+    return next((task.values for task in answer.task_scores if task.task == "click"), ())
 
 
 def _is_of(order: ranker_pb2.RankItemsResponse, candidates: retrieval_pb2.Candidates, viewer: Viewer) -> bool:

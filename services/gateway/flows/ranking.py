@@ -10,6 +10,7 @@ from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from kairos.sponsored.v1 import sponsored_pb2
 from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.effective_offers import offers_of
@@ -18,6 +19,19 @@ from services.gateway.flows.explanation import Conditions, retrieval_scores
 
 def new_ranking_id() -> str:
     return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class AdSpace:
+    """`relevances`: by id, 0 to 1; 0 where it is missing. `excluded`: ids that are not advertised. `queries`: the text,
+    corrected and as typed. `attributes`: what the person has declared.
+    """
+
+    relevances: Mapping[str, float]
+    excluded: frozenset[str]
+    queries: Sequence[str] = ()
+    placement: str = ""
+    attributes: Sequence[sponsored_pb2.DeclaredAttribute] = ()
 
 
 @dataclass
@@ -55,6 +69,12 @@ class Ranking:
     moved: Sequence[str] = ()
     # The ranking of the ranker that rules made this order of; empty: none.
     reordered_id: str = ""
+    # By id, the probability of a click on a product at the first position; empty unless a trained ranker predicts it.
+    click_probabilities: Mapping[str, float] = field(default_factory=dict)
+    # What ads of the answer depend on. None: it has no sponsored places.
+    ad_space: AdSpace | None = None
+    # The sponsored places of the first page, by id.
+    ads: Mapping[str, sponsored_pb2.SponsoredPlace] = field(default_factory=dict)
     # The next three are filled only for requests that ask for explanations.
     stage_scores: Mapping[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: Mapping[str, ranker_pb2.ItemReasons] = field(default_factory=dict)

@@ -30,6 +30,7 @@ from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.rank_items import rank_items
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import attribution_of, results_of
+from services.gateway.flows.sponsored import may_have_ads, space_of_placement, with_ads
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -52,6 +53,7 @@ async def recommend(
     page, response = await stored_page(calls, parts, viewer, _of_request(message)), gateway_pb2.RecommendResponse()
     if page is None:
         ranking = await _ranking_of(calls, parts, message, viewer, viewer.explained, name, placement, response)
+        ranking = await with_ads(calls, parts, message, viewer, ranking)
         page = cut(ranking, viewer, calls.locale)
     results = await results_of(calls, parts, page, viewer)
     if message.page_token:
@@ -109,7 +111,7 @@ async def _ranking_of(
     known, products, audience = await asyncio.gather(
         _interests(calls, parts, message, viewer, placement),
         _products(calls, parts, message, viewer, placement),
-        audience_of(calls, parts, message, _AFTER_RANKER),
+        audience_of(calls, parts, message, _AFTER_RANKER, placement.sponsored and may_have_ads(calls, parts, message)),
     )
     rules = rules_of_placement(calls, parts, message, name, audience)
     purchased = frozenset(known.recently_purchased_item_ids)
@@ -131,6 +133,8 @@ async def _ranking_of(
     if found.merged:
         ranking = await _rank(calls, parts, viewer, explained, placement, found)
         ranking = rules.arranged(ranking, found.candidates)
+        if placement.sponsored:
+            ranking.ad_space = space_of_placement(ranking, name, audience, found.candidates)
         ranking.sources = {entry.item_id: [_number(source) for source in entry.sources] for entry in found.merged}
         ranking.related_title = _title(products, message)
     elif placement.minimum_results:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -11,11 +12,12 @@ from services.gateway.convert import offer_context
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.disclosure import shopper_product
-from services.gateway.flows.explanation import add_source, explain_result
+from services.gateway.flows.explanation import add_advertiser, add_source, explain_result
 from services.gateway.flows.history_events import add_event, history_titles
 from services.gateway.flows.localized import localized_product
 from services.gateway.flows.paging import Page
 from services.gateway.flows.prices import quote, shown_prices
+from services.gateway.flows.sponsored import label, shown_ads
 from services.gateway.flows.variants import other_variants
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -44,6 +46,9 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             meets_conditions=ranking.meets_conditions.get(product.id),
             relevance=ranking.relevances.get(product.id),
         )
+        ad = ranking.ads.get(product.id)
+        if ad is not None:
+            label(result, ad)
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:
             result.stage_scores.CopyFrom(ranking.stage_scores[product.id])
@@ -51,12 +56,14 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             texts = parts.texts.of(calls.locale)
             explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
             add_source(result, ranking.related_title, texts)
+            add_advertiser(result, texts)
             add_event(result, reasons, titles, texts)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
     offers = [ranking.offers.get(product.id) for product in products]
     prices = shown_prices([quotes.get(product.id) for product in products], offers, context)
-    _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows], prices)
+    ads = shown_ads(ranking.ads, [product.id for product in products])
+    _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows], prices, ads)
     return results
 
 
@@ -76,6 +83,7 @@ def _log_shown(
     viewer: Viewer,
     positions: list[int],
     prices: event_pb2.ShownPrices | None,
+    ads: Sequence[event_pb2.SponsoredImpression],
 ) -> None:
     """In the background: the ranking if the ranker does not have it yet, then the positions.
 
@@ -87,7 +95,7 @@ def _log_shown(
     if not page.ranking.is_stored and (page.ranking.item_ids or is_empty_exposure):
         storing = parts.rankings.store(tenant, page.ranking.to_store(viewer), assignment)
     if positions or is_empty_exposure:
-        shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions, prices=prices)
+        shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions, prices=prices, sponsored=ads)
         shown.shown_at.FromNanoseconds(int(parts.clock() * 1e9))
         shown.latency_ms = max(0.0, (calls.clock() - calls.info.received_s) * 1e3)
         for stage, reason in dict.fromkeys((each.stage, each.reason) for each in calls.degradations):

@@ -41,6 +41,7 @@ from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.flows.rank_items import rank_items
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import attribution_of, results_of
+from services.gateway.flows.sponsored import may_have_ads, space_of_search, with_ads
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -66,6 +67,7 @@ async def search(
         page = await browse(calls, parts, message, viewer, response)
     if page is None:
         ranking = await new_ranking(calls, parts, message, viewer, response, viewer.explained)
+        ranking = await with_ads(calls, parts, message, viewer, ranking)
         page = cut(ranking, viewer, calls.locale)
     response.results.extend(await results_of(calls, parts, page, viewer))
     if message.page_token:
@@ -125,7 +127,7 @@ async def _find_and_rank(
         understand(calls, parts, message, message.query),
         _session(calls, parts, message),
         _encode_picture(calls, parts, message),
-        audience_of(calls, parts, message, _AFTER_ENCODER),
+        audience_of(calls, parts, message, _AFTER_ENCODER, may_have_ads(calls, parts, message)),
     )
     rules = rules_of_search(calls, parts, message, understood, audience)
     typed = message.query.strip()
@@ -189,6 +191,7 @@ async def _find_and_rank(
         candidates = await rules.with_named(calls, parts, viewer, found.candidates, _AFTER_RETRIEVAL)
         ranking = await rank_items(calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained)
         ranking = rules.arranged(ranking, candidates)
+        ranking.ad_space = space_of_search(message, understood, audience, candidates)
     else:
         ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
     rules.report_in(response, ranking)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import structlog
 
+from services.common.gateway_log import LogFailed, PlaceLost
 from services.pricing.learning.metrics import LearningMetrics
-from services.pricing.learning.ports import Bounds, DemandLog, Log, LogFailed, PlaceLost
+from services.pricing.learning.ports import Bounds, DemandLog, Log
 from services.pricing.learning.sqlite_store import SqliteDemandStore
 
 _LOGS = (Log.IMPRESSIONS, Log.EVENTS)

@@ -11,14 +11,6 @@ from services.pricing.learning.competitors import ObservedPrice
 from services.pricing.learning.facts import Impression, Interaction, ListedProduct
 
 
-class LogFailed(Exception):
-    """The gateway did not give the page. The same call may succeed later."""
-
-
-class PlaceLost(LogFailed):
-    """The gateway does not know the page token."""
-
-
 class Log(Enum):
     """Whose place is stored."""
 

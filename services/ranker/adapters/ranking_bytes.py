@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from services.ranker.adapters.price_arrays import prices_from_arrays, prices_to_arrays
 from services.ranker.domain.candidate_source import CandidateSource
+from services.ranker.domain.shown_ad import ShownAd
 from services.ranker.domain.stored_ranking import (
     ItemColumns,
     LoggedFeatures,
@@ -56,6 +57,8 @@ def to_bytes(ranking: StoredRanking) -> bytes:
     if ranking.prices is not None:
         header["prices"], of_prices = prices_to_arrays(ranking.prices)
         arrays += [(array.dtype.str, array) for array in of_prices]
+    if ranking.ads:
+        header["ads"] = [[ad.item_id, ad.campaign_id, ad.price, ad.currency, ad.expected_clicks] for ad in ranking.ads]
     if (policy := ranking.policy) is not None:
         header["explored"] = policy.share
         arrays += [(_PLACES, policy.positions), (_PLACES, policy.tiers)]
@@ -94,7 +97,8 @@ def from_bytes(data: bytes) -> StoredRanking:
         **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
         candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
-        logged=logged, items=items, prices=prices, policy=policy, answer=answer,
+        logged=logged, items=items, prices=prices, ads=tuple(ShownAd(*ad) for ad in header.get("ads", ())),
+        policy=policy, answer=answer,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.person import person_key
+from services.ranker.domain.shown_ad import ShownAd
 from services.ranker.domain.shown_prices import ShownPrices
 from services.ranker.domain.user_features import UserFeatures
 
@@ -114,6 +115,7 @@ class StoredRanking:
     `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
     make the order. `items` are the first items; training needs the vectors of those that were shown. `prices`: of a
     page of the log, those that were shown; None if no price was known, and in records from before prices were logged.
+    `ads`: of a page of the log, its sponsored places.
     `policy`: None if the ranker did not make the order, and in records from before it was logged. `answer`: of a page
     of the log; None in records from before it was logged. A ranking without items is that of an answer without results.
     """
@@ -135,6 +137,7 @@ class StoredRanking:
     logged: LoggedFeatures | None = None
     items: ItemColumns = field(default_factory=ItemColumns)
     prices: ShownPrices | None = None
+    ads: Sequence[ShownAd] = ()
     policy: LoggedPolicy | None = None
     answer: PageAnswer | None = None
 
@@ -143,14 +146,14 @@ class StoredRanking:
         return person_key(self.user_id, self.visitor_id)
 
     def take(self, rows: Sequence[int]) -> StoredRanking:
-        """The ranking with these rows only, without `items`, `prices` and `answer`."""
+        """The ranking with these rows only, without `items`, `prices`, `ads` and `answer`."""
         at = list(rows)
         return replace(
             self, item_ids=[self.item_ids[row] for row in at], scores=self.scores[at],
             propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
             logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
             policy=None if self.policy is None else self.policy.take(at),
-            items=ItemColumns(), prices=None, answer=None,
+            items=ItemColumns(), prices=None, ads=(), answer=None,
         )  # fmt: skip
 
     def reordered_as(self, other: StoredRanking) -> StoredRanking:

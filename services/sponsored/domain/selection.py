@@ -16,7 +16,8 @@ from services.sponsored.domain.target_index import Circumstances, TargetIndex
 class AdRequest:
     """The products of a ranking from the first one of the page on, in their organic order; the columns have equal
     length. `relevance`: 0 to 1. `click_probabilities`: calibrated, given that the shopper looks at the place.
-    `results`: on the page. `seed` orders equal scores.
+    `results`: on the page. `seed` orders equal scores. `pinned`: 1-based positions that the shop has given to products.
+    `excluded`: ids that are not advertised.
     """
 
     product_ids: Sequence[str]
@@ -25,6 +26,8 @@ class AdRequest:
     results: int
     circumstances: Circumstances = field(default=Circumstances())
     seed: str = ""
+    pinned: frozenset[int] = frozenset()
+    excluded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,15 @@ def select_ads(
     """By place. Empty if nothing fits: then the page stays organic. `multiplier_of`: the pacing of a campaign; 0 if it
     takes no part, for example because its budget is spent.
     """
-    places = places_of(rules.page, request.results)
+    places = places_of(rules.page, request.results, request.pinned)
     if not places:
         return []
-    least = least_relevance(rules.page, places, request.relevance[: request.results])
-    rows = [row for row in range(first_row(places), len(request.product_ids)) if request.relevance[row] >= least]
+    least = least_relevance(rules.page, places, request.relevance[: request.results], request.pinned)
+    rows = [
+        row
+        for row in range(first_row(places), len(request.product_ids))
+        if request.relevance[row] >= least and request.product_ids[row] not in request.excluded
+    ]
     ads = _ads(request, rows, index, multiplier_of, len(places))
     return run_auction(ads, places, rules.mechanism, rules.reserve, request.seed)
 

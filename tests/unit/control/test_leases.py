@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from random import Random
 from typing import Any
 
@@ -27,10 +27,14 @@ def asking(used: int = 0, held: int = 0, **fields: Any) -> AskedLease:
     return AskedLease("c", DAY, used, held, **{**usual, **fields})
 
 
-def renewed(pool: LeasePool, replica: str, call: int, at_s: float = 0, billed: int = 0, **fields: Any) -> int:
-    """In cents, with so much billed on the day."""
+def renewed(
+    pool: LeasePool, replica: str, call: int, at_s: float = 0, billed: int = 0, complete_s: float | None = None,
+    **fields: Any,
+) -> int:  # fmt: skip
+    """In cents, with so much billed on the day, and bills that are complete up to the present unless said otherwise."""
     spent = Billed(on_day=billed * CENT, in_all=billed * CENT)
-    return pool.renew(replica, call, asking(**fields), spent, RULES, round(at_s * S)) // CENT
+    complete_us, now_us = round((at_s if complete_s is None else complete_s) * S), round(at_s * S)
+    return pool.renew(replica, call, asking(**fields), spent, complete_us, RULES, now_us) // CENT
 
 
 @pytest.mark.parametrize(
@@ -74,6 +78,37 @@ def test_what_a_silent_replica_holds_counts_until_its_clicks_had_time() -> None:
     assert renewed(pool, "c", 1, at_s=71) == 182
 
 
+def test_late_bills_free_nothing() -> None:
+    """What was used and held counts until the bills are complete up to a minute after it, and for four days at most."""
+    pool = LeasePool()
+    held = renewed(pool, "a", 1)
+    renewed(pool, "b", 1)
+    assert renewed(pool, "a", 2, used=held * CENT, held=held * CENT) == held + 162
+    for at_s, complete_s, cents in ((900, 0, 145), (900, 65, 165), (900, 70, 200), (5 * 86_400, 0, 200)):
+        copied = LeasePool.from_json(pool.as_json())
+        assert renewed(copied, "c", 1, at_s=at_s, complete_s=complete_s) == cents
+
+
+def test_a_day_does_not_pay_for_the_day_before() -> None:
+    """What waits for the bills of yesterday counts for the total budget only."""
+    pool = LeasePool()
+    held = renewed(pool, "a", 1)
+    renewed(pool, "a", 2, used=held * CENT, held=held * CENT)
+    tomorrow = replace(asking(total_limit=2_000 * CENT, used=held * CENT), day=DAY + timedelta(days=1))
+    for asked, cents in ((replace(tomorrow, total_limit=None), 200), (tomorrow, 162)):
+        copied = LeasePool.from_json(pool.as_json())
+        assert copied.renew("b", 1, asked, Billed(), 0, RULES, 20 * S) // CENT == cents + held
+
+
+def test_what_waits_for_late_bills_takes_a_bounded_place() -> None:
+    """A day of calls without any bill; the sum stays as it is."""
+    pool = LeasePool()
+    for call in range(1, 3_000):
+        renewed(pool, "a", call, at_s=30 * call, complete_s=0, used=call * 1_000, least=0)
+    assert sum(pool.waiting.values()) == 2_998 * 1_000
+    assert len(pool.waiting) == 64
+
+
 def test_a_late_call_is_refused() -> None:
     """One that a newer call of the replica has overtaken; so is the same one again."""
     pool = LeasePool()
@@ -107,7 +142,7 @@ class Replica:
 
 def test_limits_hold_whatever_is_lost() -> None:
     """A hundred times four minutes of three replicas, of which some are killed, with overtaken calls and lost answers:
-    all that is used stays within the budget, when each click is billed within the delay. Leases are small, or all there
+    all that is used stays within the budget, when each click comes within the delay. Leases are small, or all there
     is.
     """
     used = [_used_in_four_minutes(Random(seed)) for seed in range(100)]
@@ -118,10 +153,13 @@ def test_limits_hold_whatever_is_lost() -> None:
 def _used_in_four_minutes(random: Random) -> int:
     pool, now_us = LeasePool(), 0
     replicas, unbilled, billed, used = [Replica(str(number)) for number in range(3)], list[tuple[int, int]](), 0, 0
+    complete_us = 0
     while now_us < 240 * S:
         now_us += random.randrange(600_000)
-        billed += sum(cost for due_us, cost in unbilled if due_us <= now_us)
-        unbilled = [one for one in unbilled if one[0] > now_us]
+        if random.random() < 0.1:
+            # The biller has read the log.
+            billed += sum(cost for due_us, cost in unbilled if due_us <= now_us)
+            unbilled, complete_us = [one for one in unbilled if one[0] > now_us], now_us
         place, action = random.randrange(len(replicas)), random.random()
         replica = replicas[place]
         if action < 0.02:
@@ -135,7 +173,7 @@ def _used_in_four_minutes(random: Random) -> int:
             rules = LeaseRules(lease_s=10, share=random.choice((0.02, 1.0)), click_delay_s=20)
             pool = LeasePool.from_json(json.loads(json.dumps(pool.as_json())))
             try:
-                held = pool.renew(replica.name, number, asked, Billed(on_day=billed), rules, now_us)
+                held = pool.renew(replica.name, number, asked, Billed(on_day=billed), complete_us, rules, now_us)
             except Aborted:
                 continue
             if number == replica.calls and random.random() < 0.7:

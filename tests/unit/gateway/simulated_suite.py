@@ -40,7 +40,8 @@ _HOP_S = 0.0005
 # Cores go from task to task after so much time.
 _QUANTUM_S = 0.002
 _SIGMA, _TAIL, _TAIL_FACTOR = 0.3, 0.02, 5.0
-_AFTER = list(Stage)
+# The stages of a search without campaigns.
+FLOW = list(_MEAN_S)
 _ANSWER = common_pb2.Degradation()
 
 
@@ -138,12 +139,12 @@ class SimulatedSuite:
             Stage.PRICING: pricing_pb2.QuotePricesRequest(),
         }
         has_candidates = True
-        for stage, own_s in zip(Stage, _OWN_S, strict=False):
+        for stage, own_s in zip(FLOW, _OWN_S, strict=False):
             await self._own(own_s)
             if stage is Stage.RANKER and not has_candidates:
                 continue
             answer = await calls.call_or_degrade(
-                stage, _Method(self, stage), requests[stage], _AFTER[_AFTER.index(stage) + 1 :], "fallback"
+                stage, _Method(self, stage), requests[stage], FLOW[FLOW.index(stage) + 1 :], "fallback"
             )
             has_candidates &= not (stage is Stage.RETRIEVAL and answer is None)
         await self._own(_OWN_S[-1])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.hosting import serve_config_of
 from ops.settings import LOOPBACK, SuiteSettings
 from ops.supervisor import suite_environment
 from services.control.settings import ControlSettings
@@ -15,6 +16,8 @@ from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.biller.settings import BillerSettings
+from services.sponsored.settings import SponsoredSettings
 
 
 def ports(settings: SuiteSettings) -> list[int]:
@@ -55,14 +58,24 @@ def test_all_services_follow_one_registry(
         assert (service.registry_dir, service.registry_url) == (ranker.models_dir, ranker.registry_url)
 
 
-def test_gateway_and_pricing_know_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both have the address where control listens. A port that is taken is named."""
+def test_the_services_know_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that follows it has the address where control listens. A port that is taken is named."""
     settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2).resolved()
     for name, value in suite_environment(settings).items():
         monkeypatch.setenv(name, value)
     listening = ControlSettings().server
     assert listening.port == settings.control_port
-    for service in (GatewaySettings(), PricingSettings()):
+    for service in (GatewaySettings(), PricingSettings(), SponsoredSettings(), BillerSettings()):
         assert service.control.target == f"{listening.host}:{listening.port}"
     with socket.create_server((LOOPBACK, settings.control_port)):
         assert settings.busy_ports() == {"control_port": settings.control_port}
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_sponsored_places_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_on: bool) -> None:
+    """The application runs, and the gateway knows where; or neither."""
+    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2, sponsored=is_on).resolved()
+    for name, value in suite_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    assert ("sponsored" in {one.name for one in serve_config_of(settings).applications}) == is_on
+    assert bool(GatewaySettings().stages.sponsored.target) == is_on

@@ -10,6 +10,7 @@ import pytest
 
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.domain.impressions import is_logged_whole
+from services.ranker.domain.shown_ad import ShownAd
 from services.ranker.domain.shown_prices import ShownPrices
 from services.ranker.domain.stored_ranking import ItemColumns
 from tests.unit.ranker.rankings import made_ranking, same, shown_prices
@@ -40,6 +41,14 @@ def test_bytes_keep_prices(prices: ShownPrices) -> None:
     """The prices that were shown are decoded as they were, whatever the ids of their quotes look like."""
     ranking = replace(made_ranking("a", "b", "c"), prices=prices)
     assert same(from_bytes(to_bytes(ranking)), ranking)
+
+
+def test_bytes_keep_sponsored_places() -> None:
+    """As they were; a page without any has no bytes for them."""
+    ranking = made_ranking("a", "b", "c")
+    sponsored = replace(ranking, ads=(ShownAd("b", "书", 10**15, "EUR", 0.25), ShownAd("a", "spring", 0, "JPY", 0.0)))
+    assert same(from_bytes(to_bytes(sponsored)), sponsored)
+    assert b"ads" not in to_bytes(ranking)
 
 
 def test_prices_are_compact() -> None:

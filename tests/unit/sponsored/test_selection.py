@@ -114,3 +114,16 @@ def test_dcg_falls_by_at_most_the_bound(relevance: list[float], maximum_loss: fl
 
 def dcg(gains: list[float]) -> float:
     return sum(gain / math.log2(place + 2) for place, gain in enumerate(gains))
+
+
+def test_a_pinned_position_is_not_sold() -> None:
+    """The next position is; what stands at a pinned one does not raise what an ad must reach."""
+    assert [one.place.position for one in select(campaign(), pinned=frozenset({1}))] == [3]
+    assert not select(campaign(), relevance=(1.0, 0.9, 0.9, 0.9, 0.9))
+    assert select(campaign(), relevance=(1.0, 0.9, 0.9, 0.9, 0.9), pinned=frozenset({1}))
+
+
+def test_an_excluded_product_takes_no_part() -> None:
+    """Whatever is bid for it."""
+    assert select(campaign(), excluded=frozenset({"w"}))
+    assert not select(campaign(), excluded=frozenset({"p"}))

@@ -16,6 +16,12 @@ def _name(length: int) -> sa.types.TypeEngine[str]:
 
 def upgrade() -> None:
     op.create_table(
+        "bill_times",
+        sa.Column("tenant", _name(63), primary_key=True),
+        # Microseconds since the epoch: every click up to then is on a bill.
+        sa.Column("complete_us", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
         "leases",
         sa.Column("tenant", _name(63), primary_key=True),
         sa.Column("campaign_id", _name(63), primary_key=True),

@@ -1,0 +1,1 @@
+"""Computes what campaigns owe from the gateway's log, and records it in control (docs/how-to/sponsored-places.md)."""
