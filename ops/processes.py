@@ -24,6 +24,7 @@ _KINDS = (
     ("services.gateway", "gateway"),
     ("services.control", "control"),
     ("services.pricing", "price publisher"),
+    ("services.sponsored", "biller"),
     ("services.learner", "learner"),
     ("-m experiments", "experiments"),
     ("gcs_server", "ray gcs"),

@@ -28,6 +28,7 @@ from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
 from services.sponsored.biller.settings import BillerSettings
 from services.sponsored.settings import SponsoredSettings
+from training.evaluation.verdict import EvaluationSettings
 
 MODELS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -41,6 +42,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "learner": LearnerSettings,
     "control": ControlSettings,
     "experiments": ExperimentSettings,
+    "evaluation": EvaluationSettings,
     "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,
 }
