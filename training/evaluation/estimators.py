@@ -16,7 +16,7 @@ Dudik (ICML 2017).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class Logged:
 
     def mean(self, terms: Doubles) -> Estimate:
         return Estimate.of_sums(terms, self.units, self.groups)
+
+    def with_weights(self, weights: Doubles) -> Logged:
+        return replace(self, weights=weights)
 
     def take(self, rows: Integers) -> Logged:
         """These observations; units and groups are numbered anew."""
@@ -91,7 +94,7 @@ def switch_dr(log: Logged) -> Estimate:
     """With the threshold of the least estimated squared error, variance + squared bias.
 
     The bias is estimated by what lies beyond the threshold. It is not known better than with DR's error: the interval
-    is that of DR.
+    has that width.
     """
     residuals, whole = log.rewards - log.predicted, dr(log)
     best, least = whole.value, np.inf
