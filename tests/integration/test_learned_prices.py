@@ -132,7 +132,7 @@ def test_prices_are_learned_from_what_was_shown_and_bought(tmp_path: Path) -> No
                 by_day.append(shown)
     counted = demand_table(LearningSettings(), tmp_path / "price_publisher" / "learning").periods()
     asked_there = counted.competitor / counted.list_price
-    assert 0.84 < asked_there.min() < 0.95 < 1.05 < asked_there.max()
+    assert 0.5 < asked_there.min() < 0.95 < 1.05 < asked_there.max() < 1.2
     sales = {id for id, share in by_day[0].items() if share != 1}
     # Every twelfth product or so is on sale, which pricing leaves alone.
     assert len(sales) < len(by_day[0]) / 5
