@@ -323,6 +323,25 @@ def test_a_control_that_lost_bills_gets_them_again(billing: Billing, log: FakeEv
     assert billing.book.on_record == before
 
 
+def test_a_lost_ledger_is_made_again(billing: Billing, log: FakeEventLog) -> None:
+    """From final bills and from what the log still has: no bill changes, and the total budget knows what was paid."""
+    billing.publish(campaign(total_budget=350))
+    shown = [impression(number, shown_s=MONDAY_S + number * DAY_S) for number in range(13)]
+    log.add(*shown, *map(click_on, shown))
+    for days in (12.5, 12.6):
+        billing.turn(days)
+    before = dict(billing.book.on_record)
+    assert sum(bill.amount for bill in before.values()) == 350
+    log.epoch += 1
+    del log.impressions[:2], log.events[:2]
+    billing.folder /= "new"
+    billing.restart()
+    billing.publish(campaign(total_budget=350))
+    for _ in range(3):
+        billing.turn()
+    assert billing.book.on_record == before
+
+
 def test_a_day_without_ads_any_more_owes_nothing(billing: Billing, log: FakeEventLog) -> None:
     """With another time zone the ads of a campaign are of another day: the bill of the earlier one becomes nothing."""
     shown = impression(0)
