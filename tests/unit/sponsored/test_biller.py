@@ -83,7 +83,7 @@ class Billing:
 
         self.metrics, self.ledger = BillerMetrics(), SqliteLedger(self.folder)
         self.metrics.published.connected.set(1)
-        self.gateway = GrpcShopGateway(GatewayAccessSettings(target=self.target))
+        self.gateway = GrpcShopGateway(GatewayAccessSettings(target=self.target), self.ledger.person)
         rules = AccountRules()
         accounts = Accounts(self.ledger, self.ledger.campaigns, rules, ClickRules(), clock)
         consumer = LogConsumer(self.gateway, self.ledger, "shop", self.metrics)
@@ -240,6 +240,16 @@ def test_the_biller_follows_campaigns_of_its_tenant(billing: Billing) -> None:
     assert billing.ledger.campaigns("other") == {}
     kept = billing.ledger.campaigns("shop")["new"]
     assert (kept.currency, kept.bid, kept.budget_of(MONDAY)) == ("USD", 100, 2_000)
+
+
+def test_the_ledger_names_no_person(billing: Billing, log: FakeEventLog) -> None:
+    """Its files have no id of a visitor or of an advertiser's own people; own clicks are recognised all the same."""
+    billing.publish(campaign(own_person_ids=frozenset({"person-0"})))
+    shown = [impression(number) for number in range(2)]
+    log.add(*shown, *map(click_on, shown), Purchase("sale", "person-0", "p", 500, MONDAY_S + 60, "EUR"))
+    billing.turn()
+    assert billing.book.on_record["c", MONDAY].refused == {Verdict.OWN: 1}
+    assert not [file for file in billing.folder.glob("ledger.db*") if b"person-" in file.read_bytes()]
 
 
 def test_records_that_cannot_be_read_are_on_no_bill(billing: Billing, log: FakeEventLog) -> None:
