@@ -19,6 +19,8 @@ from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2
 from ops.client import Connection
 from ops.in_process import InProcessSuite, in_process_suite
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 
 BUDGET_S, SHARE, SIZE = 60.0, 0.9, 10
 
@@ -127,6 +129,8 @@ def test_another_order_is_evaluated_from_the_log(stub: Stub, suite: InProcessSui
     assert own["estimates"]["ips"]["difference"]["value"] == pytest.approx(0, abs=1e-9)
     assert own["agreement"] == 1
     assert own["logged"]["value"] > 0.5
+    (step,) = ModelRegistry(folder / "ranker" / "models" / "default").steps()
+    assert (step.kind, step.version, step.figures["refused"]) == (StepKind.EVALUATED, "", False)
 
     exported = folder / "log.jsonl.gz"
     assert kairos(suite, folder, "export", str(exported))["records"] > 24

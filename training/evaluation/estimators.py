@@ -16,7 +16,7 @@ Dudik (ICML 2017).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,9 +50,6 @@ class Logged:
 
     def mean(self, terms: Doubles) -> Estimate:
         return Estimate.of_sums(terms, self.units, self.groups)
-
-    def with_weights(self, weights: Doubles) -> Logged:
-        return replace(self, weights=weights)
 
     def take(self, rows: Integers) -> Logged:
         """These observations; units and groups are numbered anew."""

@@ -14,7 +14,7 @@ that serves says how near the replay is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,11 +45,14 @@ _OUT_OF_STOCK, _SHOWN = (CANDIDATE_NUMBERS.index(name) for name in ("out_of_stoc
 class Replayed:
     """`estimates` and `overlaps` by estimator, of the rewards of a ranking; `logged` is of the policy of the log.
 
+    `differences`: the estimate less what the same estimator says of the policy of the log. Both read the same pages, so
+    that most chance falls out: of the policy of the log itself, all are 0.
     `agreement`: the share of the first places at which both orders have the same product, before exploration.
     `rearranged`: rankings that were left out, since merchandising rules had moved products.
     """
 
     estimates: Mapping[str, Estimate]
+    differences: Mapping[str, Estimate]
     overlaps: Mapping[str, Overlap]
     logged: Estimate
     rankings: int
@@ -61,7 +64,7 @@ class Replayed:
 @dataclass(frozen=True)
 class _Ranking:
     """m shown places of one ranking. `rows` [m] of the log; weights of the place, over all places, and given those
-    above; `expected` [m]: what the reward model says of the target at the place.
+    above; `expected` and `expected_logging` [m]: what the reward model says of both policies at the place.
     """
 
     rows: Integers
@@ -69,7 +72,7 @@ class _Ranking:
     over_places: Doubles
     given_above: Doubles
     expected: Doubles
-    number: int
+    expected_logging: Doubles
     same: float
 
 
@@ -96,15 +99,17 @@ def replay(log: LoggedRankings, scores: Doubles, task: str, seed: int = 0) -> Re
     own = Logged(
         rewards[rows], joined(lambda each: each.weights), predicted, joined(lambda each: each.expected), units, groups
     )
-    over_places = own.with_weights(joined(lambda each: each.over_places))
-    given_above = own.with_weights(joined(lambda each: each.given_above))
-    estimates = {name: estimator(own) for name, estimator in ESTIMATORS.items()}
-    overlaps = dict.fromkeys(ESTIMATORS, Overlap.of(own.weights))
+    weights = {
+        **dict.fromkeys(ESTIMATORS, own.weights), POSITION_BASED: joined(lambda each: each.over_places),
+        INTERACTION: joined(lambda each: each.given_above),
+    }  # fmt: skip
+    logging = replace(own, weights=np.ones(len(rows)), expected=joined(lambda each: each.expected_logging))
+    estimators = {**ESTIMATORS, POSITION_BASED: dr, INTERACTION: ips}
+    estimates = {name: estimator(replace(own, weights=weights[name])) for name, estimator in estimators.items()}
     return Replayed(
-        estimates | {POSITION_BASED: dr(over_places), INTERACTION: ips(given_above)},
-        overlaps | {POSITION_BASED: Overlap.of(over_places.weights), INTERACTION: Overlap.of(given_above.weights)},
-        logged_value(own), len(kept), int(groups.max()) + 1, float(np.mean([each.same for each in kept])),
-        count - len(kept),
+        estimates, {name: estimates[name].minus(estimator(logging)) for name, estimator in estimators.items()},
+        {name: Overlap.of(of) for name, of in weights.items()}, logged_value(own), len(kept), int(groups.max()) + 1,
+        float(np.mean([each.same for each in kept])), count - len(kept),
     )  # fmt: skip
 
 
@@ -129,7 +134,7 @@ def _replayed(
     return _Ranking(
         rows[places], ours[at, places] / theirs[at, places],
         position_based(ours[:, places].T, theirs[:, places].T, seen),
-        interaction(ratio[np.newaxis])[0, places], seen * (ours @ rate[rows]), number,
+        interaction(ratio[np.newaxis])[0, places], seen * (ours @ rate[rows]), seen * (theirs @ rate[rows]),
         float((before[:_TOP] == after[:_TOP]).mean()),
     )  # fmt: skip
 

@@ -68,7 +68,7 @@ class Evaluation:
             "logged": self._plain(logged),
             "estimates": {
                 name: {
-                    **self._plain(found), "difference": self._plain(found.minus(logged)),
+                    **self._plain(found), "difference": self._plain(replayed.differences[name]),
                     "overlap": asdict(replayed.overlaps[name]),
                 }
                 for name, found in replayed.estimates.items()
@@ -114,8 +114,7 @@ def evaluate(
                 scores = version_scores(asked.folder, log.examples, log.vector_version, weights)
             found = replay(log, scores, asked.outcome)
         work.end()
-    chosen = found.estimates[asked.estimator]
-    verdict = verdict_of(chosen, found.logged, found.overlaps[asked.estimator], settings)
+    verdict = verdict_of(found.differences[asked.estimator], found.logged, found.overlaps[asked.estimator], settings)
     moved = {"moved by merchandising rules": found.rearranged} if found.rearranged else {}
     return Evaluation(asked, found, verdict, {**log.omitted, **moved}, settings.confidence)
 

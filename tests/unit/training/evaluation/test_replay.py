@@ -18,24 +18,28 @@ SHARE = 0.5
 
 
 def test_the_own_order_is_worth_what_was_logged() -> None:
-    """The policy that made the log has no difference to it with any estimator that weighs, to the last digit."""
+    """The policy that made the log has no difference to it with any estimator, to the last digit."""
     made = made_log(60, SHARE)
     found = replay(made.log, made.log.examples.numbers[:, POPULARITY].astype(np.float64), "click")
     assert found.agreement == 1
-    for name in ("ips", "snips", "interaction"):
-        assert found.estimates[name].minus(found.logged).value == pytest.approx(0, abs=1e-12)
+    for name in NAMES:
+        assert found.differences[name].value == pytest.approx(0, abs=1e-12)
+        assert found.differences[name].error == pytest.approx(0, abs=1e-12)
     assert found.overlaps["ips"].effective == pytest.approx(60 * 5)
     assert (found.rankings, found.persons) == (60, 30)
 
 
 def test_a_better_order() -> None:
-    """Of an order by what is relevant, every estimator that weighs places has the true value in its interval."""
+    """Of a better order, every estimator that weighs places has the true value and gain in its intervals."""
     made = made_log(1_500, SHARE)
     scores = made.log.examples.numbers[:, SHOPPER].astype(np.float64)
     truth, found = made.value(scores, SHARE), replay(made.log, scores, "click")
+    own = made.value(-made.log.policy_positions.astype(np.float64), SHARE)
     for name in set(NAMES) - {"dm", "interaction"}:
         low, high = found.estimates[name].interval(0.999)
         assert low <= truth <= high, name
+        low, high = found.differences[name].interval(0.999)
+        assert low <= truth - own <= high, name
     assert abs(found.estimates["dm"].value / truth - 1) < 0.1
     assert truth > 1.2 * found.logged.value
     assert found.agreement < 0.2
