@@ -3,10 +3,10 @@
     python -m benchmarks.ads_page --products P.csv.gz --judgements J.csv.gz --out R.json
 
 P: product_uid, product_title. J: search_term, product_uid, relevance (1 to 3). A suite in this process serves the
-products that are judged for `--queries` queries and `--others` further ones. 10,000 campaigns have five random products of
-P each, also of those that are not served: they are as dense as in the whole catalogue. Budgets are large, so that no
-campaign is kept out. Each query is sent with ads and, right before or after it, with `sponsored: SPONSORED_MODE_OFF`, the
-baseline; it was sent before. The client is a process of its own.
+products that are judged for `--queries` queries and `--others` further ones. 10,000 campaigns have five random
+products of P each, also of those that are not served: they are as dense as in the whole catalogue. Budgets are large,
+so that no campaign is kept out. Each query is sent with ads and, right before or after it, with `sponsored:
+SPONSORED_MODE_OFF`, the baseline; it was sent before. The client is a process of its own.
 
 NDCG@10 has gains 2^(relevance - 1) - 1, 0 for unjudged products: an ad without a judgement counts as wrong. The second
 baseline sells the places without a floor of relevance. Intervals are 95 %, by the bootstrap over queries.
