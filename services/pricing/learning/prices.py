@@ -181,7 +181,7 @@ def _usual(index: Ints, asked: Floats, observed: NDArray[np.bool_], units: int) 
 
 
 def _relative(item: PricedItem, usual: float | None) -> float:
-    """The competitor's price as a share of the usual one, which is assumed without an observation; 0 if there was none."""
+    """A competitor's price as a share of the usual one, which is assumed without an observation; 0: there was none."""
     if usual is None:
         return 0.0
     observed = item.competitor
