@@ -251,8 +251,8 @@ def main() -> None:
     if searched:
         print(
             f"{searched.count} searches: pricing {searched.pricing_p50_ms:.1f} ms p50 (goal 5), "
-            f"{searched.pricing_p5_ms:.1f} p5, {searched.pricing_p95_ms:.1f} p95; searches {searched.search_p50_ms:.1f} "
-            f"p50, {searched.search_p5_ms:.1f} p5"
+            f"{searched.pricing_p5_ms:.1f} p5, {searched.pricing_p95_ms:.1f} p95; "
+            f"searches {searched.search_p50_ms:.1f} p50, {searched.search_p5_ms:.1f} p5"
         )
     if arguments.out:
         report = {

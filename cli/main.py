@@ -22,6 +22,7 @@ from cli import (
     label,
     models,
     offers,
+    price,
     reviews,
     rules,
     suite,
@@ -32,8 +33,7 @@ from cli.calls import connection_of, out
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
-from cli.price_fairness import fairness
-from cli.shopping import price, recommend, search, suggest
+from cli.shopping import recommend, search, suggest
 from cli.train import train
 from ops.client import Connection
 from ops.control import health_of
@@ -79,10 +79,10 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, price, explain, demand):
+for request in (search, suggest, recommend, explain, demand):
     app.command()(request)
-app.command("price-fairness")(fairness)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(price.app, name="price")
 app.add_typer(offers.app, name="offers")
 app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")

@@ -1,5 +1,5 @@
-"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, the watch of experiments,
-and the learner and the biller if they are enabled, and restarts each of them when it ends.
+"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, the watch of
+experiments, and the learner and the biller if they are enabled, and restarts each of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """

@@ -227,4 +227,4 @@ def test_groups_that_cannot_be_used(shop: Shop, tmp_path: Path) -> None:
 
 
 def fairness(shop: Shop, *arguments: str) -> Result:
-    return CliRunner().invoke(app, ["--target", shop.target, "price-fairness", *arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(app, ["--target", shop.target, "price", "fairness", *arguments], env={"COLUMNS": "200"})
