@@ -15,7 +15,9 @@ from cli import (
     config,
     control,
     domain,
+    evaluate,
     events,
+    experiments,
     judge,
     label,
     models,
@@ -86,6 +88,7 @@ app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
@@ -93,6 +96,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(campaigns.app, name="campaigns")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):

@@ -62,7 +62,7 @@ class Biller:
             # Control is up, and campaigns are those that it publishes: nothing is final that it could still change.
             if is_read and self._record is not None and self._metrics.is_connected:
                 self._accounts.settle(self._tenant)
-            self._record_bills()
+            self._record_bills(began_s)
             self._metrics.up_to_date.set(began_s)
             if began_s >= self._upkeep_at_s:
                 self._keep()
@@ -81,7 +81,7 @@ class Biller:
         self._accounts.trim()
         self._metrics.report(self._ledger.size())
 
-    def _record_bills(self) -> None:
+    def _record_bills(self, complete_until_s: float) -> None:
         if self._record is None:
             self._record, self._state = self._on_record(), None
         record = self._record
@@ -90,12 +90,13 @@ class Biller:
             self._ledger.settled_until(self._tenant), self._accounts.final_until, len(self._brands.known),
         )  # fmt: skip
         if state == self._state:
+            self._book.record((), complete_until_s)
             return
         # All up to this day are recorded as final ones.
         last = min(self._accounts.final_until, self._ledger.settled_until(self._tenant))
         computed = self._accounts.statement(self._tenant, record.from_day, self._brands)
         changed = list(_changed(record, computed, last))
-        self._book.record(changed)
+        self._book.record(changed, complete_until_s)
         self._metrics.bills.inc(len(changed))
         record.bills |= {bill.key: bill for bill in changed}
         if last >= record.from_day:

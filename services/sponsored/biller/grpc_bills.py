@@ -43,10 +43,13 @@ class GrpcBillBook:
                 return found
             request.page_token = answer.next_page_token
 
-    def record(self, bills: Sequence[DailyBill]) -> None:
-        for first in range(0, len(bills), _BILLS):
+    def record(self, bills: Sequence[DailyBill], complete_until_s: float) -> None:
+        for first in range(0, len(bills) or 1, _BILLS):
             some = map(bill_to_proto, bills[first : first + _BILLS])
-            self._call(self._stub.RecordBills, budgets_pb2.RecordBillsRequest(tenant=self._tenant, bills=some))
+            request = budgets_pb2.RecordBillsRequest(tenant=self._tenant, bills=some)
+            if first + _BILLS >= len(bills):
+                request.complete_until.FromMicroseconds(int(complete_until_s * 1e6))
+            self._call(self._stub.RecordBills, request)
 
     def close(self) -> None:
         self._channel.close()

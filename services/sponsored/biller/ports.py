@@ -53,7 +53,8 @@ class BillBook(Protocol):
 
     def bills(self, from_day: date) -> dict[BillKey, DailyBill]: ...
 
-    def record(self, bills: Sequence[DailyBill]) -> None:
-        """Durable when it returns. A bill that is on record and final stays as it is. After a BillsFailed it is unknown
+    def record(self, bills: Sequence[DailyBill], complete_until_s: float) -> None:
+        """With them the time up to which all clicks of the log are on the bills: leases of budgets wait for it. Durable
+        when it returns. A bill that is on record and final stays as it is. After a BillsFailed it is unknown
         which are on record.
         """

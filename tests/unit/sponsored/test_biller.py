@@ -43,13 +43,14 @@ class Book:
     calls: list[list[BillKey]] = field(default_factory=list)
     is_down: bool = False
     loses_answers: int = 0
+    complete_until_s: float = 0.0
 
     def bills(self, from_day: date) -> dict[BillKey, DailyBill]:
         if self.is_down:
             raise BillsFailed("control is down")
         return {key: bill for key, bill in self.on_record.items() if bill.day >= from_day}
 
-    def record(self, bills: Sequence[DailyBill]) -> None:
+    def record(self, bills: Sequence[DailyBill], complete_until_s: float) -> None:
         if self.is_down:
             raise BillsFailed("control is down")
         if bills:
@@ -60,6 +61,7 @@ class Book:
         if self.loses_answers:
             self.loses_answers -= 1
             raise BillsFailed("the answer was lost")
+        self.complete_until_s = complete_until_s
 
 
 @dataclass
@@ -200,6 +202,21 @@ def test_only_changed_bills_are_recorded(billing: Billing, log: FakeEventLog) ->
     billing.turn()
     assert billing.book.calls == [[("c", MONDAY), ("d", MONDAY)], [("d", MONDAY)]]
     assert billing.amounts == {("c", MONDAY): 30, ("d", MONDAY): 30}
+
+
+def test_the_time_up_to_which_bills_are_complete_is_recorded(billing: Billing, log: FakeEventLog) -> None:
+    """By each turn, also without news; not by one that could not read the log or record the bills."""
+    for days in (0.5, 0.6):
+        billing.turn(days)
+        assert billing.book.complete_until_s == MONDAY_S + days * DAY_S
+    billing.book.is_down = True
+    billing.turn(0.7)
+    billing.book.is_down = False
+    assert billing.book.complete_until_s == MONDAY_S + 0.6 * DAY_S
+    billing.target = "127.0.0.1:1"
+    billing.restart()
+    billing.turn(0.8)
+    assert billing.book.complete_until_s == MONDAY_S + 0.6 * DAY_S
 
 
 def test_an_unknown_campaign_is_not_billed(billing: Billing, log: FakeEventLog) -> None:
