@@ -76,7 +76,8 @@ def _control(snapshot: control_pb2.Snapshot) -> Iterator[str]:
     """Its address."""
     # The services ask every 10 s whether it is still there.
     options = [("grpc.http2.min_ping_interval_without_data_ms", 5_000)]
-    control = _Control(snapshot)  # type: ignore[abstract] - nobody calls the other methods
+    # Nobody calls the other methods.
+    control = _Control(snapshot)  # type: ignore[abstract]
     server = grpc.server(ThreadPoolExecutor(8), options=options)
     control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
     budgets_pb2_grpc.add_BudgetServiceServicer_to_server(control, server)
