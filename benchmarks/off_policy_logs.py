@@ -12,7 +12,7 @@ from services.ranker.domain.exploration import Policy, explored, place_probabili
 from training.evaluation.cross_fit import cross_fitted
 from training.evaluation.estimates import Doubles, Integers
 from training.evaluation.estimators import Logged
-from training.evaluation.logistic import logistic, sigmoid
+from training.evaluation.regression import logistic, sigmoid
 from training.evaluation.slates import gamma_inverse
 
 # Of the bandit: actions, and numbers of a context.

@@ -12,7 +12,7 @@ import pandas as pd
 from training.evaluation.cross_fit import cross_fitted
 from training.evaluation.estimates import Doubles, Integers
 from training.evaluation.estimators import ESTIMATORS, Logged
-from training.evaluation.logistic import logistic, sigmoid
+from training.evaluation.regression import logistic, sigmoid
 
 CAMPAIGNS = ("men", "women")
 # Relative errors with the full data, by the authors.

@@ -53,15 +53,19 @@ def connect(
     tenant: Annotated[str, typer.Option(help="Tenant. Default: that of the key.")] = "",
 ) -> None:
     """The options for TLS are those of `kairos`."""
-    connection = replace(connection_of(context), target=target, api_key=api_key)
-    context.obj = Client(connection, tenant)
+    context.obj = client_at(context, target, api_key, tenant)
+
+
+def client_at(context: typer.Context, target: str, api_key: str, tenant: str, hint: str = "") -> Client:
+    """`hint`: printed if control cannot be reached."""
+    return Client(replace(connection_of(context), target=target, api_key=api_key), tenant, hint)
 
 
 class Client:
     """Calls control. An error is printed and ends the command."""
 
-    def __init__(self, connection: Connection, tenant: str) -> None:
-        self._connection, self.tenant = connection, tenant
+    def __init__(self, connection: Connection, tenant: str, hint: str = "") -> None:
+        self._connection, self.tenant, self._hint = connection, tenant, hint
 
     def call(self, method: str, request: Any, *, missing_is_fine: bool = False) -> Any:
         """The answer. None for what does not exist, if `missing_is_fine`."""
@@ -79,7 +83,8 @@ class Client:
             except grpc.RpcError as error:
                 if missing_is_fine and error.code() is grpc.StatusCode.NOT_FOUND:
                     return None
-                raise failed(explain_error(error), exit_code=2) from None
+                hint = self._hint if error.code() is grpc.StatusCode.UNAVAILABLE else ""
+                raise failed(explain_error(error), hint, exit_code=2) from None
 
     def resources(self, kind: str = "", state: Listed | None = None, text: str = "") -> list[control_pb2.Resource]:
         request = control_pb2.ListResourcesRequest(page_size=PAGE, text=text)

@@ -47,6 +47,7 @@ def record(
     ] = "click",
     session: Session = "",
     query: Annotated[str, typer.Option(help="Text of the query of a search.")] = "",
+    price: Annotated[str, typer.Option(help="What was paid for one piece, with its currency: 59.00 USD.")] = "",
     order: Annotated[str, typer.Option(help="Id of the order of a purchase, refund or cancellation.")] = "",
     attribution_token: Annotated[
         str, typer.Option(help="Token of the answer that showed the product; `--json` prints it.")
@@ -57,7 +58,7 @@ def record(
     values = {
         "event_id": uuid.uuid4().hex, "user_id": user, "visitor_id": visitor, "item_id": item, "type": type,
         "session_id": session, "query": query, "attribution_token": attribution_token,
-        "order_id": order,
+        "order_id": order, **({"price": price} if price else {}),
     }  # fmt: skip
     try:
         event = event_of(values)

@@ -15,11 +15,14 @@ from cli import (
     config,
     control,
     domain,
+    evaluate,
     events,
+    experiments,
     judge,
     label,
     models,
     offers,
+    price,
     reviews,
     rules,
     suite,
@@ -30,8 +33,7 @@ from cli.calls import connection_of, out
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
-from cli.price_fairness import fairness
-from cli.shopping import price, recommend, search, suggest
+from cli.shopping import recommend, search, suggest
 from cli.train import train
 from ops.client import Connection
 from ops.control import health_of
@@ -77,15 +79,16 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, price, explain, demand):
+for request in (search, suggest, recommend, explain, demand):
     app.command()(request)
-app.command("price-fairness")(fairness)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(price.app, name="price")
 app.add_typer(offers.app, name="offers")
 app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
@@ -93,6 +96,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
 app.add_typer(campaigns.app, name="campaigns")
+app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):

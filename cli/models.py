@@ -24,6 +24,7 @@ from kairos.gateway.v1 import gateway_pb2
 from ops.client import explain_error
 from services.common.context import DEFAULT_TENANT
 from services.common.models.kinds import PICTURES
+from services.common.models.registry import REFUSED, refusal_of
 from services.common.models.rollout import Rollout, Stage, Step, StepKind
 
 if TYPE_CHECKING:
@@ -111,6 +112,10 @@ def promote(
             min=0, max=1, help="Share of the users that get it. 1: all users. 0: none, it only scores in shadow."
         ),
     ] = 1.0,
+    despite_evaluation: Annotated[
+        bool,
+        typer.Option("--despite-evaluation", help="Also if `kairos evaluate` refused the version; it is on record."),
+    ] = False,
     kind: Kind = "",
     registry: Registry = None,
     data_dir: DataDir = None,
@@ -126,6 +131,14 @@ def promote(
         found, name = chosen(registries(registry, data_dir, tenant, kind), version)
         if share < 1 and name == found.registry.rollout().current:
             raise ValueError(f"{found.name(name)} is served to all users already")
+        if share > 0 and (why := refusal_of(found.registry.steps(), name)):
+            if not despite_evaluation:
+                raise ValueError(
+                    f"{found.name(name)} is refused by its evaluation on the log: {why}; evaluate it again with "
+                    f"`kairos evaluate {found.name(name)}`, or add --despite-evaluation"
+                )
+            overruled = {REFUSED: False}
+            found.registry.take_step(StepKind.EVALUATED, name, reason=f"overruled by hand: {why}", figures=overruled)
         if found.kind == PICTURES:
             if share < 1:
                 raise ValueError("a picture model serves all users or nobody; leave out --share")

@@ -200,6 +200,7 @@ def _document(counts: FairnessCounts, found: list[GroupPrices], left_out: int) -
         "small_groups": left_out,
         "cases": counts.cases,
         "changed_cases": counts.changed_cases,
+        "defect_cases": counts.defect_cases,
         "defects": [asdict(each) for each in counts.defects],
     }
 
@@ -228,13 +229,13 @@ def _print(counts: FairnessCounts, found: list[GroupPrices], left_out: int, mini
         out.print(f"{left_out} groups with fewer than {minimum} persons are left out")
     out.print(
         f"{counts.cases:,} cases of a product, price list, place, list price and period: in {counts.changed_cases:,} "
-        f"the price changed for everybody, in {len(counts.defects):,} persons were shown different prices",
+        f"the price changed for everybody, in {counts.defect_cases:,} persons were shown different prices",
         soft_wrap=True,
     )
     for defect in counts.defects[:_LISTED]:
         out.print(escape(_sentence(defect)), soft_wrap=True)
-    if len(counts.defects) > _LISTED:
-        out.print(f"and {len(counts.defects) - _LISTED:,} more; --json has all")
+    if counts.defect_cases > _LISTED:
+        out.print(f"and {counts.defect_cases - _LISTED:,} more; --json has up to 1,000")
 
 
 def _interval(part: Estimate | None) -> str:

@@ -257,10 +257,12 @@ def print_waterfall(console: Console, timings: Sequence[common_pb2.StageTiming])
 
 
 def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> None:
-    table = Table("product", "list", "floor", "ceiling", "offer", "reason", "quote", box=None, pad_edge=False)
+    table = Table("product", "list", "floor", "ceiling", "offer", "reason", box=None, pad_edge=False)
     for quote in answer.quotes:
         amounts = [money_text(m) for m in (quote.list_price, quote.price_floor, quote.price_ceiling, quote.offer)]
-        table.add_row(escape(quote.item_id), *amounts, escape(quote.explanation), quote.quote_id[:12])
+        # An id is never cut: `kairos price explain` takes it.
+        about = f"{escape(quote.explanation)}\n[dim]quote {quote.quote_id}[/]"
+        table.add_row(escape(quote.item_id), *amounts, about)
     console.print(table)
     for name, ids in (("unknown", answer.missing_ids), ("without a price", answer.unpriced_ids)):
         if ids:

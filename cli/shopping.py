@@ -1,4 +1,4 @@
-"""`kairos search`, `suggest`, `recommend` and `price`: the requests of a shop's pages."""
+"""`kairos search`, `suggest` and `recommend`: the requests of a shop's pages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ from cli.render import (
     print_interpretation,
     print_match,
     print_merchandising,
-    print_quotes,
     print_results,
     print_suggestions,
     print_waterfall,
@@ -168,19 +167,6 @@ def recommend(
     print_results(out, answer.results, answer.degradations, explain)
     if explain:
         print_waterfall(out, answer.timings)
-
-
-def price(
-    context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(help="Ids of the products.")],
-    price_list: PriceList = "",
-    place: Place = "",
-    as_json: Json = False,
-) -> None:
-    """Quote prices for products, with floor, ceiling and reason."""
-    message = gateway_pb2.QuotePricesRequest(product_ids=ids, price_list_id=price_list, place_id=place)
-    answer = call(context, "QuotePrices", message)
-    return print_json(answer) if as_json else print_quotes(out, answer)
 
 
 def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:

@@ -165,8 +165,7 @@ async def _start(
     own = {"data_dir": folder / "pricing", "redis_url": "", "control": ControlAccessSettings()}
     pricing = build_pricing_handler(PricingSettings(**{**own, **pricing_settings}))
     # Without a control it has no campaigns.
-    own = {"control": ControlAccessSettings()}
-    sponsored = build_sponsored(SponsoredSettings(**{**own, **sponsored_settings}))
+    sponsored = build_sponsored(SponsoredSettings(**{"control": ControlAccessSettings(), **sponsored_settings}))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, sponsored, pricing):
         closing.callback(handler.close)

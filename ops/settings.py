@@ -37,8 +37,10 @@ class SuiteSettings(ServiceSettings):
     learner_metrics_port: int = Field(default=9465, ge=0, le=65535)
     # Whether the learner runs beside the stages.
     learner: bool = True
-    # Whether there are sponsored places. Their application takes some 215 MB.
+    # Whether there are sponsored places. Their application and the biller take some 300 MB.
     sponsored: bool = True
+    # Port of the biller's metrics.
+    biller_metrics_port: int = Field(default=9468, ge=0, le=65535)
     # Ports of control, and of its metrics.
     control_port: int = Field(default=50060, ge=0, le=65535)
     control_metrics_port: int = Field(default=9467, ge=0, le=65535)

@@ -1,5 +1,5 @@
-"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, and the learner if it is
-enabled, and restarts each of them when it ends.
+"""The supervisor: starts control, the host process of Serve, the gateway, the price publisher, the watch of
+experiments, and the learner and the biller if they are enabled, and restarts each of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
@@ -38,7 +38,7 @@ _MAX_BACKOFF_S = 10.0
 # How often the descendants of a child are listed.
 _DESCENDANTS_PERIOD_S = 2.0
 # Services that call control.
-_OF_CONTROL = ("GATEWAY", "PRICING", "PRICE_PUBLISHER", "SPONSORED")
+_OF_CONTROL = ("GATEWAY", "PRICING", "PRICE_PUBLISHER", "SPONSORED", "BILLER")
 
 _log = structlog.get_logger("kairos.supervisor")
 
@@ -130,9 +130,13 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     publisher = Child("price publisher", [sys.executable, "-m", "services.pricing"], logs / "price_publisher.log")
     learner = Child("learner", [sys.executable, "-m", "services.learner"], logs / "learner.log")
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
+    biller = Child("biller", [sys.executable, "-m", "services.sponsored"], logs / "biller.log")
     control = Child("control", [sys.executable, "-m", "services.control"], logs / "control.log")
+    experiments = Child("experiments", [sys.executable, "-m", "experiments"], logs / "experiments.log")
     # In the order in which they start; they stop in the opposite order.
-    children = [control, host, gateway, publisher, *([learner] if settings.learner else [])]
+    optional = {biller.name: _has_sponsored(settings), learner.name: settings.learner}
+    all_of_them = (control, host, gateway, publisher, experiments, biller, learner)
+    children = [one for one in all_of_them if optional.get(one.name, True)]
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
@@ -152,7 +156,7 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
     """The environment of every process of the suite. Variables that are set already override the ones chosen here."""
     ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
     targets = dict.fromkeys(STAGES, ingress)
-    if SPONSORED not in {application.name for application in serve_config_of(settings).applications}:
+    if not _has_sponsored(settings):
         # The gateway does not call what does not run.
         targets[SPONSORED] = ""
     # The learned models of all services are in the ranker's registry.
@@ -165,7 +169,9 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         **hosting_environment(settings),
         **{f"KAIROS_QUERY_ENCODER_REGISTRY_{name}": value for name, value in registry.items()},
         **{f"KAIROS_RETRIEVAL_REGISTRY_{name}": value for name, value in registry.items()},
-        **{f"KAIROS_{stage.upper()}_DATA_DIR": str(settings.data_dir / stage) for stage in STAGES},
+        **{
+            f"KAIROS_{stage.upper()}_DATA_DIR": str(settings.data_dir / stage) for stage in STAGES if stage != SPONSORED
+        },
         "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(settings.data_dir / "models"),
         "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),
         "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
@@ -173,6 +179,13 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_PRICE_PUBLISHER_DATA_DIR": str(settings.data_dir / "price_publisher"),
         "KAIROS_PRICE_PUBLISHER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_PRICE_PUBLISHER_METRICS__PORT": str(settings.publisher_metrics_port),
+        "KAIROS_BILLER_DATA_DIR": str(settings.data_dir / "biller"),
+        "KAIROS_BILLER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
+        "KAIROS_BILLER_METRICS__PORT": str(settings.biller_metrics_port),
+        "KAIROS_BILLER_CONTROL__FOLDER": str(settings.data_dir / "biller" / "published"),
+        "KAIROS_EXPERIMENTS_DATA_DIR": str(settings.data_dir / "experiments"),
+        "KAIROS_EXPERIMENTS_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
+        "KAIROS_EXPERIMENTS_CONTROL__TARGET": f"{LOOPBACK}:{settings.control_port}",
         "KAIROS_LEARNER_DATA_DIR": str(settings.data_dir / "learner"),
         "KAIROS_LEARNER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_LEARNER_METRICS__PORT": str(settings.learner_metrics_port),
@@ -188,6 +201,10 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }
     return {**own, **os.environ, **marker_of(settings.data_dir), **settings.environment()}
+
+
+def _has_sponsored(settings: SuiteSettings) -> bool:
+    return SPONSORED in {application.name for application in serve_config_of(settings).applications}
 
 
 if __name__ == "__main__":

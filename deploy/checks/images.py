@@ -26,7 +26,7 @@ from deploy.checks.image_start import STARTS
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = ROOT / "deploy" / "docker"
 _CONTEXT = ("pyproject.toml", "constraints.txt", "hatch_build.py", "README.md", "LICENSE",
-            "protos", "services", "catalog", "cli", "demo", "ops", "training")  # fmt: skip
+            "protos", "services", "catalog", "experiments", "cli", "demo", "ops", "training")  # fmt: skip
 
 
 @dataclass(frozen=True)

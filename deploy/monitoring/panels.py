@@ -33,6 +33,14 @@ def _count(metric: str, by: str, window: str) -> str:
     return f"sum by ({by}) (increase({metric}[{window}]))"
 
 
+def _day(metric: str) -> str:
+    return f"sum (increase({metric}[1d]))"
+
+
+def _expected(at: str) -> str:
+    return f'sum by (currency) (increase(kairos_price_publisher_expected_profit_total{{at="{at}"}}[1d]))'
+
+
 def _share(part: str, where: str, whole: str, whole_where: str = "") -> str:
     return f"{_rate(part, where=where)} / {_rate(whole, where=whole_where)}"
 
@@ -297,17 +305,23 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             "They count at the price of their time. Send quote ids, attribution tokens, or the same ids of persons.",
         ),
         Panel(
-            "Oldest quote in the outbox",
-            {"pricing": "max (ray_kairos_pricing_outbox_oldest_age_seconds)"},
+            "Oldest entry in the outbox",
+            {
+                "pricing": "max (ray_kairos_pricing_outbox_oldest_age_seconds)",
+                "price publisher": "max (kairos_price_publisher_outbox_oldest_age_seconds)",
+            },
             "s",
-            "Quotes wait there until control has them. About a second is normal.",
+            "Quotes and decisions wait there until control has them. About a second is normal.",
             limit=OUTBOX_WAITS_S,
         ),
         Panel(
             "Outbox, full at 100 %",
-            {"pricing": "max (ray_kairos_pricing_outbox_fill_ratio)"},
+            {
+                "pricing": "max (ray_kairos_pricing_outbox_fill_ratio)",
+                "price publisher": "max (kairos_price_publisher_outbox_fill_ratio)",
+            },
             "percentunit",
-            "A full outbox refuses quotes.",
+            "A full outbox refuses quotes; without room for decisions no price is published.",
             limit=FILLING,
         ),
         Panel(
@@ -327,9 +341,40 @@ _OWN: dict[str, tuple[Panel, ...]] = {
             "cps",
         ),
         Panel(
-            "Published prices, by the guardrail that held them",
-            {"{{guardrail}}": _rate("kairos_price_publisher_held_total", "guardrail")},
-            "cps",
+            "Decisions in a day, by the guardrail that held them",
+            {"{{guardrail}}": _count("kairos_price_publisher_decisions_total", "guardrail", "1d")},
+            "short",
+            "`none`: as the policy wanted it. `kairos price explain QUOTE` explains one.",
+        ),
+        Panel(
+            "Decided prices in a day, as shares of the list price",
+            {
+                "mean": f"{_day('kairos_price_publisher_price_ratio_sum')}"
+                f" / {_day('kairos_price_publisher_price_ratio_count')}",
+                **{
+                    f"{round(100 * share)} %": f"histogram_quantile({share},"
+                    f" {_count('kairos_price_publisher_price_ratio_bucket', 'le', '1d')})"
+                    for share in (0.1, 0.9)
+                },
+            },
+            "percentunit",
+        ),
+        Panel(
+            "Expected profit in a day, as a share of that at list prices",
+            {
+                f"{name}, {{{{currency}}}}": f"{_expected(at)} / {_expected('list_price')}"
+                for name, at in (("decided prices", "price"), ("best prices", "best_price"))
+            },
+            "percentunit",
+            "Of prices that learned policies have decided, by what they know of the demand.",
+            limit=1.0,
+        ),
+        Panel(
+            "Regret in a day",
+            {"{{currency}}": f"{_expected('best_price')} - {_expected('price')}"},
+            "short",
+            "Expected profit at the best prices that the guardrails allow, less that at the decided ones: what trying"
+            " prices costs. It falls as the demand becomes known.",
         ),
         Panel(
             "Price wars that were ended",

@@ -92,6 +92,14 @@ _DISK = (
     ' / kubelet_volume_stats_capacity_bytes{persistentvolumeclaim=~".*kairos-.*"})'
 )
 
+# Of publishers, in a day: periods begin at midnight. Guardrails that hold prices until data or settings change. Limits
+# of changes, budgets, freezes and reviews pass with time.
+_DECISIONS = "sum(increase(kairos_price_publisher_decisions_total{where}[1d]))"
+_LASTING = (
+    '{guardrail=~"invalid_proposal|smallest_unit|maximum_increase|minimum_advertised_price|minimum_margin|price_floor'
+    '|price_ceiling|maximum_discount"}'
+)
+
 # Alerts without an error budget: (alert, severity, for, expression, summary).
 CONDITIONS = (
     (
@@ -128,10 +136,10 @@ CONDITIONS = (
         "{{ $labels.application }} has twice the target of calls per replica, and gets no more replicas.",
     ),
     (
-        "KairosGuardrailsHold", "ticket", "1h",
-        'sum(rate(kairos_gateway_offers_total{reason="guardrail"}[1h]))'
-        " / sum(rate(kairos_gateway_offers_total[1h])) > 0.2",
-        "Guardrails limit more than a fifth of the offers: the pricer proposes prices outside of them.",
+        "KairosGuardrailsHold", "ticket", "15m",
+        f"{_DECISIONS.format(where=_LASTING)} / {_DECISIONS.format(where='')} > 0.2"
+        f" and {_DECISIONS.format(where='')} > 50",
+        "Bounds hold more than a fifth of the prices that were decided in a day: the policy wants prices beyond them.",
     ),
     (
         "KairosPriceWar", "ticket", "0m", "sum(increase(kairos_price_publisher_price_wars_total[1d])) > 0",
@@ -265,14 +273,16 @@ CONDITIONS = (
         "Most audit entries come a second time: a service does not get the answers of control.",
     ),
     (
-        # Replicas share an outbox: each exports the same.
+        # Of quotes: replicas share an outbox, and each exports the same. Of decisions: the price publisher's.
         "KairosOutboxWaits", "ticket", "5m",
-        f"max(ray_kairos_pricing_outbox_oldest_age_seconds) > {OUTBOX_WAITS_S}",
-        "Quotes are not delivered to control. They wait in pricing's outbox; prices are quoted.",
+        "max(ray_kairos_pricing_outbox_oldest_age_seconds or kairos_price_publisher_outbox_oldest_age_seconds)"
+        f" > {OUTBOX_WAITS_S}",
+        "Quotes, or decisions about prices, are not delivered to control. They wait in an outbox; prices are quoted.",
     ),
     (
-        "KairosOutboxFull", "page", "1m", f"max(ray_kairos_pricing_outbox_fill_ratio) > {FILLING}",
-        "Pricing's outbox is four fifths full: control takes no quotes. When it is full, no price is quoted.",
+        "KairosOutboxFull", "page", "1m",
+        f"max(ray_kairos_pricing_outbox_fill_ratio or kairos_price_publisher_outbox_fill_ratio) > {FILLING}",
+        "An outbox is four fifths full: control takes no entries. When it is full, no price is quoted or published.",
     ),
     (
         # Exported by redis_exporter.

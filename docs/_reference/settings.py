@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs._reference.markdown import definition, escaped
+from experiments.settings import ExperimentSettings
 from ops.settings import SuiteSettings
 from services.common.settings import ServiceSettings
 from services.common.stage_access import StageAccessSettings
@@ -27,6 +28,7 @@ from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
 from services.sponsored.biller.settings import BillerSettings
 from services.sponsored.settings import SponsoredSettings
+from training.evaluation.verdict import EvaluationSettings
 
 MODELS: dict[str, type[ServiceSettings]] = {
     "gateway": GatewaySettings,
@@ -39,6 +41,8 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
     "control": ControlSettings,
+    "experiments": ExperimentSettings,
+    "evaluation": EvaluationSettings,
     "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,
 }

@@ -19,6 +19,7 @@ from ops.settings import SuiteSettings
 from services.common.server_access import ServerAccessSettings
 from services.common.settings import ServiceSettings, load_settings
 from services.control.settings import ControlSettings
+from services.pricing.publisher.settings import OUTBOX_FOLDER
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
@@ -76,7 +77,8 @@ def places_of(suite: SuiteSettings) -> list[Place]:
         name: path for name, path in paths.items() if not any(other in path.parents for other in paths.values())
     }  # fmt: skip
     # Not publisher.db beside it: its process keeps it locked.
-    outer["price_publisher.learning"] = learning_of(suite)[1].resolve()
+    learning = learning_of(suite)[1].resolve()
+    outer |= {"price_publisher.learning": learning, "price_publisher.outbox": learning.parent / OUTBOX_FOLDER}
     return [*servers.values()] + [
         _path_place(name, path, holds_vectors=name == _VECTORS) for name, path in outer.items()
     ]

@@ -8,14 +8,19 @@ from itertools import islice
 from kairos.control.v1 import audit_pb2
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import id_problem
+from services.control.audit_fields import microseconds_of, time_problem
 from services.control.domain.audit import Entry, EntryFilter, EntryKind
 from services.control.domain.limits import MAX_ENTRIES, MAX_ENTRY_AGE_S, MAX_ENTRY_AHEAD_S, MAX_ENTRY_BYTES
-from services.control.quoted_price import microseconds_of, quoted_price_problems, time_problem
+from services.control.price_decision import price_decision_problems
+from services.control.quoted_price import quoted_price_problems
 
-_NUMBERS = {EntryKind.PRICE_QUOTE: audit_pb2.ENTRY_KIND_PRICE_QUOTE}
+_NUMBERS = {
+    EntryKind.PRICE_QUOTE: audit_pb2.ENTRY_KIND_PRICE_QUOTE,
+    EntryKind.PRICE_DECISION: audit_pb2.ENTRY_KIND_PRICE_DECISION,
+}
 _KINDS = {number: kind for kind, number in _NUMBERS.items()}
 # By the name of the content in AuditEntry.
-_CONTENTS = {"quoted_price": EntryKind.PRICE_QUOTE}
+_CONTENTS = {"quoted_price": EntryKind.PRICE_QUOTE, "price_decision": EntryKind.PRICE_DECISION}
 _FIELDS = {kind: field for field, kind in _CONTENTS.items()}
 # Wrong fields that an error names.
 _MOST_VIOLATIONS = 20
@@ -92,7 +97,12 @@ def _problems(message: audit_pb2.AuditEntry, now_s: float) -> Iterator[tuple[str
         return
     if (size := getattr(message, content).ByteSize()) > MAX_ENTRY_BYTES:
         yield content, f"has {size} bytes; send at most {MAX_ENTRY_BYTES}"
-    for field, problem in quoted_price_problems(message.id, message.quoted_price):
+    wrong = (
+        quoted_price_problems(message.id, message.quoted_price)
+        if content == "quoted_price"
+        else price_decision_problems(message.subject_id, message.price_decision)
+    )
+    for field, problem in wrong:
         yield f"{content}.{field}", problem
 
 

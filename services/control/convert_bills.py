@@ -11,10 +11,10 @@ from typing import Literal
 from kairos.control.v1 import budgets_pb2
 from services.common.convert import minor_units_from_proto, minor_units_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
+from services.control.audit_fields import microseconds_of, time_problem
 from services.control.domain.bills import Bill, BillFilter, BillPlace
 from services.control.domain.contents import RESOURCE_ID
 from services.control.domain.limits import BILL_DAYS, MAX_AMOUNT, MAX_BILLS, MAX_REASONS
-from services.control.quoted_price import microseconds_of, time_problem
 
 _AMOUNTS: tuple[Literal["value", "amount", "sales", "same_brand_sales"], ...] = (
     "value", "amount", "sales", "same_brand_sales",

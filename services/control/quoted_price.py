@@ -1,30 +1,20 @@
-"""The content of a quote's audit entry: what is wrong with it, and its columns in the archive.
-
-Both are read from the messages of pricing: a field that is added there is checked and archived too.
-"""
+"""The content of a quote's audit entry: what is wrong with it, and its columns in the archive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from kairos.common.v1 import common_pb2
 from kairos.control.v1 import audit_pb2
 from kairos.pricing.v1 import pricing_pb2
-from services.common.money import MAX_UNITS, NANOS, currency_problem
+from services.common.money import currency_problem
+from services.control.audit_fields import Checked, columns_of, fill
 from services.control.domain.audit import Entry
 
-_MONEY, _TIME = common_pb2.Money.DESCRIPTOR, Timestamp.DESCRIPTOR
 _PARTS = {"item": pricing_pb2.PricedItem.DESCRIPTOR, "quote": pricing_pb2.PriceQuote.DESCRIPTOR}
-# The years 1 to 9999.
-_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799
+_CHECKED = {part: Checked(descriptor) for part, descriptor in _PARTS.items()}
 # Fields of the item that the quote has too, with the same value. The id of the quote is that of the entry.
 _SAME = ("item_id", "list_price")
-_NOT_ARCHIVED = {*(("item", field) for field in _SAME), ("quote", "quote_id")}
 # Columns of the item that are named otherwise than their field: the quote has fields with these names, or the log of
 # earlier versions had the column.
 _NAMES = {
@@ -35,6 +25,15 @@ _NAMES = {
     "guardrail": "published_guardrail",
     "lowest_price_30_days": "published_lowest_price_30_days",
 }
+_ARCHIVED = {
+    "item": columns_of(_PARTS["item"], _SAME, _NAMES),
+    "quote": columns_of(_PARTS["quote"], ("quote_id",)),
+}
+# The columns of the archive: name and type, as ArchivedColumns describes them.
+QUOTE_COLUMNS = {
+    "tenant": "text", "quote_id": "text", "recorded_at": "time", "subject_id": "text", "request_id": "text",
+    "currency": "text", **{column.name: column.type for columns in _ARCHIVED.values() for column in columns},
+}  # fmt: skip
 
 
 def quoted_price_problems(id: str, quoted: audit_pb2.QuotedPrice) -> Iterator[tuple[str, str]]:
@@ -48,26 +47,25 @@ def quoted_price_problems(id: str, quoted: audit_pb2.QuotedPrice) -> Iterator[tu
     currency = item.list_price.currency_code
     if problem := currency_problem(currency):
         yield "item.list_price.currency_code", problem
-    for part, fields in _CHECKED.items():
-        message: Any = getattr(quoted, part)
-        for field, type in fields:
-            if message.HasField(field):
-                value = getattr(message, field)
-                problem = _money_problem(value, currency) if type is _MONEY else time_problem(value)
-                if problem:
-                    yield f"{part}.{field}", problem
+    for part, checked in _CHECKED.items():
+        for field, problem in checked.problems(getattr(quoted, part), currency):
+            yield f"{part}.{field}", problem
 
 
-def time_problem(moment: Timestamp) -> str | None:
-    """What is wrong with it, for an error's text; None for a valid one."""
-    if _FIRST_S <= moment.seconds <= _LAST_S and 0 <= moment.nanos < NANOS:
-        return None
-    return "is no time between the years 1 and 9999"
-
-
-def microseconds_of(moment: Timestamp) -> int:
-    """Since the epoch, rounded down."""
-    return int(moment.seconds * 1_000_000 + moment.nanos // 1_000)
+def quote_of(row: Mapping[str, Any]) -> audit_pb2.AuditEntry:
+    """The entry of a row of the archive."""
+    entry = audit_pb2.AuditEntry(id=row["quote_id"], subject_id=row["subject_id"], request_id=row["request_id"])
+    entry.recorded_at.FromDatetime(row["recorded_at"])
+    item, quote = entry.quoted_price.item, entry.quoted_price.quote
+    fill(item, row, _SAME, _NAMES)
+    fill(quote, row)
+    for field in _SAME:
+        value = getattr(quote, field)
+        if isinstance(value, str):
+            setattr(item, field, value)
+        else:
+            getattr(item, field).CopyFrom(value)
+    return entry
 
 
 def quote_values(tenant: str, entry: Entry) -> list[Any]:
@@ -75,54 +73,7 @@ def quote_values(tenant: str, entry: Entry) -> list[Any]:
     quoted = audit_pb2.QuotedPrice.FromString(entry.content)
     values: list[Any] = [tenant, entry.id, entry.recorded_us, entry.subject_id, entry.request_id]
     values.append(quoted.item.list_price.currency_code)
-    for part, fields in _ARCHIVED.items():
+    for part, columns in _ARCHIVED.items():
         message = getattr(quoted, part)
-        for field, read in fields:
-            is_set = not field.has_presence or message.HasField(field.name)
-            values.append(read(getattr(message, field.name)) if is_set else None)
+        values += [column.read(message) for column in columns]
     return values
-
-
-def _money_problem(money: common_pb2.Money, currency: str) -> str | None:
-    units, nanos = money.units, money.nanos
-    if money.currency_code != currency:
-        return f"is in {money.currency_code[:16]!r}, the list price in {currency[:16]!r}; use one currency"
-    if not -MAX_UNITS <= units <= MAX_UNITS or not -NANOS < nanos < NANOS:
-        return f"has {units} units and {nanos} nanos; units are at most {MAX_UNITS}, nanos below {NANOS}"
-    return None
-
-
-def _amount(money: common_pb2.Money) -> Decimal:
-    return Decimal(money.units) + Decimal(money.nanos) / NANOS
-
-
-def _reader(field: FieldDescriptor) -> tuple[str, Callable[[Any], Any]]:
-    """The type of the field's column, and how its value is read."""
-    if field.is_repeated:
-        return "texts", list
-    if field.message_type is not None:
-        return ("amount", _amount) if field.message_type is _MONEY else ("time", microseconds_of)
-    if field.enum_type is not None:
-        enum = field.enum_type
-        # PRICE_REASON_AGED is aged. A value that a newer version has sent is a number.
-        prefix = enum.values[0].name.removesuffix("UNSPECIFIED")
-        names = {value.number: value.name.removeprefix(prefix).lower() for value in enum.values}
-        return "text", lambda number: names.get(number, str(number))
-    return ("text", str) if field.type == FieldDescriptor.TYPE_STRING else ("integer", int)
-
-
-_CHECKED = {
-    part: [(f.name, f.message_type) for f in descriptor.fields if f.message_type in (_MONEY, _TIME)]
-    for part, descriptor in _PARTS.items()
-}
-_ARCHIVED: dict[str, list[tuple[FieldDescriptor, Callable[[Any], Any]]]] = {}
-# The columns of the archive: name and type, as ArchivedColumns describes them.
-QUOTE_COLUMNS = dict.fromkeys(("tenant", "quote_id"), "text") | {"recorded_at": "time"}
-QUOTE_COLUMNS |= dict.fromkeys(("subject_id", "request_id", "currency"), "text")
-for _part, _descriptor in _PARTS.items():
-    _ARCHIVED[_part] = []
-    for _field in _descriptor.fields:
-        if (_part, _field.name) not in _NOT_ARCHIVED:
-            _type, _read = _reader(_field)
-            _ARCHIVED[_part].append((_field, _read))
-            QUOTE_COLUMNS[_NAMES.get(_field.name, _field.name) if _part == "item" else _field.name] = _type

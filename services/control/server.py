@@ -30,6 +30,7 @@ from services.control.handler import ControlHandler
 from services.control.keyring import Keyring
 from services.control.metrics import ControlMetrics
 from services.control.ports import AuditStore, BillStore, ControlStore, LeaseStore
+from services.control.price_decision import DECISION_COLUMNS, decision_values
 from services.control.quoted_price import QUOTE_COLUMNS, quote_values
 from services.control.settings import ControlSettings
 from services.control.threads import Threads
@@ -161,7 +162,13 @@ def _database(settings: ControlSettings, name: str) -> str:
 
 
 def _archive(settings: ControlSettings) -> ParquetArchive:
-    columns, audit = {EntryKind.PRICE_QUOTE: ArchivedColumns(QUOTE_COLUMNS, quote_values)}, settings.audit
+    columns, audit = (
+        {
+            EntryKind.PRICE_QUOTE: ArchivedColumns(QUOTE_COLUMNS, quote_values),
+            EntryKind.PRICE_DECISION: ArchivedColumns(DECISION_COLUMNS, decision_values),
+        },
+        settings.audit,
+    )
     if audit.archive_url:
         return ParquetArchive(audit.archive_url, columns)
     return ParquetArchive(str(settings.data_dir / "audit_archive"), columns, audit.archive_mib << 20)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import structlog
 
-from services.common.models.registry import ModelRegistry
+from services.common.models.registry import ModelRegistry, refusal_of
 from services.common.models.rollout import Rollout, StepKind
 from services.learner.metrics import LearnerMetrics
 from services.learner.online import Arm
@@ -82,6 +82,8 @@ class Trials:
         decision = decide(seen, self._counts(seen.trial), self.state.arms, self._settings)
         if decision.kind is None:
             return None
+        if decision.kind.gives_users and (why := refusal_of(self._registry.steps(), seen.challenger or seen.current)):
+            decision = Decision(StepKind.ROLLED_BACK, f"its evaluation on the log refused it: {why}", decision.figures)
 
         def change(now: Rollout) -> Rollout:
             if now.trial != seen.trial:

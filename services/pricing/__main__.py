@@ -25,7 +25,8 @@ from services.pricing.policies import FollowedPolicies
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.grpc_reviews import GrpcReviews
 from services.pricing.publisher.metrics import PublisherMetrics
-from services.pricing.publisher.settings import PricePublisherSettings
+from services.pricing.publisher.outbox_record import recording
+from services.pricing.publisher.settings import OUTBOX_FOLDER, PricePublisherSettings
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher, run
 from services.pricing.settings import PricingSettings
@@ -52,6 +53,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
         contextlib.closing(SqlitePublisherState(settings.data_dir)) as state,
         contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
         contextlib.closing(GrpcReviews(settings.control, settings.tenant)) as reviews,
+        recording(settings.outbox, settings.record, settings.tenant, settings.data_dir / OUTBOX_FOLDER) as record,
         learning(settings.learning, settings.data_dir / LEARNING_FOLDER, settings.gateway, metrics.registry),
         contextlib.closing(
             FollowedPolicies(
@@ -60,6 +62,9 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
         ) as policies,
     ):
         metrics.policies_valid.set_function(lambda: policies.are_valid)
+        if record is not None:
+            metrics.outbox_fill.set_function(record.fill_ratio)
+            metrics.outbox_age.set_function(record.oldest_age_s)
         metrics.serve(settings.metrics)
         publisher = PricePublisher(
             gateway,
@@ -68,6 +73,7 @@ def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: th
             metrics,
             time.time,
             reviews if settings.control.target else None,
+            record,
             settings.learning.competitor_days,
         )
         run(publisher, metrics, settings.poll_s, stop)

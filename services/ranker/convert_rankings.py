@@ -31,6 +31,7 @@ from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
     ItemColumns,
     LoggedFeatures,
+    LoggedPolicy,
     PageAnswer,
     StoredRanking,
 )
@@ -75,6 +76,7 @@ def stored_ranking(
         leg_scores={leg: np.array(of, np.float32)[candidate_rows] for leg, of in legs.items() if of},
         logged=LoggedFeatures.of(user, features, rows, asked.model_version),
         items=_items(candidates, candidate_rows[:ITEMS_WITH_VECTORS], asked, rows[:ITEMS_WITH_VECTORS]),
+        policy=LoggedPolicy(np.array(shown.before, np.int32) + 1, asked.tier_numbers[rows], shown.share),
     )
 
 
@@ -187,6 +189,10 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
     if ranking.prices is not None:
         message.prices.CopyFrom(shown_prices_to_proto(ranking.prices))
     message.sponsored.extend(map(shown_ad_to_proto, ranking.ads))
+    if (policy := ranking.policy) is not None:
+        message.policy_positions.extend(policy.positions.tolist())
+        message.tiers.extend(policy.tiers.tolist())
+        message.exploration_share = policy.share
     if (answer := ranking.answer) is not None:
         message.latency_ms = answer.latency_ms
         for stage, reason in answer.degradations:

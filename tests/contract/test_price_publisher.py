@@ -332,8 +332,13 @@ def test_the_program(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:
             if shop.received:
                 break
             time.sleep(0.02)
-        with urllib.request.urlopen(f"http://127.0.0.1:{settings.publisher_metrics_port}/metrics") as answer:
-            text = answer.read().decode()
+        text = ""
+        for _ in range(500):
+            with urllib.request.urlopen(f"http://127.0.0.1:{settings.publisher_metrics_port}/metrics") as answer:
+                text = answer.read().decode()
+            if 'changes_total{kind="published"} 1.0' in text:
+                break
+            time.sleep(0.02)
     finally:
         process.terminate()
         code = process.wait(10)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from demo.catalogue import build_catalogue
 from demo.loading import load_products
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2
 from ops.client import Connection
-from ops.in_process import in_process_suite
+from ops.in_process import InProcessSuite, in_process_suite
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 
 BUDGET_S, SHARE, SIZE = 60.0, 0.9, 10
 
@@ -24,13 +30,22 @@ Ask: TypeAlias = Callable[[Stub, str], Answer]
 
 
 @pytest.fixture(scope="module")
-def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stub]:
-    folder = tmp_path_factory.mktemp("suite")
-    with in_process_suite(folder, ranker={"informed_exploration": SHARE}) as suite:
-        connection = Connection(suite.gateway_target)
-        load_products(connection, folder, build_catalogue(size=120))
-        with connection.stub() as made:
-            yield made
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("suite")
+
+
+@pytest.fixture(scope="module")
+def suite(folder: Path) -> Iterator[InProcessSuite]:
+    ranker = {"informed_exploration": SHARE, "rankings": {"whole_share": 1.0}}
+    with in_process_suite(folder, ranker=ranker) as running:
+        load_products(Connection(running.gateway_target), folder, build_catalogue(size=120))
+        yield running
+
+
+@pytest.fixture(scope="module")
+def stub(suite: InProcessSuite) -> Iterator[Stub]:
+    with Connection(suite.gateway_target).stub() as made:
+        yield made
 
 
 def searched(stub: Stub, token: str = "") -> Answer:
@@ -85,3 +100,42 @@ def test_what_is_drawn_is_logged_and_explained(stub: Stub, ask: Ask, kept: int) 
     shown = impression(stub, ids(answers[-1]))
     assert list(shown.propensities[:kept]) == [1] * kept
     assert all(0 < each < 1 for each in shown.propensities[kept:])
+
+
+def kairos(suite: InProcessSuite, folder: Path, *arguments: str) -> dict[str, Any]:
+    command = ["--target", suite.gateway_target, "evaluate", *arguments, "--data-dir", str(folder), "--json"]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_another_order_is_evaluated_from_the_log(stub: Stub, suite: InProcessSuite, folder: Path) -> None:
+    """The order that serves is replayed from the log exactly, so that it is worth what was logged; another order gets
+    an estimate from the gateway's log, and the same one from the exported file.
+    """
+    for person in range(12):
+        request = gateway_pb2.SearchRequest(query="shoes", user_id=f"p{person}", page_size=SIZE)
+        answer = stub.Search(request, timeout=BUDGET_S)
+        event = event_pb2.Event(
+            event_id=f"p{person}", user_id=f"p{person}", item_id=answer.results[person % 5].product.id,
+            type=event_pb2.EVENT_TYPE_CLICK, attribution_token=answer.attribution_token,
+        )  # fmt: skip
+        stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[event]), timeout=BUDGET_S)
+    impression(stub, ids(answer))
+    hours = ["--window-hours", "0.0001"]
+    own = kairos(suite, folder, "built-in", *hours)
+    assert own["rankings"] >= 12
+    assert own["estimates"]["ips"]["difference"]["value"] == pytest.approx(0, abs=1e-9)
+    assert own["agreement"] == 1
+    assert own["logged"]["value"] > 0.5
+    (step,) = ModelRegistry(folder / "ranker" / "models" / "default").steps()
+    assert (step.kind, step.version, step.figures["refused"]) == (StepKind.EVALUATED, "", False)
+
+    exported = folder / "log.jsonl.gz"
+    assert kairos(suite, folder, "export", str(exported))["records"] > 24
+    found = kairos(suite, folder, "popularity", *hours)
+    again = kairos(suite, folder, "popularity", "--log", str(exported), *hours)
+    assert found["estimates"] == again["estimates"]
+    assert found["agreement"] < 1
+    assert found["verdict"]["judgement"] == "not distinguishable"

@@ -18,6 +18,7 @@ from cli.main import app
 from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
+from kairos.ranker.v1 import profile_pb2
 from ops.client import Connection, field_violations
 from ops.in_process import in_process_suite
 from services.common.gateway_access import GatewayAccessSettings
@@ -87,7 +88,9 @@ class Shop:
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("suite")
-    with in_process_suite(folder) as suite, Connection(suite.gateway_target).stub() as stub:
+    (folder / "attributes.yaml").write_text("tenants: {default: {tier: {type: text, use: fairness}}}")
+    schema = {"attributes_file": folder / "attributes.yaml"}
+    with in_process_suite(folder, ranker=schema) as suite, Connection(suite.gateway_target).stub() as stub:
         access = GatewayAccessSettings(target=suite.gateway_target)
         with (
             closing(GrpcShopGateway(access)) as gateway,
@@ -171,9 +174,12 @@ def test_an_unknown_price_list(shop: Shop, ask: Callable[..., Any]) -> None:
 
 
 def test_what_groups_were_shown_and_paid(shop: Shop, tmp_path: Path) -> None:
-    """The command joins the log with a file of groups: everybody was shown the same, and one group paid less."""
+    """The log is joined with a declared attribute or a file: all were shown the same, and one group paid less."""
     persons = [f"{group}-{number}" for number in range(20) for group in ("club", "guest")]
     for person in persons:
+        tier = profile_pb2.UserAttribute(name="tier", texts=[person.partition("-")[0]])
+        declared = gateway_pb2.SetUserAttributesRequest(visitor_id=person, attributes=[tier])
+        shop.stub.SetUserAttributes(declared, timeout=BUDGET_S)
         asked = gateway_pb2.SearchRequest(query="lamp", visitor_id=person)
         (desk,) = (each for each in shop.stub.Search(asked, timeout=BUDGET_S).results if each.product.id == "desk")
         bought = event_pb2.Event(
@@ -183,12 +189,10 @@ def test_what_groups_were_shown_and_paid(shop: Shop, tmp_path: Path) -> None:
         bought.occurred_at.FromNanoseconds(time.time_ns())
         answer = shop.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[bought]), timeout=BUDGET_S)
         assert not answer.rejected
-    file = tmp_path / "groups.csv"
-    file.write_text("visitor_id,group\n" + "".join(f"{each},{each.partition('-')[0]}\n" for each in persons))
     deadline = time.monotonic() + BUDGET_S
     # Pages reach the log shortly after their answers.
     while True:
-        found = fairness(shop, file, "--json")
+        found = fairness(shop, "--attribute", "tier", "--json")
         assert found.exit_code == 0, found.output
         document = json.loads(found.stdout)
         club, guest = (each for each in document["groups"] if each["group"])
@@ -201,7 +205,11 @@ def test_what_groups_were_shown_and_paid(shop: Shop, tmp_path: Path) -> None:
     assert [round(each["paid"]["value"], 6) for each in (club, guest)] == [0.8, 0.9]
     assert [round(each["checkout"], 6) for each in (club, guest)] == [-0.05, 0.05]
     assert document["defects"] == []
-    assert "club" in fairness(shop, file).stdout
+    file = tmp_path / "groups.csv"
+    file.write_text("visitor_id,group\n" + "".join(f"{each},{each.partition('-')[0]}\n" for each in persons))
+    by_file = json.loads(fairness(shop, "--groups", str(file), "--json").stdout)["groups"]
+    assert [round(each["paid"]["value"], 6) for each in by_file if each["group"]] == [0.8, 0.9]
+    assert "club" in fairness(shop, "--groups", str(file)).stdout
 
 
 def test_groups_that_cannot_be_used(shop: Shop, tmp_path: Path) -> None:
@@ -214,11 +222,9 @@ def test_groups_that_cannot_be_used(shop: Shop, tmp_path: Path) -> None:
         ("visitor_id,group\n" + "".join(f"{n},{n}\n" for n in range(51)), "51 groups; at most 50"),
     ):
         file.write_text(text)
-        result = fairness(shop, file)
+        result = fairness(shop, "--groups", str(file))
         assert (result.exit_code, problem in result.stderr) == (2, True)
 
 
-def fairness(shop: Shop, file: Path, *more: str) -> Result:
-    return CliRunner().invoke(
-        app, ["--target", shop.target, "price-fairness", "--groups", str(file), *more], env={"COLUMNS": "200"}
-    )
+def fairness(shop: Shop, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["--target", shop.target, "price", "fairness", *arguments], env={"COLUMNS": "200"})

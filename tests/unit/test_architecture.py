@@ -28,7 +28,19 @@ from services.sponsored.metrics import MEASURES as OF_SPONSORED
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "sponsored", "learner", "control", "gateway")
-FOLDERS = ("services", "catalog", "training", "ops", "cli", "demo", "benchmarks", "deploy", "docs", "tests")
+FOLDERS = (
+    "services",
+    "catalog",
+    "experiments",
+    "training",
+    "ops",
+    "cli",
+    "demo",
+    "benchmarks",
+    "deploy",
+    "docs",
+    "tests",
+)
 
 
 def imports(file: Path) -> Iterator[str]:

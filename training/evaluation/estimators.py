@@ -91,7 +91,7 @@ def switch_dr(log: Logged) -> Estimate:
     """With the threshold of the least estimated squared error, variance + squared bias.
 
     The bias is estimated by what lies beyond the threshold. It is not known better than with DR's error: the interval
-    is that of DR.
+    has that width.
     """
     residuals, whole = log.rewards - log.predicted, dr(log)
     best, least = whole.value, np.inf

@@ -29,7 +29,8 @@ def standard(conditional: Doubles) -> Doubles:
 
 def interaction(conditional: Doubles) -> Doubles:
     """[n, l] from the same as `standard`."""
-    return np.cumprod(conditional, axis=1)
+    found: Doubles = np.cumprod(conditional, axis=1).astype(np.float64)
+    return found
 
 
 def position_based(target: Doubles, logging: Doubles, examination: Doubles) -> Doubles:
@@ -64,4 +65,5 @@ def gamma_inverse(draw: Callable[[Random], Integers], places: int, products: int
     for _ in range(draws):
         marked = at + draw(random)
         gamma[np.ix_(marked, marked)] += 1
-    return np.linalg.pinv(gamma / draws, rcond=1e-6, hermitian=True)
+    found: Doubles = np.linalg.pinv(gamma / draws, rcond=1e-6, hermitian=True).astype(np.float64)
+    return found

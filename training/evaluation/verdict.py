@@ -24,7 +24,9 @@ class OverlapSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Effective observations.
+    # Persons whose rankings were replayed: the interval is that of a mean over many.
+    least_persons: int = Field(default=100, ge=2)
+    # Effective observations: places of rankings that the log is worth under the policy.
     least_effective: float = Field(default=100.0, ge=0)
     # Of the target's places, the share whose product the log could have shown there: `Overlap.mean_weight`.
     least_covered: float = Field(default=0.8, ge=0, le=1)
@@ -55,12 +57,11 @@ class Verdict:
     is_refused: bool
 
 
-def verdict_of(target: Estimate, logged: Estimate, overlap: Overlap, settings: EvaluationSettings) -> Verdict:
-    """Both estimates are from the same log."""
-    difference = target.minus(logged)
+def verdict_of(difference: Estimate, logged: Estimate, overlap: Overlap, settings: EvaluationSettings) -> Verdict:
+    """`difference`: of the target to the policy of the log, whose value is `logged`."""
     low, high = difference.interval(settings.confidence)
     relative = low / logged.value if logged.value > 0 else float("-inf")
-    missing = _missing(overlap, settings.overlap)
+    missing = _missing(overlap, len(difference.influence), settings.overlap)
     if missing or not logged.value > 0:
         reason = missing or "no logged place has a reward"
         return Verdict(Judgement.UNDECIDED, reason, difference.value, low, high, relative, False, False)
@@ -72,7 +73,9 @@ def verdict_of(target: Estimate, logged: Estimate, overlap: Overlap, settings: E
     return Verdict(judgement, reason, difference.value, low, high, relative, True, is_refused)
 
 
-def _missing(overlap: Overlap, least: OverlapSettings) -> str:
+def _missing(overlap: Overlap, persons: int, least: OverlapSettings) -> str:
+    if persons < least.least_persons:
+        return f"the log has rankings of {persons:,} persons, needs {least.least_persons:,}: a longer log"
     if overlap.mean_weight < least.least_covered:
         return (
             f"the log covers {overlap.mean_weight:.0%} of what the policy shows, needs {least.least_covered:.0%}: more "

@@ -130,30 +130,19 @@ class ExampleReader:
             return Examples.none(), []
         self.vector_version, dimensions = vectors_of([page for _, page in pages])
         usable = [
-            (entry, logged) for entry in pages if (logged := _features(entry[1], self.vector_version)) is not None
+            (entry, logged) for entry in pages if (logged := usable_features(entry[1], self.vector_version)) is not None
         ]
         item_ids = {id for (_, page), logged in usable for id in (*page.ranking.item_ids, *logged.event_item_ids)}
         items = self._store.items(self._tenant, sorted(item_ids))
         persons = self._store.persons(self._tenant, sorted({page.person for (_, page), _ in usable}))
-        vectors = _Vectors(items, self.vector_version, dimensions)
+        vectors = ItemVectors(items, self.vector_version, dimensions)
         made = [(self._page(entry[1], logged, persons[entry[1].person], vectors), entry) for entry, logged in usable]
         known = [(page, entry) for page, entry in made if page.candidates.vectors.any()]
         return Examples.of([page for page, _ in known], dimensions), [entry for _, entry in known]
 
-    def _page(self, page: Impressions, logged: LoggedFeatures, persons: Sequence[str], vectors: _Vectors) -> Page:
-        ranking = page.ranking
-        user = UserFeatures(
-            logged.event_item_ids, vectors.of(logged.event_item_ids), logged.event_types, logged.event_numbers,
-            logged.long_term, logged.query, logged.context,
-        )  # fmt: skip
+    def _page(self, page: Impressions, logged: LoggedFeatures, persons: Sequence[str], vectors: ItemVectors) -> Page:
         rows = self._rows(page, persons)
-        item_ids = [ranking.item_ids[row] for row in rows]
-        return Page(
-            user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
-            [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
-            self._reached(page, persons, rows), page.shown_s, page.person,
-            ranking.ranking_id, _kind(ranking, logged),
-        )  # fmt: skip
+        return example_page(page, logged, vectors, rows, self._reached(page, persons, rows))
 
     def _rows(self, page: Impressions, persons: Sequence[str]) -> list[int]:
         """Those of the page's items of which an outcome is no repetition."""
@@ -187,7 +176,23 @@ def vectors_of(pages: Sequence[Impressions]) -> tuple[str, int]:
     return max(counts, key=lambda key: (counts[key], key), default=("", 0))
 
 
-class _Vectors:
+def example_page(
+    page: Impressions, logged: LoggedFeatures, vectors: ItemVectors, rows: Sequence[int], reached: Sequence[int]
+) -> Page:
+    """Of these rows of the page; `reached` of each row."""
+    ranking, item_ids = page.ranking, [page.ranking.item_ids[row] for row in rows]
+    user = UserFeatures(
+        logged.event_item_ids, vectors.of(logged.event_item_ids), logged.event_types, logged.event_numbers,
+        logged.long_term, logged.query, logged.context,
+    )  # fmt: skip
+    return Page(
+        user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[list(rows)]),
+        [page.positions[row] for row in rows], ranking.propensities[list(rows)].tolist(), reached, page.shown_s,
+        page.person, ranking.ranking_id, _kind(ranking, logged),
+    )  # fmt: skip
+
+
+class ItemVectors:
     """Unit vectors of items, by id; zero for those without a vector of the version."""
 
     def __init__(self, items: Mapping[str, ItemFeatures], version: str, dimensions: int) -> None:
@@ -207,7 +212,7 @@ class _Vectors:
         return unit_rows(rows)
 
 
-def _features(page: Impressions, vector_version: str) -> LoggedFeatures | None:
+def usable_features(page: Impressions, vector_version: str) -> LoggedFeatures | None:
     """None if the ranker did not make the order, or with other features than today's, or vectors of another model."""
     logged = page.ranking.logged
     if logged is None or (logged.version, tuple(logged.names)) != (FEATURES_VERSION, CANDIDATE_NUMBERS):

@@ -53,8 +53,8 @@ def weight_columns(weights: Weights) -> Doubles:
     """[CANDIDATE_NUMBERS]: what each candidate feature counts in the weighted sum."""
     found = np.zeros(len(CANDIDATE_NUMBERS))
     for name, weight in (
-        ("query_match", weights.query), ("history_match", weights.history), ("price_affinity", weights.price),
-        ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
+        ("query_match", weights.query), ("type_match", weights.query), ("history_match", weights.history),
+        ("price_affinity", weights.price), ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
         ("shopper_match", weights.shopper), ("neighbour_match", weights.neighbours),
     ):  # fmt: skip
         found[CANDIDATE_NUMBERS.index(name)] = weight

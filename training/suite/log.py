@@ -16,8 +16,8 @@ from services.ranker.convert_events import events_from_proto
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
-from services.ranker.domain.stored_ranking import LoggedFeatures, StoredRanking
-from training.suite.reading import EVENTS, IMPRESSIONS
+from services.ranker.domain.stored_ranking import LoggedFeatures, LoggedPolicy, StoredRanking
+from training.suite.reading import EVENTS, IMPRESSIONS, RANKINGS
 from training.suite.work import WorkFolder
 
 _AT_ONCE = 1_000
@@ -55,6 +55,17 @@ class ReadLog:
         read = self._work.records(IMPRESSIONS, max(position, first), limit)
         found = ((position, page_from_proto(event_pb2.Impressions.FromString(body))) for position, body in read)
         return [(position, page) for position, page in found if not person or page.person == person]
+
+    def pages(self) -> Iterator[Impressions]:
+        """The newest MOST_PAGES pages that were shown, in the order of recording."""
+        first = self._work.count(IMPRESSIONS) - MOST_PAGES
+        for _, body in self._work.records(IMPRESSIONS, max(0, first)):
+            yield page_from_proto(event_pb2.Impressions.FromString(body))
+
+    def rankings(self) -> Iterator[Impressions]:
+        """Those that were logged whole, with all their candidates."""
+        for _, body in self._work.records(RANKINGS):
+            yield page_from_proto(event_pb2.Impressions.FromString(body))
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         if self._items is None:
@@ -100,7 +111,7 @@ def page_from_proto(message: event_pb2.Impressions) -> Impressions:
         message.model_version, list(message.item_ids), np.zeros(count, np.float32),
         np.array(message.propensities, np.float32), count,
         time_from_proto(message.shown_at, "shown_at").timestamp(), _source(message.candidate_source),
-        logged=_logged(message),
+        logged=_logged(message), policy=_policy(message),
     )  # fmt: skip
     return Impressions(ranking, tuple(message.positions), ranking.ranked_s)
 
@@ -109,6 +120,14 @@ def _source(name: str) -> CandidateSource:
     """Of a source that a newer suite knows, and of an older log: UNSPECIFIED."""
     known = {source.value: source for source in CandidateSource}
     return known.get(name, CandidateSource.UNSPECIFIED)
+
+
+def _policy(message: event_pb2.Impressions) -> LoggedPolicy | None:
+    if not message.policy_positions:
+        return None
+    return LoggedPolicy(
+        np.array(message.policy_positions, np.int32), np.array(message.tiers, np.int32), message.exploration_share
+    )
 
 
 def _logged(message: event_pb2.Impressions) -> LoggedFeatures | None:

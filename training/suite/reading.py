@@ -17,8 +17,11 @@ from services.common.convert import tensor_from_proto
 from training.suite.progress import Progress as Bar
 from training.suite.work import Progress, StoredProduct, WorkFolder
 
-EVENTS, IMPRESSIONS = "events", "impressions"
-_KINDS = {EVENTS: ranker_pb2.LOG_KIND_EVENTS, IMPRESSIONS: ranker_pb2.LOG_KIND_IMPRESSIONS}
+EVENTS, IMPRESSIONS, RANKINGS = "events", "impressions", "rankings"
+_KINDS = {
+    EVENTS: ranker_pb2.LOG_KIND_EVENTS, IMPRESSIONS: ranker_pb2.LOG_KIND_IMPRESSIONS,
+    RANKINGS: ranker_pb2.LOG_KIND_RANKINGS,
+}  # fmt: skip
 # The gateway's limits of a page. Products come with their vectors.
 _RECORDS, _PRODUCTS = 1_000, 200
 _TIMEOUT_S = 60.0
@@ -41,6 +44,17 @@ def read_products(connection: Connection, work: WorkFolder, bar: Bar) -> None:
             progress = Progress(page.next_page_token, page.is_last_page)
             work.add_products(_products(page), progress, page.is_restarted)
             stage.update(work.count("products"))
+
+
+def read_logs(connection: Connection, work: WorkFolder, kinds: Sequence[str], bar: Bar) -> None:
+    """As `read_log`; a log whose place is not accepted any more is read from its beginning."""
+    for kind in kinds:
+        try:
+            read_log(connection, work, kind, bar)
+        except TokenLost:
+            # The gateway's key has changed since the earlier run.
+            work.clear_records(kind)
+            read_log(connection, work, kind, bar)
 
 
 def read_log(connection: Connection, work: WorkFolder, kind: str, bar: Bar) -> None:

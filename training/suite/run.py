@@ -16,7 +16,7 @@ from services.ranker.domain.weights import ServingWeights
 from services.ranker.models.served_shoppers import FOLDER
 from training.suite.outcome import Outcome
 from training.suite.progress import Progress
-from training.suite.reading import EVENTS, IMPRESSIONS, TokenLost, read_log, read_products
+from training.suite.reading import EVENTS, IMPRESSIONS, read_logs, read_products
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
@@ -117,10 +117,4 @@ def run(
 
 def read(connection: Connection, work: WorkFolder, bar: Progress) -> None:
     read_products(connection, work, bar)
-    for log in (EVENTS, IMPRESSIONS):
-        try:
-            read_log(connection, work, log, bar)
-        except TokenLost:
-            # The gateway's key has changed since the earlier run.
-            work.clear_records(log)
-            read_log(connection, work, log, bar)
+    read_logs(connection, work, (EVENTS, IMPRESSIONS), bar)

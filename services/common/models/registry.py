@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from services.common.models.rollout import Rollout, Stage, Step, StepKind
 from services.common.versions import add_version, replace_file, sync, version_names
 
 POINTER, LOG, MANIFEST = "rollout.json", "log.jsonl", "version.json"
+# Of the figures of an evaluation: whether it keeps the version from users.
+REFUSED = "refused"
 _LOCK = ".lock"
 
 
@@ -89,9 +91,14 @@ class ModelRegistry:
         reason: str = "",
         figures: Mapping[str, object] | None = None,
     ) -> Step:
-        """Logs the step and sets the pointer to the result of `change`. If `change` raises, nothing is written."""
+        """Logs the step and sets the pointer to the result of `change`. If `change` raises, nothing is written.
+
+        Raises ValueError if the step gives users to a version that its evaluation on the log refused.
+        """
         with self._turn():
             steps = self.steps()
+            if kind.gives_users and (why := refusal_of(steps, version)):
+                raise ValueError(f"the version's evaluation on the log refused it: {why}")
             before = steps[-1].rollout if steps else Rollout()
             after = change(before)
             if (after.other, after.stage, after.share) != (before.other, before.stage, before.share):
@@ -139,6 +146,13 @@ class ModelRegistry:
         with (self.folder / _LOCK).open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def refusal_of(steps: Sequence[Step], version: str) -> str:
+    """Why the version's latest evaluation refused it; empty if it did not, or there was none. `steps`: oldest first."""
+    evaluated = (step for step in reversed(steps) if step.kind is StepKind.EVALUATED and step.version == version)
+    last = next(evaluated, None)
+    return last.reason if last is not None and last.figures.get(REFUSED) else ""
 
 
 def _document(rollout: Rollout) -> dict[str, object]:

@@ -5,7 +5,8 @@
         └► refused  └──────────┴──────────┴────► rolled back
 
 In shadow a challenger scores requests and is never shown. With a share it answers that share of the users. After the
-promotion the earlier version keeps a share of the users, for comparison, until the step "settled".
+promotion the earlier version keeps a share of the users, for comparison, until the step "settled". A version whose
+latest evaluation on the log refused it gets no users.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ class StepKind(Enum):
     PROMOTED = "promoted"
     SETTLED = "settled"
     ROLLED_BACK = "rolled back"
+    # On the log, by `kairos evaluate`. It changes nothing that serves, and may keep the version from users.
+    EVALUATED = "evaluated"
+
+    @property
+    def gives_users(self) -> bool:
+        """Whether the step lets the version answer users that it did not answer before."""
+        return self in (StepKind.SHARE, StepKind.PROMOTED)
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ _log = structlog.get_logger("kairos.control.archive")
 
 @dataclass(frozen=True)
 class ArchivedColumns:
-    """The columns of a kind: name and type, and the values of an entry of a tenant. Types: text, texts, integer, amount
-    (a Decimal with at most nine decimal places), time (microseconds since the epoch). Each value may be None.
+    """The columns of a kind: name and type, and the values of an entry of a tenant. Types: text, texts, integer,
+    number, amount (a Decimal with at most nine decimal places), time (microseconds since the epoch). Each value may be
+    None.
     """
 
     types: Mapping[str, str]
@@ -51,6 +52,7 @@ class ParquetArchive:
             "text": pa.string(),
             "texts": pa.list_(pa.string()),
             "integer": pa.int64(),
+            "number": pa.float64(),
             "amount": pa.decimal128(28, 9),
             "time": pa.timestamp("us", "UTC"),
         }

@@ -10,6 +10,7 @@ class EntryKind(Enum):
     """The values are stored."""
 
     PRICE_QUOTE = "price_quote"
+    PRICE_DECISION = "price_decision"
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,14 @@ _log = structlog.get_logger("kairos.popular")
 
 
 class _CachedProduct(NamedTuple):
-    """`product` has the price and stock of the effective offer, as filters see them."""
+    """`product` has the price and stock of the effective offer, as filters see them. `own`: what is offered without
+    computed prices.
+    """
 
     serialized: bytes
     product: Product
     offer: EffectiveOffer | None
+    own: EffectiveOffer | None
 
 
 class PopularItems:
@@ -106,15 +109,11 @@ class PopularItems:
 
 
 def _cached(candidates: retrieval_pb2.Candidates) -> Iterator[_CachedProduct]:
-    offers = offers_of(candidates)
+    offers, own = offers_of(candidates), offers_of(candidates, list_price_only=True)
     for data, product in zip(candidates.products, offered(candidates), strict=True):
-        yield _CachedProduct(data, product, offers.get(product.id))
+        yield _CachedProduct(data, product, offers.get(product.id), own.get(product.id))
 
 
 def _without_computed(cached: _CachedProduct) -> _CachedProduct:
-    """A price is computed from the shop's price without a sale."""
-    offer = cached.offer
-    if offer is None or not offer.guardrail:
-        return cached
-    own = EffectiveOffer(offer.list_price, offer.list_price, offer.stock)
-    return cached._replace(product=replace(cached.product, price=own.price), offer=own)
+    price = cached.own.price if cached.own else None
+    return cached._replace(product=replace(cached.product, price=price), offer=cached.own)

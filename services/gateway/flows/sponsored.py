@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from kairos.sponsored.v1 import sponsored_pb2
 from services.common.convert import minor_units_from_proto
-from services.common.errors import InvalidArgument
-from services.common.limits import id_problem
+from services.common.errors import InvalidArgument, KairosError
+from services.common.limits import MAX_QUERY, id_problem
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.rule_order import at_positions
@@ -58,7 +58,7 @@ def space_of_search(
         return None
     return AdSpace(
         dict(zip(candidates.ids, candidates.relevances, strict=False)), _not_advertised(candidates),
-        readings_of(message, understood), attributes=_declared(audience),
+        [text[:MAX_QUERY] for text in readings_of(message, understood)], attributes=_declared(audience),
     )  # fmt: skip
 
 
@@ -88,10 +88,16 @@ async def with_ads(calls: StageCalls, parts: Parts, message: Asked, viewer: View
     request = _request(message, viewer, ranking, space, pins, parts.campaigns.of(calls.info.tenant).product_ids)
     if request is None:
         return ranking
-    answer = await calls.call_or_degrade(
-        Stage.SPONSORED, stub.SelectAds, request, [Stage.PRICING], fallbacks.ORGANIC_RESULTS,
-        is_valid=lambda found: _is_answer_to(request, found),
-    )  # fmt: skip
+    try:
+        answer = await calls.call_or_degrade(
+            Stage.SPONSORED, stub.SelectAds, request, [Stage.PRICING], fallbacks.ORGANIC_RESULTS,
+            is_valid=lambda found: _is_answer_to(request, found),
+        )  # fmt: skip
+    except KairosError as refusal:
+        # The shopper's request is right: what the stage refuses is ours.
+        reason = common_pb2.DEGRADATION_REASON_ERROR
+        calls.degrade(Stage.SPONSORED, reason, fallbacks.ORGANIC_RESULTS, str(refusal))
+        return ranking
     if answer is None or not answer.places:
         return ranking
     ads = {place.product_id: place for place in answer.places}

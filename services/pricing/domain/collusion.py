@@ -7,35 +7,47 @@ So both are asked for: the shop's price stays above its best response, and eithe
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-# Of the log of price over best response: the least mean, and the share of periods above half of it.
-ELEVATION, ELEVATED_SHARE = 0.03, 0.8
-# Periods of which the median is the level of a price, within which a cut is answered, and within which prices return.
-_LEVEL, _ANSWER, _RETURN = 5, 3, 15
-# A cut, an answer to it, and what still counts as the level, as shares of the level.
-_CUT, _ANSWERED, _STEADY = 0.04, 0.02, 0.01
-# Cuts of each side that must be seen, and the share of them that must be answered.
-CUTS, ANSWERED_SHARE = 3, 0.5
+# The least mean of log(price / best response), and the share of periods in which it is above half of that.
+ELEVATION, ELEVATED_SHARE = 0.03, 0.6
+# The usual low of a price is its lower quartile in so many periods before: prices may go in cycles.
+_BEFORE, _LOW = 30, 0.25
+# Periods within which a cut is answered, and within which prices return.
+_ANSWER, _RETURN = 3, 15
+# How far below the usual low a cut and an answer to it are, and what is still no cut, in logs.
+_CUT, _ANSWERED, _STEADY = 0.03, 0.02, 0.01
+# Answers of each side that must be seen, and the largest probability that chance makes as many.
+ANSWERS, CHANCE = 2, 0.01
 
 
 @dataclass(frozen=True)
 class Answers:
-    """`cuts` by one side out of steady prices, and how many of them the other side has `answered`: with a cut of its
-    own, from which it returned.
+    """`cuts` by one side, and how many of them the other side has `answered`: by a cut from which it returned.
+
+    `chance`: the share of other periods that are followed by such a cut.
     """
 
     cuts: int
     answered: int
+    chance: float
 
     @property
-    def is_usual(self) -> bool:
-        return self.cuts >= CUTS and self.answered >= ANSWERED_SHARE * self.cuts
+    def are_usual(self) -> bool:
+        """Whether there are more than chance makes."""
+        as_many = sum(
+            math.comb(self.cuts, count) * self.chance**count * (1 - self.chance) ** (self.cuts - count)
+            for count in range(self.answered, self.cuts + 1)
+        )
+        return self.answered >= ANSWERS and as_many <= CHANCE
 
 
 @dataclass(frozen=True)
@@ -57,29 +69,61 @@ class Collusion:
 
     @property
     def is_suspected(self) -> bool:
-        return self.is_elevated and self.by_shop.is_usual and self.by_competitor.is_usual
+        return self.is_elevated and self.by_shop.are_usual and self.by_competitor.are_usual
+
+
+def together(found: Sequence[Collusion]) -> Collusion:
+    """Of several products: sellers price alike what they sell alike, and one product shows few cuts."""
+    periods = sum(each.periods for each in found)
+
+    def mean(values: Iterable[float], weights: Sequence[int]) -> float:
+        return sum(value * weight for value, weight in zip(values, weights, strict=True)) / max(sum(weights), 1)
+
+    def all_of(answers: Sequence[Answers]) -> Answers:
+        cuts = [each.cuts for each in answers]
+        chance = mean((each.chance for each in answers), cuts)
+        return Answers(sum(cuts), sum(each.answered for each in answers), chance)
+
+    weights = [each.periods for each in found]
+    return Collusion(
+        periods, mean((each.elevation for each in found), weights),
+        mean((each.elevated_share for each in found), weights),
+        all_of([each.by_shop for each in found]), all_of([each.by_competitor for each in found]),
+    )  # fmt: skip
 
 
 def signs_of_collusion(own: Floats, competitor: Floats, best_response: Floats) -> Collusion:
     """Of prices by period, all positive, [periods]. `best_response`: to what was known of the competitor then."""
     above = np.log(own / best_response)
     elevation, share = (float(above.mean()), float(np.mean(above > ELEVATION / 2))) if len(own) else (0.0, 0.0)
-    return Collusion(len(own), elevation, share, _answers(competitor, own), _answers(own, competitor))
+    logs = np.log(own), np.log(competitor)
+    return Collusion(len(own), elevation, share, _answers(logs[1], logs[0]), _answers(logs[0], logs[1]))
 
 
 def _answers(cutting: Floats, answering: Floats) -> Answers:
-    cuts = answered = 0
-    period = _LEVEL
-    while period < len(cutting) - _ANSWER:
-        before, other = (float(np.median(prices[period - _LEVEL : period])) for prices in (cutting, answering))
-        is_cut = cutting[period] <= before * (1 - _CUT)
-        # The other side has not moved: this cut is no answer itself.
-        if is_cut and np.all(np.abs(answering[period - 1 : period + 1] / other - 1) <= _STEADY):
-            cuts += 1
-            after = answering[period + 1 : period + 1 + _RETURN]
-            lowest = int(np.argmin(after[:_ANSWER]))
-            has_cut = after[lowest] <= other * (1 - _ANSWERED)
-            answered += bool(has_cut and np.any(after[lowest:] >= other * (1 - _STEADY)))
-            period += _ANSWER
-        period += 1
-    return Answers(cuts, answered)
+    """Of prices in logs."""
+    count = len(cutting) - _BEFORE - _ANSWER
+    if count <= 0:
+        return Answers(0, 0, 0.0)
+    periods = np.arange(_BEFORE, _BEFORE + count)
+    low, other_low = (
+        np.quantile(sliding_window_view(prices, _BEFORE)[:count], _LOW, axis=1) for prices in (cutting, answering)
+    )
+    # The other side has not cut: this one is no answer itself.
+    is_steady = np.minimum(answering[periods - 1], answering[periods]) >= other_low - _STEADY
+    is_cut = is_steady & (cutting[periods - 1] >= low - _STEADY) & (cutting[periods] <= low - _CUT)
+    is_followed = np.array(
+        [
+            _is_followed(answering[at + 1 : at + 1 + _RETURN], usual)
+            for at, usual in zip(periods, other_low, strict=True)
+        ]
+    )
+    is_other = is_steady & ~is_cut
+    chance = float(np.mean(is_followed[is_other])) if is_other.any() else 0.0
+    return Answers(int(is_cut.sum()), int((is_cut & is_followed).sum()), chance)
+
+
+def _is_followed(after: Floats, usual: float) -> bool:
+    """Whether prices fall below the usual low at once, and return to it."""
+    lowest = int(np.argmin(after[:_ANSWER]))
+    return bool(after[lowest] <= usual - _ANSWERED and np.any(after[lowest:] >= usual - _STEADY))

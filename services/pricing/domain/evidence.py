@@ -33,13 +33,15 @@ class Measure(Enum):
 class Evidence:
     """The demand of a period of `period_days` days as it was known. `cost` is None if it is not known or spent.
 
-    `best`: the price of those that the guardrails allow from which the most is expected.
+    `best`: the price of those that the guardrails allow from which the most is expected. `wanted`: the price that the
+    policy would propose if no guardrail bounded it.
     """
 
     curve: DemandCurve
     measure: Measure
     cost: Decimal | None
     best: Decimal
+    wanted: Decimal
     period_days: float = 1.0
 
     def units_a_day(self, price: Decimal) -> Estimate:
@@ -48,7 +50,16 @@ class Evidence:
 
     def result_a_day(self, price: Decimal) -> Estimate:
         """In pieces, otherwise in the currency of the price."""
-        units = self.units_a_day(price)
+        return self.units_a_day(price).times(self._a_piece(price))
+
+    def result_ratio(self, price: Decimal, other: Decimal) -> Estimate | None:
+        """The result at `price`, divided by that at `other`; None if nothing is earned there."""
+        earned = self._a_piece(other)
+        return (
+            None if earned <= 0 else self.curve.ratio(float(price), float(other)).times(self._a_piece(price) / earned)
+        )
+
+    def _a_piece(self, price: Decimal) -> float:
         if self.measure is Measure.UNITS:
-            return units
-        return units.times(float(price if self.measure is Measure.REVENUE else price - (self.cost or 0)))
+            return 1.0
+        return float(price if self.measure is Measure.REVENUE else price - (self.cost or 0))

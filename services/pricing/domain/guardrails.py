@@ -144,6 +144,10 @@ def offer(
     bounded = min(max(rounded, left.low), left.high)
     if bounded != rounded:
         held = left.low_by if bounded > rounded else left.high_by
+    elif proposed.evidence is not None and _is_end(bounded, proposed.evidence.wanted, left, currency):
+        # The policy knows the bounds, and has proposed one of them.
+        rounded = proposed.evidence.wanted
+        held = left.low_by if rounded < bounded else left.high_by
     is_shop_price = bounded == in_minor_units(price, currency, ROUND_FLOOR)
     ended = bounded if is_shop_price else _with_ending(bounded, left, currency, rails.price_endings)
     if ended != bounded and held is Guardrail.NONE:
@@ -155,6 +159,12 @@ def offer(
         explanation = f"{explanation} {_sentence(held, Money(currency, ended), ended > rounded)}"
     low, high = Money(currency, left.low), Money(currency, left.high)
     return Offer(low, high, Money(currency, ended), reason, explanation, held)
+
+
+def _is_end(amount: Decimal, wanted: Decimal, left: _Range, currency: str) -> bool:
+    """Whether it is the end of the range behind which `wanted` lies, by more than a rounding."""
+    unit = minor_unit(currency)
+    return wanted + unit < amount == left.low or wanted - unit > amount == left.high
 
 
 def quoted(item: PricedItem, proposed: ProposedPrice, rails: Guardrails, now_s: float = math.inf) -> Offer:

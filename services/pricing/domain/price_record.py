@@ -49,7 +49,7 @@ class PriceRecord:
     """`price` is in force since `since_s`, in seconds since the epoch; `base`: what the shop asked then.
 
     `lowest_before`: of the 30 days before `since_s`; None: not known. `past`: the oldest first. `period`: in which a
-    price was computed last.
+    price was computed last. `decision_id`: of the last decision that is on record; empty: none is.
     """
 
     price: Money
@@ -60,6 +60,7 @@ class PriceRecord:
     period: int | None = None
     waiting: WaitingReview | None = None
     rejection: Rejection | None = None
+    decision_id: str = ""
     war: PriceWar | None = None
 
     @property

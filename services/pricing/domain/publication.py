@@ -14,72 +14,26 @@ from decimal import ROUND_FLOOR, Decimal
 from types import MappingProxyType
 
 from services.common.money import Money, in_minor_units
-from services.pricing.domain.competitors import COMPETITOR_DAYS, CompetitorPrice, lowest_by_currency
+from services.pricing.domain.competitors import COMPETITOR_DAYS
+from services.pricing.domain.decision import PriceDecision, Proposed, Review
 from services.pricing.domain.guardrails import Guardrail, Guardrails, Past, offer
+from services.pricing.domain.offered_product import (
+    OfferedProduct,
+    PublishedPrice,
+    ShopPrice,
+    asked_prices,
+    default_stock,
+)
 from services.pricing.domain.policy_set import Policy
 from services.pricing.domain.price_record import DAY_S, PriceRecord, Rejection, WaitingReview, share_of
 from services.pricing.domain.price_war import PriceWar, followed, least_share
 from services.pricing.domain.pricing import Offer, PricedItem, PriceReason, ProposedPrice
 
-# The id of the default price list.
-DEFAULT_LIST = ""
 # How long a rejection counts.
 REJECTED_S = 28 * DAY_S
 _DIGEST = 40
 # More than any price is of the shop's price.
 _NO_SHARE = Decimal(1_000)
-
-
-@dataclass(frozen=True)
-class ShopOffer:
-    """The shop's own offer for a price list at any place. Each part may be absent. Times in seconds since the epoch;
-    None: the sale has begun, or has no end.
-    """
-
-    price: Money | None = None
-    sale_price: Money | None = None
-    sale_starts_s: float | None = None
-    sale_ends_s: float | None = None
-    stock: int | None = None
-
-
-_NOTHING = ShopOffer()
-
-
-@dataclass(frozen=True)
-class PublishedPrice:
-    """A price, and the shop's price that it was computed from. `lowest`: of the 30 days before it; None: not known.
-
-    `guardrail`: what held it, a number of guardrails.Guardrail; 0: the price is the shop's own.
-    """
-
-    price: Money
-    base_price: Money
-    lowest: Money | None = None
-    guardrail: int = 0
-
-
-@dataclass(frozen=True)
-class OfferedProduct:
-    """What the prices of a product depend on, and what is published of it.
-
-    `shop` and `published` by price list. `published_ns`: the time of the newest price that was published or withdrawn,
-    in nanoseconds since the epoch. `competitors`: by name.
-    """
-
-    product_id: str
-    price: Money | None = None
-    cost: Money | None = None
-    price_floor: Money | None = None
-    price_ceiling: Money | None = None
-    stock: int | None = None
-    created_s: float = 0.0
-    shop: Mapping[str, ShopOffer] = field(default_factory=dict)
-    published: Mapping[str, PublishedPrice] = field(default_factory=dict)
-    published_ns: int = 0
-    minimum_advertised_price: Money | None = None
-    category_path: tuple[str, ...] = ()
-    competitors: Mapping[str, CompetitorPrice] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,7 +74,8 @@ class AskedReview:
 class Look:
     """What a look at a product leads to. `known`: to be kept. `due_s`: when to look again though nothing has changed,
     in seconds since the epoch; infinite: never. `spent`: what discounts have cost since the last look; None: nothing.
-    `asked`: what a person must decide. `ended_wars`: price wars that were ended now.
+    `asked`: what a person must decide. `decisions`: to be put on record before the changes are published. `ended_wars`:
+    price wars that were ended now.
     """
 
     changes: list[PriceChange]
@@ -128,32 +83,28 @@ class Look:
     due_s: float
     spent: Money | None = None
     asked: Sequence[AskedReview] = ()
+    decisions: Sequence[PriceDecision] = ()
     ended_wars: int = 0
 
 
 @dataclass(frozen=True)
-class _ShopPrice:
-    """What the shop asks in a price list at one time. `effective`: the price of the sale if one is on."""
-
-    item: PricedItem
-    effective: Money
-    is_sale: bool
-    # Whether cost and bounds are in the currency of the price, as far as they are known.
-    has_bounds: bool
-    # When a sale begins or ends next.
-    next_change_s: float
-
-
-@dataclass(frozen=True)
 class _Decision:
-    """`price` None: the shop's price applies. `is_new`: it was computed now, and not kept. `held_back`: what was
-    computed, and why, if a person has to decide first.
+    """`price` None: the shop's price applies, otherwise that of `offer`, or the one that stays within a period.
+    `proposed`, `offer`: what was computed now, and what the guardrails have made of it; None: nothing was computed.
+    `held_back`: what was computed, and why, if a person has to decide first. `why`: without an offer the reason for
+    the shop's price.
     """
 
     price: Money | None
     guardrail: int = 0
-    is_new: bool = True
+    proposed: ProposedPrice | None = None
+    offer: Offer | None = None
     held_back: Offer | None = None
+    why: str = ""
+
+    @property
+    def is_new(self) -> bool:
+        return self.offer is not None
 
 
 def look_at(
@@ -168,15 +119,15 @@ def look_at(
     observed price counts.
     """
     wanted, records, due_s = dict[str, PublishedPrice](), dict[str, PriceRecord](), math.inf
-    reviewed, ended_wars = list[AskedReview](), 0
-    for list_id, asked in _asked(product, now_s, now_s - competitor_days * DAY_S):
+    reviewed, decisions, ended_wars = list[AskedReview](), list[PriceDecision](), 0
+    for list_id, asked in asked_prices(product, now_s, now_s - competitor_days * DAY_S):
         published = product.published.get(list_id)
         if published is not None and published.base_price != asked.effective:
             published = None
         record = before.records.get(list_id) if before else None
         if record is None:
             record = _first_record(asked.effective, published, now_s)
-        approved = _approved(record, asked, reviews)
+        approved, last = _approved(record, asked, reviews), record
         record = _with_decision(record, reviews, now_s)
         decision = _decided(asked, published, record, policy, now_s, is_budget_spent, approved)
         price = decision.price or asked.effective
@@ -189,9 +140,13 @@ def look_at(
                 record, waiting=WaitingReview(review.review_id, review.proposed.amount, asked.effective.amount)
             )
             reviewed.append(review)
+        made = _on_record(asked, decision, last, record, policy, now_s, approved is not None)
+        if made is not None and made.decision_id != last.decision_id:
+            record = replace(record, decision_id=made.decision_id)
+            decisions.append(made)
         records[list_id] = record
-        if (made := _to_publish(asked, decision, record)) is not None:
-            wanted[list_id] = made
+        if (published := _to_publish(asked, decision, record)) is not None:
+            wanted[list_id] = published
         due_s = min(due_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s))
     due_s = min(due_s, *_policy_changes_s(policy, now_s)) if records else math.inf
     updated_ns = max(int(now_s * 1e9), product.published_ns + 1)
@@ -203,7 +158,7 @@ def look_at(
     known = KnownProduct(
         replace(product, published=wanted, published_ns=updated_ns if changes else product.published_ns), records
     )
-    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed, ended_wars)
+    return Look(changes, known, due_s, _spent(product, before, now_s), reviewed, decisions, ended_wars)
 
 
 def _first_record(effective: Money, published: PublishedPrice | None, now_s: float) -> PriceRecord:
@@ -215,7 +170,7 @@ def _first_record(effective: Money, published: PublishedPrice | None, now_s: flo
 
 
 def _decided(
-    asked: _ShopPrice, published: PublishedPrice | None, record: PriceRecord, policy: Policy, now_s: float,
+    asked: ShopPrice, published: PublishedPrice | None, record: PriceRecord, policy: Policy, now_s: float,
     is_budget_spent: bool, approved: ProposedPrice | None,
 ) -> _Decision:  # fmt: skip
     """A sale is not marked down further, and a price whose bounds are in another currency not at all.
@@ -223,13 +178,17 @@ def _decided(
     Within a period the published price stays, or is withdrawn: if the shop asks another price, or if the product's own
     bounds do not allow it any more. `approved`: a price that a person has approved applies at once.
     """
-    if asked.is_sale or not asked.has_bounds:
-        return _Decision(None, is_new=False)
+    if asked.is_sale:
+        return _Decision(None, why="A sale of the shop applies; it is not marked down further.")
+    if not asked.has_bounds:
+        return _Decision(None, why="Cost or bounds are in another currency than the price, so that none is computed.")
     period = policy.period(now_s)
     if approved is None and period is not None and record.period == period:
-        if published is None or not _is_within_bounds(asked.item, published.price, policy.rails):
-            return _Decision(None, is_new=False)
-        return _Decision(published.price, published.guardrail, is_new=False)
+        if published is None:
+            return _Decision(None, why="The shop's price applies until the next period begins.")
+        if not _is_within_bounds(asked.item, published.price, policy.rails):
+            return _Decision(None, why="The product's bounds do not allow the computed price any more.")
+        return _Decision(published.price, published.guardrail)
     current = share_of(published.price.amount, asked.effective.amount) if published else Decimal(1)
     start_s = now_s if period is None else period * policy.period_s
     past = Past(
@@ -237,7 +196,11 @@ def _decided(
         _allowed(record, current, now_s), is_budget_spent,
         least_share(record.war, current, policy.rails.price_war, now_s),
     )  # fmt: skip
-    made = offer(asked.item, approved or policy.proposed(asked.item, now_s, past), policy.rails, past, now_s)
+    proposed = policy.proposed(asked.item, now_s, past)
+    if approved is not None:
+        # What is expected of the approved price is known from the same demand.
+        proposed = replace(approved, evidence=proposed.evidence and replace(proposed.evidence, wanted=approved.amount))
+    made = offer(asked.item, proposed, policy.rails, past, now_s)
     held_back = None
     if approved is None and _needs_review(made, current, asked.effective, policy):
         held_back = made
@@ -245,9 +208,41 @@ def _decided(
         kept = offer(asked.item, stays, policy.rails, replace(past, allowed=(current, current)), now_s)
         made = replace(kept, guardrail=Guardrail.REVIEW if kept.guardrail == Guardrail.NONE else kept.guardrail)
     base = asked.effective
-    if made.amount.amount == in_minor_units(base.amount, base.currency, ROUND_FLOOR):
-        return _Decision(None, held_back=held_back)
-    return _Decision(made.amount, made.guardrail, held_back=held_back)
+    is_base = made.amount.amount == in_minor_units(base.amount, base.currency, ROUND_FLOOR)
+    return _Decision(None if is_base else made.amount, 0 if is_base else made.guardrail, proposed, made, held_back)
+
+
+def _on_record(
+    asked: ShopPrice, decision: _Decision, last: PriceRecord, record: PriceRecord, policy: Policy, now_s: float,
+    is_approved: bool,
+) -> PriceDecision | None:  # fmt: skip
+    """The decision with its id, which is that of the last one if it says the same. None if there is nothing to say: the
+    price of the period stays, or the shop's price applies as before. `last`, `record`: before and after it.
+    """
+    made, proposed = decision.offer, decision.proposed
+    if made is None and decision.price is not None:
+        return None
+    review, review_id = Review.NOT_ASKED, ""
+    if decision.held_back is not None and record.waiting is not None:
+        review, review_id = Review.WAITING, record.waiting.review_id
+    elif is_approved and last.waiting is not None:
+        review, review_id = Review.APPROVED, last.waiting.review_id
+    elif made is not None and made.guardrail == Guardrail.REVIEW:
+        review = Review.REJECTED
+    period_ends_s, _ = _policy_changes_s(policy, now_s)
+    what = None
+    if made is not None and proposed is not None:
+        wanted = proposed.amount if proposed.evidence is None else proposed.evidence.wanted
+        what = Proposed(wanted, proposed.reason, proposed.evidence, made.floor, made.ceiling)
+    found = PriceDecision(
+        asked.item, asked.effective, decision.price or asked.effective, last.price,
+        made.explanation if made is not None else decision.why, policy.id, policy.name, now_s,
+        min(period_ends_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s)), what,
+        Guardrail.NONE if made is None else Guardrail(made.guardrail), policy.period(now_s), review, review_id,
+    )  # fmt: skip
+    if found.is_of_the_shop and not last.decision_id:
+        return None
+    return replace(found, decision_id=found.id_after(last.decision_id))
 
 
 def _war(
@@ -275,7 +270,7 @@ def _allowed(record: PriceRecord, current: Decimal, now_s: float) -> tuple[Decim
     return (half, _NO_SHARE) if rejection.share < current else (Decimal(0), half)
 
 
-def _approved(record: PriceRecord, asked: _ShopPrice, reviews: Mapping[str, bool]) -> ProposedPrice | None:
+def _approved(record: PriceRecord, asked: ShopPrice, reviews: Mapping[str, bool]) -> ProposedPrice | None:
     """The price that waited and is approved now, unless the shop asks another price meanwhile."""
     waiting = record.waiting
     if waiting is None or not reviews.get(waiting.review_id) or waiting.base != asked.effective.amount:
@@ -323,7 +318,7 @@ def _followed(
     return record.then(price, effective.amount, since_s)
 
 
-def _to_publish(asked: _ShopPrice, decision: _Decision, record: PriceRecord) -> PublishedPrice | None:
+def _to_publish(asked: ShopPrice, decision: _Decision, record: PriceRecord) -> PublishedPrice | None:
     is_reduced = record.price.amount < asked.item.list_price.amount
     lowest = None
     if is_reduced and record.lowest_before is not None:
@@ -347,7 +342,7 @@ def _spent(product: OfferedProduct, before: KnownProduct | None, now_s: float) -
     """
     if before is None:
         return None
-    stocks = [_default_stock(each) for each in (before.product, product)]
+    stocks = [default_stock(each) for each in (before.product, product)]
     if None in stocks or (sold := (stocks[0] or 0) - (stocks[1] or 0)) <= 0:
         return None
     discounts = [
@@ -359,58 +354,3 @@ def _spent(product: OfferedProduct, before: KnownProduct | None, now_s: float) -
         return None
     largest = max(discounts, key=lambda discount: discount.amount)
     return Money(largest.currency, largest.amount * sold)
-
-
-def _default_stock(product: OfferedProduct) -> int | None:
-    own = product.shop.get(DEFAULT_LIST, _NOTHING).stock
-    return product.stock if own is None else own
-
-
-def _asked(product: OfferedProduct, now_s: float, observed_from_s: float) -> Iterator[tuple[str, _ShopPrice]]:
-    """By price list: of the default list, and of each list with a price of its own."""
-    lowest = lowest_by_currency(product.competitors.values(), observed_from_s)
-    default = product.shop.get(DEFAULT_LIST, _NOTHING)
-    if (asked := _shop_price(product, DEFAULT_LIST, [default], now_s, lowest)) is not None:
-        yield DEFAULT_LIST, asked
-    for list_id, own in product.shop.items():
-        if list_id != DEFAULT_LIST and own.price is not None:
-            asked = _shop_price(product, list_id, [own, default], now_s, lowest)
-            if asked is not None:
-                yield list_id, asked
-
-
-def _shop_price(
-    product: OfferedProduct, list_id: str, chain: list[ShopOffer], now_s: float, competitors: Mapping[str, Money]
-) -> _ShopPrice | None:  # fmt: skip
-    """Each part is that of the first offer in `chain` that has one, else the product's (offer.proto). None without a
-    price.
-    """
-    price = next((made.price for made in chain if made.price is not None), product.price)
-    if price is None:
-        return None
-    bounds = (product.cost, product.price_floor, product.price_ceiling, product.minimum_advertised_price)
-    has_bounds = all(bound.currency == price.currency for bound in bounds if bound is not None)
-    item = PricedItem(
-        product.product_id, price, product.cost, product.price_floor, product.price_ceiling,
-        next((made.stock for made in chain if made.stock is not None), product.stock), product.created_s,
-        price_list_id=list_id, minimum_advertised_price=product.minimum_advertised_price,
-        category_path=product.category_path, competitor=competitors.get(price.currency),
-    )  # fmt: skip
-    sale = next((made for made in chain if made.sale_price is not None), _NOTHING)
-    ends = (_or(sale.sale_starts_s, -math.inf), _or(sale.sale_ends_s, math.inf))
-    following_s = min((end_s for end_s in ends if end_s > now_s), default=math.inf)
-    is_sale = _is_on(sale, ends, price, now_s)
-    effective = sale.sale_price if is_sale and sale.sale_price is not None else price
-    return _ShopPrice(item, effective, is_sale, has_bounds, following_s)
-
-
-def _is_on(sale: ShopOffer, ends: tuple[float, float], price: Money, now_s: float) -> bool:
-    """A sale price in another currency than the price, or above it, does not apply."""
-    amount = sale.sale_price
-    if amount is None or amount.currency != price.currency or amount.amount > price.amount:
-        return False
-    return ends[0] <= now_s < ends[1]
-
-
-def _or(time_s: float | None, otherwise_s: float) -> float:
-    return otherwise_s if time_s is None else time_s

@@ -1,8 +1,8 @@
 """How the prices that groups of persons were shown and paid compare: counted from the facts of the log.
 
 All prices are shares of the product's list price, so that products and currencies can be put together. A price belongs
-to a product, price list, place and period: `FairnessCounts.defects` has those cases in which persons were shown
-different ones.
+to a product, price list, place and period: `FairnessCounts.defects` has cases in which persons were shown different
+ones.
 
 What a group paid differs from what all paid by three parts, which add up:
 
@@ -25,6 +25,8 @@ from services.pricing.learning.joining import joins_of
 
 # A changed price is everywhere within a second; answers are on their way a little longer.
 _SPREAD_S = 5.0
+# Defects that are listed; more are counted.
+_MOST_DEFECTS = 1_000
 _Z = NormalDist().inv_cdf(0.975)
 # Which group a person is in, by key.
 Groups = Mapping[int, str]
@@ -105,9 +107,10 @@ class FairnessCounts:
     window_s: float
     period_s: float
     defects: list[Defect] = field(default_factory=list)
-    # Cases, and those of them whose price changed once for everybody.
+    # Cases, those of them whose price changed once for everybody, and those that are defects.
     cases: int = 0
     changed_cases: int = 0
+    defect_cases: int = 0
     _persons: defaultdict[tuple[str, int], _Person] = field(default_factory=lambda: defaultdict(_Person))
 
     def add(self, facts: Facts) -> None:
@@ -142,8 +145,9 @@ class FairnessCounts:
         prices = _prices(shown)
         is_defect = _overlap(prices)
         self.changed_cases += len(prices) > 1 and not is_defect
+        self.defect_cases += is_defect
         first = shown[0].offer
-        if is_defect and first is not None:
+        if is_defect and first is not None and len(self.defects) < _MOST_DEFECTS:
             self.defects.append(
                 Defect(
                     shown[0].product_id, first.price_list_id, first.currency, first.list_price, shown[0].is_sale, prices

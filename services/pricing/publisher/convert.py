@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP
 from typing import Literal
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import offer_pb2
+from kairos.common.v1 import common_pb2, offer_pb2
+from kairos.control.v1 import audit_pb2
 from kairos.gateway.v1 import gateway_pb2
-from services.common.convert import money_from_proto, money_to_proto
-from services.common.money import Money
+from kairos.pricing.v1 import pricing_pb2
+from services.common.convert import money_from_proto, money_to_proto, time_to_proto
+from services.common.money import Money, in_minor_units
+from services.common.offers import MAX_AMOUNT
 from services.common.product import PriceBound
 from services.pricing.domain.competitors import CompetitorPrice
-from services.pricing.domain.publication import OfferedProduct, PriceChange, PublishedPrice, ShopOffer
+from services.pricing.domain.decision import PriceDecision, Review
+from services.pricing.domain.demand.forecast import Estimate
+from services.pricing.domain.evidence import Evidence, Measure
+from services.pricing.domain.offered_product import OfferedProduct, PublishedPrice, ShopOffer
+from services.pricing.domain.publication import PriceChange
+from services.pricing.policies import VERSION
+
+# Characters of an explanation, and seconds of the last time that a message can name.
+_MOST_TEXT, _LAST_S = 1_000, 253_402_300_799
+_REVIEWS = {
+    Review.NOT_ASKED: audit_pb2.PRICE_REVIEW_UNSPECIFIED,
+    Review.WAITING: audit_pb2.PRICE_REVIEW_WAITING,
+    Review.APPROVED: audit_pb2.PRICE_REVIEW_APPROVED,
+    Review.REJECTED: audit_pb2.PRICE_REVIEW_REJECTED,
+}
+_MEASURES = {
+    Measure.PROFIT: audit_pb2.PRICE_MEASURE_PROFIT,
+    Measure.REVENUE: audit_pb2.PRICE_MEASURE_REVENUE,
+    Measure.UNITS: audit_pb2.PRICE_MEASURE_UNITS,
+}
 
 
 def product_from_proto(listed: gateway_pb2.ListedProduct) -> OfferedProduct:
@@ -65,6 +89,63 @@ def change_to_proto(change: PriceChange) -> offer_pb2.Offer:
             made.lowest_price_30_days.CopyFrom(money_to_proto(change.price.lowest))
         made.guardrail = offer_pb2.PriceGuardrail.ValueType(change.price.guardrail)
     return made
+
+
+def decision_to_proto(decision: PriceDecision) -> audit_pb2.AuditEntry:
+    """Amounts in another currency than the price are left out."""
+    item, currency = decision.item, decision.price.currency
+
+    def money(amount: Money | None) -> common_pb2.Money | None:
+        return None if amount is None or amount.currency != currency else money_to_proto(amount)
+
+    made = audit_pb2.PriceDecision(
+        item_id=item.item_id, price_list_id=item.price_list_id, list_price=money(item.list_price),
+        base_price=money(decision.base), price=money(decision.price), price_before=money(decision.before),
+        guardrail=offer_pb2.PriceGuardrail.ValueType(decision.guardrail), explanation=decision.explanation[:_MOST_TEXT],
+        policy_id=decision.policy_id, model_version=f"{decision.policy_name}@{VERSION}", cost=money(item.cost),
+        stock=item.stock, review=_REVIEWS[decision.review], review_id=decision.review_id,
+        competitor_price=money(item.competitor),
+    )  # fmt: skip
+    if decision.until_s < _LAST_S:
+        made.valid_until.CopyFrom(_time(decision.until_s))
+    if (proposed := decision.proposed) is not None:
+        made.reason = pricing_pb2.PriceReason.Value(f"PRICE_REASON_{proposed.reason.name}")
+        made.price_floor.CopyFrom(money_to_proto(proposed.floor))
+        made.price_ceiling.CopyFrom(money_to_proto(proposed.ceiling))
+        # A policy may propose anything.
+        if proposed.price.is_finite() and abs(proposed.price) <= MAX_AMOUNT:
+            whole = in_minor_units(proposed.price, currency, ROUND_HALF_UP)
+            made.proposed_price.CopyFrom(money_to_proto(Money(currency, whole)))
+        if proposed.evidence is not None:
+            _add_evidence(made, proposed.evidence, decision)
+    entry = audit_pb2.AuditEntry(id=decision.decision_id, subject_id=item.item_id, price_decision=made)
+    entry.recorded_at.CopyFrom(_time(decision.decided_s))
+    return entry
+
+
+def _add_evidence(made: audit_pb2.PriceDecision, evidence: Evidence, decision: PriceDecision) -> None:
+    made.measure = _MEASURES[evidence.measure]
+    made.best_price.CopyFrom(money_to_proto(Money(decision.price.currency, evidence.best)))
+    listed, price = decision.item.list_price.amount, decision.price.amount
+    for estimate, field in (
+        (evidence.curve.elasticity, made.elasticity),
+        (evidence.units_a_day(price), made.units),
+        (evidence.units_a_day(listed), made.units_at_list_price),
+        (evidence.result_a_day(price), made.result),
+        (evidence.result_a_day(listed), made.result_at_list_price),
+        (evidence.result_a_day(evidence.best), made.result_at_best_price),
+    ):
+        _set(field, estimate)
+    if (ratio := evidence.result_ratio(price, listed)) is not None:
+        _set(made.result_ratio, ratio)
+
+
+def _set(field: audit_pb2.Estimate, estimate: Estimate) -> None:
+    field.mean, field.low, field.high = estimate.mean, estimate.low, estimate.high
+
+
+def _time(time_s: float) -> Timestamp:
+    return time_to_proto(datetime.fromtimestamp(time_s, UTC))
 
 
 def _shop_offer(made: offer_pb2.Offer) -> ShopOffer:

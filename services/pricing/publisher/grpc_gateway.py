@@ -13,7 +13,8 @@ from grpc_status import rpc_status
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.errors import InvalidArgument
 from services.common.gateway_access import GatewayAccessSettings
-from services.pricing.domain.publication import OfferedProduct, PriceChange
+from services.pricing.domain.offered_product import OfferedProduct
+from services.pricing.domain.publication import PriceChange
 from services.pricing.publisher.convert import change_to_proto, product_from_proto
 from services.pricing.publisher.ports import GatewayFailed, Page, PageTokenRefused, Published
 

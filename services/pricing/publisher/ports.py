@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
-from services.pricing.domain.publication import AskedReview, KnownProduct, OfferedProduct, PriceChange
+from services.pricing.domain.decision import PriceDecision
+from services.pricing.domain.offered_product import OfferedProduct
+from services.pricing.domain.publication import AskedReview, KnownProduct, PriceChange
 
 
 class GatewayFailed(Exception):
@@ -86,6 +88,13 @@ class Reviews(Protocol):
 
     def ask(self, review: AskedReview) -> None:
         """Repeating it changes nothing. Raises ReviewsFailed."""
+
+
+class DecisionRecord(Protocol):
+    """Where decisions go on record."""
+
+    def record(self, decisions: Sequence[PriceDecision]) -> None:
+        """They are durable when it returns. Repeating it changes nothing. Raises KairosError."""
 
 
 class PublisherState(Protocol):

@@ -10,11 +10,14 @@ from decimal import Decimal
 
 import structlog
 
+from services.common.errors import KairosError
 from services.pricing.domain.competitors import COMPETITOR_DAYS
+from services.pricing.domain.offered_product import OfferedProduct
 from services.pricing.domain.policy_set import PolicySet
-from services.pricing.domain.publication import KnownProduct, Look, OfferedProduct, look_at
+from services.pricing.domain.publication import KnownProduct, Look, look_at
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.ports import (
+    DecisionRecord,
     GatewayFailed,
     PageTokenRefused,
     PublisherState,
@@ -37,15 +40,16 @@ _log = structlog.get_logger("kairos.price_publisher")
 
 class PricePublisher:
     """`policies` gives those in use. `clock` gives seconds since the epoch. Without `reviews` a change that a person
-    must decide about does not take place. `competitor_days`: see publication.look_at.
+    must decide about does not take place. Without a `record` nobody can explain a price later. `competitor_days`: see
+    publication.look_at.
     """
 
     def __init__(
         self, gateway: ShopGateway, state: PublisherState, policies: Callable[[], PolicySet],
         metrics: PublisherMetrics, clock: Callable[[], float], reviews: Reviews | None = None,
-        competitor_days: float = COMPETITOR_DAYS,
+        record: DecisionRecord | None = None, competitor_days: float = COMPETITOR_DAYS,
     ) -> None:  # fmt: skip
-        self._reviews, self._competitor_days = reviews, competitor_days
+        self._reviews, self._record, self._competitor_days = reviews, record, competitor_days
         self._gateway, self._state, self._policies = gateway, state, policies
         self._metrics, self._clock = metrics, clock
 
@@ -53,7 +57,7 @@ class PricePublisher:
         """Works on one page of changes, and on some products whose time has come. Returns whether nothing is left.
 
         While computed prices are switched off, nothing is read or published. A step that fails is repeated whole:
-        publishing the same price again changes nothing. Raises GatewayFailed.
+        publishing the same price again changes nothing. Raises GatewayFailed, and KairosError of the record.
         """
         began_s, policies = self._clock(), self._policies()
         self._metrics.list_price_only.set(policies.is_list_price_only)
@@ -111,10 +115,15 @@ class PricePublisher:
             if budget is not None and look.spent is not None and look.spent.currency == budget.currency:
                 spent[policy.id] = spent.get(policy.id, Decimal(0)) + look.spent.amount
         changes = [change for look in looks for change in look.changes]
+        decisions = [decision for look in looks for decision in look.decisions]
+        if decisions and self._record is not None:
+            # Before they are published: no price without the reason for it, whenever this process is killed.
+            self._record.record(decisions)
         if changes:
             published = self._gateway.publish(changes)
             gone_ids.update(published.missing_ids)
             self._metrics.count(changes, published)
+        self._metrics.decided(decisions)
         kept = [(look.known, look.due_s) for look in looks if look.known.product.product_id not in gone_ids]
         return Worked(kept, sorted(gone_ids), spent, month)
 
@@ -160,5 +169,5 @@ def run(publisher: PricePublisher, metrics: PublisherMetrics, poll_s: float, sto
             pause_s = max(min(poll_s * 2**failures, _MAX_BACKOFF_S), asked_s)
             _log.warning(
                 "the step failed and is repeated", error=str(error), in_s=pause_s,
-                exc_info=not isinstance(error, GatewayFailed),
+                exc_info=not isinstance(error, GatewayFailed | KairosError),
             )  # fmt: skip

@@ -17,11 +17,17 @@ import numpy.typing as npt
 from services.ranker.adapters.price_arrays import prices_from_arrays, prices_to_arrays
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.shown_ad import ShownAd
-from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, PageAnswer, StoredRanking
+from services.ranker.domain.stored_ranking import (
+    ItemColumns,
+    LoggedFeatures,
+    LoggedPolicy,
+    PageAnswer,
+    StoredRanking,
+)
 
 _LENGTH = struct.Struct("<I")
 _TEXTS = ("ranking_id", "user_id", "visitor_id", "session_id", "query", "model_version")
-_NUMBERS, _VECTOR, _TYPES, _PRICES = "<f4", "<f2", "|i1", "<f8"
+_NUMBERS, _VECTOR, _TYPES, _PRICES, _PLACES = "<f4", "<f2", "|i1", "<f8", "<i4"
 
 
 def to_bytes(ranking: StoredRanking) -> bytes:
@@ -53,6 +59,9 @@ def to_bytes(ranking: StoredRanking) -> bytes:
         arrays += [(array.dtype.str, array) for array in of_prices]
     if ranking.ads:
         header["ads"] = [[ad.item_id, ad.campaign_id, ad.price, ad.currency, ad.expected_clicks] for ad in ranking.ads]
+    if (policy := ranking.policy) is not None:
+        header["explored"] = policy.share
+        arrays += [(_PLACES, policy.positions), (_PLACES, policy.tiers)]
     if (answer := ranking.answer) is not None:
         header["answer"] = [round(answer.latency_ms, 2), [list(one) for one in answer.degradations]]
     header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
@@ -79,6 +88,7 @@ def from_bytes(data: bytes) -> StoredRanking:
     if (columns := header.get("columns")) is not None:
         items = ItemColumns(**columns, vectors=next(arrays), prices=next(arrays))
     prices = prices_from_arrays(header["prices"], arrays) if "prices" in header else None
+    policy = LoggedPolicy(next(arrays), next(arrays), header["explored"]) if "explored" in header else None
     answer = None
     if "answer" in header:
         latency_ms, degradations = header["answer"]
@@ -88,7 +98,7 @@ def from_bytes(data: bytes) -> StoredRanking:
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
         candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
         logged=logged, items=items, prices=prices, ads=tuple(ShownAd(*ad) for ad in header.get("ads", ())),
-        answer=answer,
+        policy=policy, answer=answer,
     )  # fmt: skip
 
 

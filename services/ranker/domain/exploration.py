@@ -57,20 +57,23 @@ class ExplorationShares:
 
 @dataclass(frozen=True)
 class Explored:
-    """`order` holds all rows, `propensities` that of the row at each place.
+    """`order` holds all rows, `propensities` that of the row at each place, `before` its place from 0 before the draws.
 
-    `drawn` are the rows that a draw put above a row that preceded them.
+    `drawn` are the rows that a draw put above a row that preceded them. `share` of the places was explored.
     """
 
     order: Sequence[int]
     propensities: Sequence[float]
+    before: Sequence[int]
     drawn: frozenset[int]
+    share: float = 0.0
 
 
 def explored(order: Sequence[int], may_move: BoolArray, policy: Policy, share: float, random: Random) -> Explored:
     """`may_move` [n], by row. The other rows, and all before the explored places, keep theirs, with propensity 1."""
     places, window = policy.places, policy.window
     shown, propensities, drawn = list(order), [1.0] * len(order), set[int]()
+    before = list(range(len(order)))
     moving = [place for place in range(places.start, len(shown)) if may_move[shown[place]]] if share else []
     count = sum(place < places.stop for place in moving)
     reach = min(len(moving), count + window - 1)
@@ -84,9 +87,9 @@ def explored(order: Sequence[int], may_move: BoolArray, policy: Policy, share: f
     if count:
         probabilities = place_probabilities(reach, count, share, window)
         for at, rank in enumerate([*ranks, *left]):
-            shown[moving[at]] = order[moving[rank]]
+            shown[moving[at]], before[moving[at]] = order[moving[rank]], moving[rank]
             propensities[moving[at]] = float(probabilities[at, rank])
-    return Explored(shown, propensities, frozenset(drawn))
+    return Explored(shown, propensities, before, frozenset(drawn), share if count else 0.0)
 
 
 @lru_cache(maxsize=256)

@@ -106,6 +106,13 @@ class RankingRequest:
         return explored if self.tiers is None else explored & (self.tiers == self.tiers.min(initial=0))
 
     @property
+    def tier_numbers(self) -> npt.NDArray[np.int32]:
+        """[n]: 0 for what the query names by an identifier, and behind it the tiers from 1 on."""
+        found = np.ones(len(self.item_ids), np.int32) if self.tiers is None else 1 + self.tiers.astype(np.int32)
+        found[self.has_identifier] = 0
+        return found
+
+    @property
     def is_of_known_person(self) -> bool:
         """Whether anything of the request says what this person wants, beside a query."""
         return bool(self.profile.size) or self.shopper_scores is not None or self.neighbour_scores is not None

@@ -85,6 +85,21 @@ class LoggedFeatures:
 
 
 @dataclass(frozen=True)
+class LoggedPolicy:
+    """How the order of n items was made. `positions` [n], from 1, are those before exploration; `share` explored.
+
+    `tiers` [n]: items with a lower number come first, whatever their scores; 0: the query names them.
+    """
+
+    positions: npt.NDArray[np.int32]
+    tiers: npt.NDArray[np.int32]
+    share: float
+
+    def take(self, rows: Sequence[int]) -> LoggedPolicy:
+        return replace(self, positions=self.positions[list(rows)], tiers=self.tiers[list(rows)])
+
+
+@dataclass(frozen=True)
 class PageAnswer:
     """How the gateway answered with a page. `degradations`: (stage, reason), as common.proto numbers them."""
 
@@ -100,8 +115,9 @@ class StoredRanking:
     `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
     make the order. `items` are the first items; training needs the vectors of those that were shown. `prices`: of a
     page of the log, those that were shown; None if no price was known, and in records from before prices were logged.
-    `ads`: of a page of the log, its sponsored places. `answer`: of a page of the log; None in records from before it was
-    logged. A ranking without items is that of an answer without results.
+    `ads`: of a page of the log, its sponsored places.
+    `policy`: None if the ranker did not make the order, and in records from before it was logged. `answer`: of a page
+    of the log; None in records from before it was logged. A ranking without items is that of an answer without results.
     """
 
     ranking_id: str
@@ -122,6 +138,7 @@ class StoredRanking:
     items: ItemColumns = field(default_factory=ItemColumns)
     prices: ShownPrices | None = None
     ads: Sequence[ShownAd] = ()
+    policy: LoggedPolicy | None = None
     answer: PageAnswer | None = None
 
     @property
@@ -135,6 +152,7 @@ class StoredRanking:
             self, item_ids=[self.item_ids[row] for row in at], scores=self.scores[at],
             propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
             logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
+            policy=None if self.policy is None else self.policy.take(at),
             items=ItemColumns(), prices=None, ads=(), answer=None,
         )  # fmt: skip
 

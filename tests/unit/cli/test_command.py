@@ -187,7 +187,13 @@ def test_one_event(gateway: FakeGateway) -> None:
     (event,) = gateway.events.values()
     assert (event.user_id, event.item_id, event.type) == ("u", "1", event_pb2.EVENT_TYPE_CART)
     assert kairos(gateway, "events", "record", "--user", "u", "--type", "search", "--query", "red").exit_code == 0
-    for arguments, said in ((("--item", "1"), "--user"), (("--user", "u"), "--item"), (("--type", "wink"), "--type")):
+    bought = ("--user", "u", "--item", "1", "--type", "purchase", "--price")
+    assert kairos(gateway, "events", "record", *bought, "59.00 USD").exit_code == 0
+    assert [event.price.units for event in gateway.events.values()] == [0, 0, 59]
+    for arguments, said in (
+        (("--item", "1"), "--user"), (("--user", "u"), "--item"), (("--type", "wink"), "--type"),
+        ((*bought, "a lot"), "--price"),
+    ):  # fmt: skip
         result = kairos(gateway, "events", "record", *arguments)
         assert (result.exit_code, result.stderr.split(":")[0]) == (2, said)
 

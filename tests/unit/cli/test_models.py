@@ -108,3 +108,17 @@ def test_refusals_name_the_reason(folder: Path, arguments: tuple[str, ...], mess
     assert result.exit_code == 2
     assert message in result.stderr
     assert ModelRegistry(folder / "default").steps() == []
+
+
+def test_a_refused_version_is_promoted_only_by_a_word(folder: Path) -> None:
+    """The refusal names the evaluation and the option; the option is on record. Shadow needs neither."""
+    registry = ModelRegistry(folder / "default")
+    registry.take_step(StepKind.EVALUATED, "0002", reason="-9 % clicks", figures={"refused": True})
+    refused = models(folder, "promote", "0002")
+    assert refused.exit_code == 2
+    assert "-9 % clicks" in refused.stderr
+    assert "--despite-evaluation" in refused.stderr
+    assert models(folder, "promote", "0002", "--share", "0").exit_code == 0
+    assert models(folder, "promote", "0002", "--despite-evaluation").exit_code == 0
+    assert registry.rollout().current == "0002"
+    assert "overruled by hand: -9 % clicks" in [step.reason for step in registry.steps()]

@@ -162,7 +162,7 @@ def test_both_readmes_have_the_same_commands() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["events record u1 p1", "events record --item", "search --colour red", "catalog fetch", "explain", "price"],
+    ["events record u1 p1", "events record --item", "search --colour red", "catalog fetch", "explain", "price quote"],
 )
 def test_words_that_a_command_does_not_take(words: str) -> None:
     """A wrong option or command, and an argument too many or too few, are found."""

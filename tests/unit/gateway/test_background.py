@@ -128,8 +128,8 @@ async def test_only_matching_items(around: Surroundings) -> None:
 async def test_computed_prices_are_switched_off(around: Surroundings) -> None:
     """From that moment on cached items have the shop's prices, for filters too; sales and other shops stay."""
     retrieval, items = around.stages.retrieval, around.popular_items()
-    retrieval.offers = {"p7": 5.0, "p3": 5.0}
-    retrieval.guardrails = {"p7": offer_pb2.PRICE_GUARDRAIL_NONE}
+    retrieval.offers = {"p7": 5.0, "p3": 5.0, "p1": 500.0}
+    retrieval.guardrails = dict.fromkeys(["p7", "p1"], offer_pb2.PRICE_GUARDRAIL_NONE)
     cheap = ProductFilter(price=PriceRange(None, Money("USD", Decimal(6))))
     for tenant in ("shop", "other"):
         await items.refresh(tenant)
@@ -138,6 +138,9 @@ async def test_computed_prices_are_switched_off(around: Surroundings) -> None:
     assert list(items.matching("other", cheap)) == ["p7", "p3"]
     offers = items.offers("shop")
     assert offers["p7"].price == offers["p7"].list_price
+    # An increased one too.
+    assert items.offers("other")["p1"].price == Money("USD", Decimal("500.00"))
+    assert offers["p1"].price == Money("USD", Decimal("10.00"))
     assert offers["p3"].price == Money("USD", Decimal("5.00"))
 
 

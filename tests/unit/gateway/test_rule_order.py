@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.domain.rule_order import PinnedProduct, boosted, pinned
+from services.gateway.domain.rule_order import PinnedProduct, at_positions, boosted, pinned
 
 TEN = [f"p{number}" for number in range(1, 11)]
 
@@ -97,3 +97,13 @@ def test_tiers_are_kept(tiers: list[int], multipliers: dict[str, float]) -> None
     found = boosted(ids, tiers, multipliers)
     assert sorted(found) == sorted(ids)
     assert [of[id] for id in found] == tiers
+
+
+@given(st.permutations(TEN), st.permutations(range(1, 11)), st.integers(0, 10))
+def test_products_at_given_positions(ids: list[str], positions: list[int], count: int) -> None:
+    """Ads and pins stand where they are put, each product once, and all others keep their order."""
+    slots = dict(zip(positions[:count], ids[:count], strict=True))
+    found = at_positions(TEN, slots)
+    assert sorted(found) == sorted(TEN)
+    assert all(found[position - 1] == id for position, id in slots.items())
+    assert [id for id in found if id not in slots.values()] == [id for id in TEN if id not in slots.values()]

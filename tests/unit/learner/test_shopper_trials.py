@@ -13,6 +13,7 @@ from services.learner.item_vectors import GRACE_S, ItemVectorKeeper
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings, TrainingSettings, TrialSettings
+from services.learner.trials import Trials, TrialState
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.weights import ServingWeights, Weights
 from tests.fakes.training_gateway import FakeTrainingGateway, ItemVectors
@@ -60,6 +61,20 @@ def test_a_shopper_model_is_let_answer_step_by_step(tmp_path: Path) -> None:
     learner.save()
     started().turn()
     assert registry.rollout() == rollout
+
+
+def test_a_refused_version_leaves_its_trial(tmp_path: Path) -> None:
+    """A version in shadow that its evaluation on the log refused meanwhile is rolled back in place of getting users."""
+    registry = ModelRegistry(tmp_path / "models")
+    published(registry, 1)
+    registry.take_step(StepKind.SHADOW, "0001", lambda now: now.with_shadow("0001"))
+    registry.take_step(StepKind.EVALUATED, "0001", reason="-9 % clicks", figures={"refused": True})
+    counts = {"shadow.requests": 10.0, "shadow.seconds": 0.01}
+    settings = TrialSettings(shadow_requests=10)
+    trials = Trials(registry, lambda trial: counts, settings, LearnerMetrics(), TrialState())
+    assert trials.watch() is StepKind.ROLLED_BACK
+    assert (registry.rollout().other, registry.steps()[-1].version) == (None, "0001")
+    assert "-9 % clicks" in registry.steps()[-1].reason
 
 
 def test_item_vectors_out_of_use_are_removed(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from services.gateway.settings import GatewaySettings
 from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
+from services.pricing.domain.guardrails import Guardrail
 from services.pricing.learning.metrics import LearningMetrics
 from services.pricing.metrics import MEASURES as OF_PRICING
 from services.pricing.publisher.metrics import PublisherMetrics
@@ -179,6 +180,8 @@ def values(metric: str, label: str) -> set[str]:
         "condition": {"true"},
         "window": {"now", "before"},
         "kind": {"published", "withdrawn"},
+        "guardrail": {guardrail.name.lower() for guardrail in Guardrail},
+        "at": {"price", "list_price", "best_price"},
         "le": {str(float(bound)) for bound in Metrics().budget_used._upper_bounds},
     }
     return known[label]

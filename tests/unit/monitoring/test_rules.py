@@ -146,6 +146,14 @@ CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
         {'kairos_control_audit_duplicates_total{pod="a"}': "0+20x80",
          'kairos_control_audit_entries_total{pod="a"}': "0+200x80"},
     ),
+    # A limit of changes may hold every price; a floor not a fifth of them.
+    "KairosGuardrailsHold": (
+        {'kairos_price_publisher_decisions_total{guardrail="none"}': "0+3x80",
+         'kairos_price_publisher_decisions_total{guardrail="price_floor"}': "0+1x80"},
+        {},
+        {'kairos_price_publisher_decisions_total{guardrail="daily_change"}': "0+5x80",
+         'kairos_price_publisher_decisions_total{guardrail="price_floor"}': "0+1x80"},
+    ),
     # 70 minutes are 4,200 s: the time of the last look is that of the beginning.
     "KairosPriceLearningBehind": (
         {"kairos_price_learning_up_to_date_timestamp_seconds": "1x80"},
@@ -185,7 +193,8 @@ CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
         {'ray_kairos_sponsored_lease_failures{pod="a"}': "0x30 40x50"},
     ),
     "KairosOutboxWaits": (
-        {'ray_kairos_pricing_outbox_oldest_age_seconds{pod="a"}': "0+60x80"},
+        {'kairos_price_publisher_outbox_oldest_age_seconds{pod="a"}': "0+60x80",
+         'ray_kairos_pricing_outbox_oldest_age_seconds{pod="b"}': "1x80"},
         {},
         {'ray_kairos_pricing_outbox_oldest_age_seconds{pod="a"}': "1x80"},
     ),

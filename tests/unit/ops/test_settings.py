@@ -16,6 +16,7 @@ from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.biller.settings import BillerSettings
 from services.sponsored.settings import SponsoredSettings
 
 
@@ -64,7 +65,7 @@ def test_the_services_know_control(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     listening = ControlSettings().server
     assert listening.port == settings.control_port
-    for service in (GatewaySettings(), PricingSettings(), SponsoredSettings()):
+    for service in (GatewaySettings(), PricingSettings(), SponsoredSettings(), BillerSettings()):
         assert service.control.target == f"{listening.host}:{listening.port}"
     with socket.create_server((LOOPBACK, settings.control_port)):
         assert settings.busy_ports() == {"control_port": settings.control_port}

@@ -9,9 +9,10 @@ from typing import Any
 
 from services.common.money import Money
 from services.pricing.domain.guardrails import Guardrail, Guardrails
+from services.pricing.domain.offered_product import OfferedProduct, ShopOffer
 from services.pricing.domain.policy_set import Policy
 from services.pricing.domain.pricing import Guard, PricedItem, PriceReason, ProposedPrice
-from services.pricing.domain.publication import KnownProduct, Look, OfferedProduct, ShopOffer, look_at
+from services.pricing.domain.publication import KnownProduct, Look, look_at
 
 DAY_S = 86_400
 # The beginning of a day.

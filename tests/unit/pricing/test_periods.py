@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.pricing.domain.publication import ShopOffer
+from services.pricing.domain.offered_product import ShopOffer
 from tests.unit.pricing.shops import DAY_S, LOOSE, START_S, OneProduct, usd
 
 

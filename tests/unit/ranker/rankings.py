@@ -12,7 +12,7 @@ from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.shown_prices import ShownPrices
-from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, StoredRanking
+from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, LoggedPolicy, StoredRanking
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS
 
 
@@ -38,6 +38,7 @@ def made_ranking(
             list(item_ids[:2]), (100 * numbers(random, len(item_ids[:2]), dimensions)).astype(np.int8), "m@1",
             np.full(len(item_ids[:2]), np.nan), ["Shoes"] * len(item_ids[:2]), ["B"] * len(item_ids[:2]),
         ),
+        policy=LoggedPolicy(np.arange(n, 0, -1, np.int32), np.ones(n, np.int32), 0.25) if features else None,
     )  # fmt: skip
 
 

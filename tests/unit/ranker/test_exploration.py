@@ -99,3 +99,20 @@ def test_shares() -> None:
     assert shares.of(unknown) == 0.5
     for known in (recommended, replace(unknown, is_search=True), replace(unknown, shopper_scores=unknown.popularity)):
         assert shares.of(known) == 0.02
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(0, 99))
+def test_the_order_before_the_draws_is_kept(may_move: list[bool], seed: int) -> None:
+    """Each row's place before the draws is known, and with the share it gives the logged propensity again."""
+    order = Random(seed).sample(range(len(may_move)), len(may_move))
+    found = explored(order, np.array(may_move), SEARCHES, 0.5, Random(seed))
+    assert [order[place] for place in found.before] == list(found.order)
+    moving = [place for place in range(3, len(order)) if may_move[order[place]]]
+    if count := sum(place < 20 for place in moving):
+        assert found.share == 0.5
+        reach = moving[: count + 9]
+        chances = place_probabilities(len(reach), count, found.share, SEARCHES.window)
+        for at, place in enumerate(reach):
+            assert found.propensities[place] == chances[at, reach.index(found.before[place])]
+    else:
+        assert found.share == 0

@@ -107,3 +107,27 @@ def test_writers_take_turns(registry: ModelRegistry) -> None:
         writer.join(20)
     assert len(registry.steps()) == 40
     assert registry.rollout().share == pytest.approx(0.04)
+
+
+def test_an_evaluation_keeps_a_version_from_users(registry: ModelRegistry) -> None:
+    """A version whose latest evaluation refused it gets no users, only shadow; a later evaluation lets it go on."""
+    version = publish(registry)
+    registry.take_step(StepKind.EVALUATED, version, reason="worse by 9 %", figures={"refused": True})
+    registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version))
+    for kind in (StepKind.SHARE, StepKind.PROMOTED):
+        with pytest.raises(ValueError, match="evaluation on the log refused it: worse by 9 %"):
+            registry.take_step(kind, version, lambda now: now.promoted(version))
+    assert registry.rollout().current == ""
+    registry.take_step(StepKind.EVALUATED, version, figures={"refused": False})
+    promote(registry, version)
+    assert registry.rollout().current == version
+
+
+def test_a_rollback_needs_no_evaluation(registry: ModelRegistry) -> None:
+    """What is refused now may be what serves: a rollback to it goes through."""
+    first, second = publish(registry), publish(registry)
+    promote(registry, first)
+    promote(registry, second)
+    registry.take_step(StepKind.EVALUATED, first, reason="worse", figures={"refused": True})
+    registry.take_step(StepKind.ROLLED_BACK, second, lambda now: now.rolled_back())
+    assert registry.rollout().current == first

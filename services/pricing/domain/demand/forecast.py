@@ -56,11 +56,18 @@ class DemandCurve:
         """Expected pieces of the period. `price` is positive."""
         at = math.log(price / self.reference_price)
         mean = self.level + self.slope * at - self.bend / 2 * at * at
-        variance = max(self.level_variance + 2 * self.covariance * at + self.slope_variance * at * at, 0.0)
-        half = Z90 * math.sqrt(variance)
-        return Estimate(
-            *(math.exp(min(each, _MAX_LOG_UNITS)) for each in (mean + variance / 2, mean - half, mean + half))
-        )
+        return _of_log(mean, self.level_variance + 2 * self.covariance * at + self.slope_variance * at * at)
+
+    def ratio(self, price: float, other: float) -> Estimate:
+        """Pieces at `price`, divided by those at `other`: the level cancels out."""
+        at, before = math.log(price / self.reference_price), math.log(other / self.reference_price)
+        mean = self.slope * (at - before) - self.bend / 2 * (at * at - before * before)
+        return _of_log(mean, self.slope_variance * (at - before) ** 2)
+
+
+def _of_log(mean: float, variance: float) -> Estimate:
+    half, variance = Z90 * math.sqrt(max(variance, 0.0)), max(variance, 0.0)
+    return Estimate(*(math.exp(min(each, _MAX_LOG_UNITS)) for each in (mean + variance / 2, mean - half, mean + half)))
 
 
 @dataclass(frozen=True)

@@ -88,16 +88,21 @@ def _choose(
     demand: Demand, uses_stock: bool, reason: PriceReason,
 ) -> list[ProposedPrice]:  # fmt: skip
     forecast = model.forecast(_rows(model, situations))
-    prices = candidates(situations, guard, ladder)
-    best = _best(objective, situations, prices, forecast.units(prices), uses_stock)
-    chosen = best
+    bounded, free = candidates(situations, guard, ladder), unbounded(situations, ladder)
+    units = demand(forecast, situations, np.hstack([bounded, free]))
+    chosen = _best(objective, situations, bounded, units[:, : ladder.steps], uses_stock)
+    wanted = _best(objective, situations, free, units[:, ladder.steps :], uses_stock)
+    best = chosen
     if demand is not expected_demand:
-        chosen = _best(objective, situations, prices, demand(forecast, situations, prices), uses_stock)
+        best = _best(objective, situations, bounded, forecast.units(bounded), uses_stock)
     proposals = []
     for row, (situation, curve) in enumerate(zip(situations, forecast.curves(), strict=True)):
-        price, best_price = (_amount(situation, float(prices[row, of[row]])) for of in (chosen, best))
+        price, best_price, wanted_price = (
+            _amount(situation, float(prices[row, of[row]]))
+            for prices, of in ((bounded, chosen), (bounded, best), (free, wanted))
+        )
         why = reason if price == best_price else PriceReason.EXPLORATION
-        evidence = _evidence(situation, curve, objective, best_price, uses_stock)
+        evidence = _evidence(situation, curve, objective, uses_stock, best_price, wanted_price)
         proposals.append(ProposedPrice(price, why, _explanation(situation, price, evidence, why), evidence))
     return proposals
 
@@ -117,11 +122,16 @@ def candidates(situations: Sequence[Situation], guard: Guard, ladder: Ladder) ->
     offers = [
         guard(each.item, ProposedPrice(each.item.list_price.amount, PriceReason.LIST_PRICE, "")) for each in situations
     ]
-    prices = np.array([[float(each.item.list_price.amount)] for each in situations]) * ladder.relative()
-    scale = np.array([[10.0 ** MINOR_UNIT_DECIMALS[each.item.list_price.currency]] for each in situations])
     floor = np.array([[float(made.floor.amount)] for made in offers])
     ceiling = np.array([[float(made.ceiling.amount)] for made in offers])
-    return np.asarray(np.clip(np.round(prices * scale) / scale, floor, ceiling))
+    return np.asarray(np.clip(unbounded(situations, ladder), floor, ceiling))
+
+
+def unbounded(situations: Sequence[Situation], ladder: Ladder) -> Floats:
+    """[situations, steps]: the ladder in whole minor units, at least one."""
+    prices = np.array([[float(each.item.list_price.amount)] for each in situations]) * ladder.relative()
+    scale = np.array([[10.0 ** MINOR_UNIT_DECIMALS[each.item.list_price.currency]] for each in situations])
+    return np.asarray(np.maximum(np.round(prices * scale), 1) / scale)
 
 
 def _best(
@@ -151,7 +161,7 @@ def _amount(situation: Situation, price: float) -> Decimal:
 
 
 def _evidence(
-    situation: Situation, curve: DemandCurve, objective: Objective, best: Decimal, uses_stock: bool
+    situation: Situation, curve: DemandCurve, objective: Objective, uses_stock: bool, best: Decimal, wanted: Decimal
 ) -> Evidence:  # fmt: skip
     """Measured as `_best` does it, without the bound of the stock."""
     is_dated = uses_stock and situation.days_to_clear is not None
@@ -161,7 +171,7 @@ def _evidence(
         measure = Measure.REVENUE
     elif objective is Objective.UNITS or (objective is Objective.SELL_THROUGH and is_dated):
         measure = Measure.UNITS
-    return Evidence(curve, measure, cost, best, situation.period_days)
+    return Evidence(curve, measure, cost, best, wanted, situation.period_days)
 
 
 _WHY = {

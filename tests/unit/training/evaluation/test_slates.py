@@ -44,7 +44,7 @@ def test_weights_of_whole_slates() -> None:
 
 
 def test_rewards_that_depend_on_places_above() -> None:
-    """A place that only gets a click after product 2 is valued rightly by interaction only."""
+    """Interaction weights value a place right that only gets a click below product 2; independent ones do not."""
     rewards = place_rewards().copy()
     rewards[:, 1] *= SLATES[:, 0] == 2
     alone = np.stack([(SLATES[:, place] == TARGET[:, place]) / marginal(place) for place in (0, 1)], axis=1)
@@ -55,10 +55,10 @@ def test_rewards_that_depend_on_places_above() -> None:
 
 def test_rewards_of_a_slate_as_a_whole() -> None:
     """The pseudo-inverse needs no reward of a place if the slate's is a sum over products and places."""
-    inverse = slates.gamma_inverse(_draw(), 2, 3, seed=0, draws=60_000)
+    inverse = slates.gamma_inverse(_draw(), 2, 3, seed=0, draws=10_000)
     weights = slates.pseudo_inverse(TARGET, SLATES, inverse)
-    assert (weights * place_rewards().sum(axis=1)) @ CHANCES == pytest.approx(VALUE, abs=0.02)
-    assert weights @ CHANCES == pytest.approx(1, abs=0.02)
+    assert (weights * place_rewards().sum(axis=1)) @ CHANCES == pytest.approx(VALUE, abs=0.05)
+    assert weights @ CHANCES == pytest.approx(1, abs=0.05)
 
 
 def test_the_position_based_model() -> None:

@@ -1,0 +1,195 @@
+"""`kairos experiments`: A/B tests: which run, what the log says of them, start and stop."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import grpc
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cli.calls import failed, out
+from cli.control_client import Client, checked_input, client_of, connect
+from cli.control_files import read_resources
+from cli.options import Json
+from experiments.analysis import Analysis, analysed
+from experiments.log import LogReader
+from experiments.report import NAMES, comparison_row, document, page, value_text, verdict_lines
+from experiments.resources import MAX_NOTE, Known, State, experiments, published, state_of, stop
+from kairos.control.v1 import control_pb2
+from ops.client import Connection, explain_error
+from services.common.experiment import METRICS
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+app.callback()(connect)
+
+_KIND = control_pb2.RESOURCE_KIND_EXPERIMENT
+# Of a call that reads a page of the log, in seconds.
+_LOG_TIMEOUT_S = 30.0
+Id = Annotated[str, typer.Argument(help="Id of the experiment.")]
+
+
+@app.command("list")
+def list_experiments(
+    context: typer.Context,
+    archived: Annotated[bool, typer.Option("--archived", help="Archived ones too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List experiments with their state: draft, waiting, running, ended."""
+    client = client_of(context)
+    found = experiments(client.call, client.tenant, archived)
+    if as_json:
+        rows = [{"id": one.id, "state": one.state.value} | one.definition.model_dump(mode="json") for one in found]
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table("id", "state", "layer", "traffic", "arms", "decided by", box=None, pad_edge=False)
+    for one in found:
+        definition = one.definition
+        arms = ", ".join(f"{arm.name} {arm.share:g}" for arm in definition.arms)
+        traffic = f"{definition.traffic_from:g} to {definition.traffic_to:g}"
+        row = (one.id, one.state.value, definition.layer, traffic, arms, definition.primary_metric)
+        table.add_row(*map(escape, row))
+    out.print(table)
+    for one in found:
+        if one.definition.note:
+            out.print(f"{escape(one.id)}: {escape(one.definition.note)}", soft_wrap=True)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    id: Id,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page with plots to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print what the gateway's log says of an experiment: figures by arm, differences, and the verdict.
+
+    The whole log is read. Exit code 1 if the experiment is invalid or a guardrail is broken.
+    """
+    client = client_of(context)
+    known = _known(client, id)
+    found = analysed(_log_of(context).table, id, known.definition)
+    if report is not None:
+        report.write_text(page(found), "utf-8")
+    if as_json:
+        print(json.dumps({"state": known.state.value, **document(found)}, ensure_ascii=False))
+    else:
+        _print(known, found)
+        if report is not None:
+            out.print(f"wrote {escape(str(report))}", soft_wrap=True)
+    raise typer.Exit(1 if found.problems or found.broken else 0)
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    source: Annotated[
+        str, typer.Argument(help="YAML file as for `kairos control apply`, or the id of a draft.", metavar="FILE|ID")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Publish an experiment, with all other resources of its file. It runs from now on, or from its starts_at on.
+
+    Exit code 2 if control refuses it: nothing is effective then.
+    """
+    client = client_of(context)
+    file = Path(source)
+    if file.is_file():
+        with checked_input():
+            resources = read_resources(file)
+    else:
+        draft = client.resource(_KIND, source)
+        if draft is None:
+            raise failed(f"there is no file and no experiment {source!r}", exit_code=2)
+        resources = [draft]
+    started = [one for one in resources if one.kind == _KIND]
+    if not started:
+        raise failed(f"{source} has no experiment", "Add a document with `kind: experiment`.", exit_code=2)
+    for one in started:
+        _require_new(client, one)
+        if not one.experiment.HasField("starts_at"):
+            one.experiment.starts_at.GetCurrentTime()
+    answer = client.publish([client.apply(one)[1] for one in resources])
+    if as_json:
+        rows = [{"id": one.id, "state": state_of(one.experiment).value} for one in started]
+        print(json.dumps({"experiments": rows, "snapshot_version": answer.snapshot_version}))
+        return
+    for one in started:
+        out.print(f"{state_of(one.experiment).value} {escape(one.id)}, snapshot {answer.snapshot_version}")
+
+
+@app.command("stop")
+def stop_experiment(
+    context: typer.Context,
+    id: Id,
+    note: Annotated[str, typer.Option(help=f"Why. At most {MAX_NOTE:,} characters.")] = "",
+    as_json: Json = False,
+) -> None:
+    """End an experiment now: everybody is answered without it again. Its definition and its log stay."""
+    client = client_of(context)
+    known = _known(client, id)
+    if known.state not in (State.RUNNING, State.WAITING):
+        raise failed(f"the experiment {id!r} is {known.state.value}; nothing is to be stopped", exit_code=2)
+    version = stop(client.call, client.tenant, id, note)
+    if as_json:
+        print(json.dumps({"id": id, "state": State.ENDED.value, "snapshot_version": version}))
+    else:
+        out.print(f"ended {escape(id)}, snapshot {version}")
+
+
+def _known(client: Client, id: str) -> Known:
+    found = next((one for one in experiments(client.call, client.tenant, with_archived=True) if one.id == id), None)
+    if found is None:
+        raise failed(f"there is no experiment {id!r}", "`kairos experiments list` shows what there is.", exit_code=2)
+    return found
+
+
+def _require_new(client: Client, draft: control_pb2.Resource) -> None:
+    """Exposures of two runs under one id could not be told apart."""
+    present = client.resource(_KIND, draft.id)
+    if present is None or not present.published_version:
+        return
+    state = state_of(published(client.call, client.tenant, draft.id).experiment)
+    raise failed(
+        f"the experiment {draft.id!r} is {state.value}: its log could not be told from that of another run",
+        "Start it under another id. To change a running experiment, use `kairos control apply --publish`.", exit_code=2,
+    )  # fmt: skip
+
+
+def _log_of(context: typer.Context) -> LogReader:
+    connection: Connection = context.find_root().obj
+    with connection.stub() as stub:
+        reader = LogReader(stub, connection.metadata, max(connection.timeout_s, _LOG_TIMEOUT_S))
+        try:
+            reader.read_on()
+        except grpc.RpcError as error:
+            raise failed(explain_error(error)) from None
+    return reader
+
+
+def _print(known: Known, found: Analysis) -> None:
+    out.print(f"[bold]{escape(found.id)}[/], {known.state.value}")
+    if known.definition.note:
+        out.print(escape(known.definition.note), soft_wrap=True)
+    arms = Table("", *(arm.name for arm in found.arms), box=None, pad_edge=False)
+    arms.add_row("units", *(f"{arm.units:,}" for arm in found.arms))
+    arms.add_row("answers", *(f"{arm.answers:,}" for arm in found.arms))
+    for metric in METRICS:
+        arms.add_row(NAMES[metric], *(value_text(metric, arm.values[metric], found.currency) for arm in found.arms))
+    arms.add_row("latency p95, ms", *(re.sub("nan", "-", f"{arm.latency_p95_ms:.0f}") for arm in found.arms))
+    out.print(arms)
+    for arm in found.verdicts:
+        compared = [one for one in found.comparisons if one.arm == arm]
+        if not compared:
+            continue
+        table = Table(f"{arm} - {found.control_arm}", "difference", "interval", "", box=None, pad_edge=False)
+        for one in compared:
+            _, _, difference, interval, *_, judgement, _ = comparison_row(one, found.currency)
+            table.add_row(*map(escape, (NAMES[one.metric], difference, interval, judgement)))
+        out.print(table)
+    for line in [*found.notes, *verdict_lines(found)]:
+        out.print(escape(line), soft_wrap=True)
