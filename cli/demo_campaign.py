@@ -70,7 +70,7 @@ class _Step:
             raise TourFailed("the label of the sponsored place is not complete")
         self._console.print(f"  [dim]clicks[/] {ad.product.title} (snapshot {version})")
         self._click(ad.product.id, answer.attribution_token)
-        self._until(lambda: self._clicks() > before, "the click is on no bill")
+        self._until(lambda: self._clicks() > before or None, "the click is on no bill")
         print_report(self._console, rows_of(bills_of(self._control, CAMPAIGN), {}, is_daily=False), is_daily=False)
 
     def archive(self) -> None:
@@ -102,10 +102,10 @@ class _Step:
     def _clicks(self) -> int:
         return sum(bill.clicks for bill in bills_of(self._control, CAMPAIGN))
 
-    def _until(self, look: Callable[[], _Found], problem: str) -> _Found:
+    def _until(self, look: Callable[[], _Found | None], problem: str) -> _Found:
         """What it finds."""
         until_s = time.monotonic() + _PATIENCE_S
-        while not (found := look()):
+        while (found := look()) is None:
             if time.monotonic() > until_s:
                 raise TourFailed(problem)
             time.sleep(0.2)  # until leases, log and bills have got on
