@@ -3,9 +3,10 @@
     python -m benchmarks.ads_page --products P.csv.gz --judgements J.csv.gz --out R.json
 
 P: product_uid, product_title. J: search_term, product_uid, relevance (1 to 3). A suite in this process serves the
-products that are judged for `--queries` queries and `--others` further ones, with 10,000 campaigns for random products.
-Budgets are large, so that no campaign is kept out. Each query is sent with ads and, right before or after it, with
-`sponsored: SPONSORED_MODE_OFF`, the baseline; it was sent before. The client is a process of its own.
+products that are judged for `--queries` queries and `--others` further ones. 10,000 campaigns have five random
+products of P each, also of those that are not served: they are as dense as in the whole catalogue. Budgets are large,
+so that no campaign is kept out. Each query is sent with ads and, right before or after it, with `sponsored:
+SPONSORED_MODE_OFF`, the baseline; it was sent before. The client is a process of its own.
 
 NDCG@10 has gains 2^(relevance - 1) - 1, 0 for unjudged products: an ad without a judgement counts as wrong. The second
 baseline sells the places without a floor of relevance. Intervals are 95 %, by the bootstrap over queries.
@@ -179,13 +180,15 @@ def quality(rows: Sequence[Mapping[str, Any]], judgements: Judgements) -> dict[s
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     random, judgements = Random(_SEED), read_judgements(options.judgements)
     queries = random.sample(sorted(judgements), min(options.queries, len(judgements)))
-    titles = _titles(options.products, {id for query in queries for id in judgements[query]}, options.others, random)
-    snapshot = campaigns_of(titles, options.campaigns, random)
+    with gzip.open(options.products, "rt", encoding="utf-8", newline="") as lines:
+        catalogue = {row["product_uid"]: row["product_title"] for row in csv.DictReader(lines)}
+    titles = _served(catalogue, {id for query in queries for id in judgements[query]}, options.others, random)
+    snapshot = campaigns_of(catalogue, options.campaigns, random)
     report: dict[str, Any] = {"campaigns": options.campaigns, "products": len(titles)}
     with tempfile.TemporaryDirectory(prefix="kairos-ads-") as name, _control(snapshot) as control:
         folder = Path(name)
-        catalogue = folder / "products.csv"
-        with catalogue.open("w", newline="") as file:
+        served = folder / "products.csv"
+        with served.open("w", newline="") as file:
             csv.writer(file).writerows([("product_uid", "product_title"), *titles.items()])
         floors: dict[str, dict[str, Any]] = {
             "default": {}, "without_floor": {"relevance_floor": 0.0, "maximum_loss": 1.0},
@@ -196,7 +199,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             gateway = {"control": access["gateway"]}
             with in_process_suite(folder / "state", gateway=gateway, sponsored=sponsored) as suite:
                 if name == "default":
-                    import_products(suite, catalogue, _MAP, folder)
+                    import_products(suite, served, _MAP, folder)
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as client:
                     rows = client.submit(asked, suite.gateway_target, queries, options.rounds).result()
             report[name] = {"time": time_added(rows), **quality(rows, judgements)}
@@ -204,12 +207,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return report
 
 
-def _titles(file: Path, wanted: set[str], others: int, random: Random) -> dict[str, str]:
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
-        rows = {row["product_uid"]: row["product_title"] for row in csv.DictReader(lines)}
-    rest = sorted(rows.keys() - wanted)
+def _served(catalogue: Mapping[str, str], wanted: set[str], others: int, random: Random) -> dict[str, str]:
+    rest = sorted(catalogue.keys() - wanted)
     chosen = wanted.union(random.sample(rest, min(others, len(rest))))
-    return {id: title for id, title in rows.items() if id in chosen}
+    return {id: title for id, title in catalogue.items() if id in chosen}
 
 
 def show(report: Mapping[str, Any]) -> Table:

@@ -14,6 +14,7 @@ from deploy.checks.images import ROOT, image_of
 from deploy.checks.ray_clusters import replicas_of
 from deploy.checks.serve_config import given
 from deploy.checks.variables import SETTINGS_OF, Stateful, on_disk, settings_from, writable
+from experiments.settings import ExperimentSettings
 from ops.hosting import SERVICER_FUNCTIONS
 from services.control.settings import ControlSettings
 from services.gateway.domain.budget import Stage
@@ -174,14 +175,16 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
-_Caller = GatewaySettings | PricingSettings | SponsoredSettings | PricePublisherSettings | BillerSettings
+_Caller = (
+    GatewaySettings | PricingSettings | SponsoredSettings | PricePublisherSettings | BillerSettings | ExperimentSettings
+)
 
 
 def _caller_of_control(pod: Pod, overlay: Overlay) -> _Caller | None:
     variables = overlay.environment(pod.containers[0])
     kinds: dict[str, type[_Caller]] = {
         "kairos-price-publisher": PricePublisherSettings, "kairos-biller": BillerSettings,
-        "kairos-sponsored": SponsoredSettings,
+        "kairos-sponsored": SponsoredSettings, "kairos-experiments": ExperimentSettings,
     }  # fmt: skip
     return settings_from(kinds.get(pod.name, PricingSettings if pod.node_type else GatewaySettings), variables)
 
