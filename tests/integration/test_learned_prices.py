@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 
-from demo.catalogue import REFERENCE, build_catalogue
+from demo.catalogue import REFERENCE, DemoProduct, build_catalogue
 from demo.loading import load_products
-from kairos.common.v1 import common_pb2, event_pb2, product_pb2
-from kairos.gateway.v1 import gateway_pb2
+from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.convert import money_from_proto
@@ -32,7 +33,8 @@ from services.pricing.settings import PricingSettings
 DAY_S, DAYS = 86_400.0, 3
 POLICIES = """
 policies:
-  all: {policy: thompson, period_hours: 24, maximum_discount: 0.2, maximum_increase: 0.1, maximum_daily_change: 0.05}
+  all:
+    {policy: best-response, period_hours: 24, maximum_discount: 0.2, maximum_increase: 0.1, maximum_daily_change: 0.05}
 """
 
 
@@ -59,6 +61,23 @@ def publish(folder: Path, target: str, clock: Clock) -> None:
             pass
 
 
+def observe(
+    stub: gateway_pb2_grpc.GatewayServiceStub, products: Sequence[DemoProduct], random: Random, at_s: float
+) -> None:
+    """A competitor asks 85 to 115 % of each price."""
+    offers = []
+    for product in products:
+        cents = round(float(product.price) * random.uniform(85, 115))
+        price = common_pb2.Money(currency_code="USD", units=cents // 100, nanos=cents % 100 * 10_000_000)
+        made = offer_pb2.Offer(
+            product_id=product.id, place_id="rival", price=price, source=offer_pb2.OFFER_SOURCE_COMPETITOR
+        )
+        made.updated_at.FromSeconds(int(at_s))
+        offers.append(made)
+    answer = stub.UpdateOffers(iter([gateway_pb2.UpdateOffersRequest(offers=offers)]))
+    assert answer.updated_count == len(offers)
+
+
 def shares(answer: gateway_pb2.SearchResponse) -> dict[str, Decimal]:
     """The shown price as a share of the list price, by product."""
     quotes = {each.product.id: each.price for each in answer.results}
@@ -71,7 +90,7 @@ def amount_of(money: common_pb2.Money) -> Decimal:
 
 def test_prices_are_learned_from_what_was_shown_and_bought(tmp_path: Path) -> None:
     """On the first day the list prices apply. From then on each day has its prices, within the guardrails, the same
-    for every search and after a restart of the publisher.
+    for every search and after a restart of the publisher. They answer to a competitor whose prices are observed.
     """
     clock, random, products = Clock(), Random(3), build_catalogue(5, 60)
     (tmp_path / "policies.yaml").write_text(POLICIES)
@@ -83,6 +102,7 @@ def test_prices_are_learned_from_what_was_shown_and_bought(tmp_path: Path) -> No
         with connection.stub() as stub:
             for day in range(DAYS):
                 clock.now_s = Clock.now_s + day * DAY_S + 60
+                observe(stub, products, random, clock.now_s)
                 publish(tmp_path, suite.gateway_target, clock)
                 shown = dict[str, Decimal]()
                 for number, query in enumerate(queries):
@@ -110,6 +130,9 @@ def test_prices_are_learned_from_what_was_shown_and_bought(tmp_path: Path) -> No
                 again = shares(stub.Search(asked))
                 assert again == {id: shown[id] for id in again}
                 by_day.append(shown)
+    counted = demand_table(LearningSettings(), tmp_path / "price_publisher" / "learning").periods()
+    asked_there = counted.competitor / counted.list_price
+    assert 0.5 < asked_there.min() < 0.95 < 1.05 < asked_there.max() < 1.2
     sales = {id for id, share in by_day[0].items() if share != 1}
     # Every twelfth product or so is on sale, which pricing leaves alone.
     assert len(sales) < len(by_day[0]) / 5
