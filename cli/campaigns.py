@@ -109,7 +109,7 @@ def report(
 
 
 def _print_report(rows: list[Row], is_daily: bool) -> None:
-    first = [Column("campaign", no_wrap=True, overflow="fold"), *(["day"] if is_daily else [])]
+    first: list[Column | str] = [Column("campaign", no_wrap=True, overflow="fold"), *(["day"] if is_daily else [])]
     numbers = ("shown", "clicks", "rate", "refused", "spend", "sales", "brand", "return")
     table = Table(*first, *(Column(name, justify="right") for name in numbers), box=None, pad_edge=False)
     for row in rows:

@@ -33,9 +33,11 @@ _OTHERS = ", ".join((CURRENT, BUILT_IN, *_BASELINES))
 class _PolicyFirst(TyperGroup):
     """`kairos evaluate ranking/0002` is `kairos evaluate policy ranking/0002`."""
 
+    default_command = _POLICY
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = [_POLICY, *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
 

@@ -3,10 +3,11 @@
 Without names it fills in all secrets, with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new
 certificates.
 
-The command makes random passwords, API keys with the role `write` for you, the price publisher and the learner (yours
-is also one of control, with the role admin), keys of control for the gateway, pricing and the price publisher,
-and certificates of a new authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The
-command prints to standard error what is to be filled in, and your API key: the file has only its digest.
+The command makes random passwords, API keys with the role `write` for you, the price publisher, the learner and the
+stop of experiments (yours is also one of control, with the role admin), keys of control for the gateway, pricing, the
+price publisher and the stop of experiments, and certificates of a new authority, whose key is not stored. The bucket of
+the snapshots stays a placeholder. The command prints to standard error what is to be filled in, and your API key: the
+file has only its digest.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
     authority = Authority(now)
-    publisher_key, learner_key, watching_key, recording_key, reviewing_key = (
-        secrets.token_urlsafe(32) for _ in range(5)
+    publisher_key, learner_key, experiments_key, watching_key, recording_key, reviewing_key, stopping_key = (
+        secrets.token_urlsafe(32) for _ in range(7)
     )
     values = {
         "kairos-gateway": {
-            "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key),
+            "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key, experiments_key),
             "token-key": secrets.token_urlsafe(32),
         },
         "kairos-gateway-tls": authority.certificate("kairos-gateway"),
@@ -49,11 +50,14 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-price-publisher-tls": authority.certificate("kairos-price-publisher"),
         "kairos-learner": {"api-key": learner_key},
         "kairos-learner-tls": authority.certificate("kairos-learner"),
+        "kairos-experiments": {"api-key": experiments_key, "control-key": stopping_key},
+        "kairos-experiments-tls": authority.certificate("kairos-experiments"),
         "kairos-control": {
             "control.yaml": _control_settings(
                 root=(api_key, "admin"),
                 gateway=(watching_key, "viewer"),
                 pricing=(recording_key, "recorder"),
+                experiments=(stopping_key, "approver"),
                 **{"price-publisher": (reviewing_key, "editor")},
             ),
             "gateway-key": watching_key,

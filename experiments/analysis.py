@@ -98,11 +98,11 @@ def analysed(table: LogTable, id: str, experiment: Experiment, until_s: float = 
         found
         for arm in others
         for metric in METRICS
-        if (found := _compared(sample, experiment, arm, metric, alpha)) is not None
+        if (found := compared(sample, experiment, arm, metric, alpha)) is not None
     ]
     looks, smallest = _looks(outcomes, experiment, others, alpha, first_s, last_s), 1.0
     for look_s in (*(look.at_s for look in looks), last_s):
-        smallest = min(smallest, _ratio(outcomes.at(look_s), experiment))
+        smallest = min(smallest, sample_ratio(outcomes.at(look_s), experiment))
     primary = {one.arm: one.judgement() for one in comparisons if one.metric == experiment.primary_metric}
     problems = []
     if smallest < RATIO_ALARM:
@@ -131,7 +131,7 @@ def _counts(sample: Sample, experiment: Experiment) -> list[int]:
     return [int(count) for count in np.bincount(sample.arm, minlength=len(experiment.arms))]
 
 
-def _ratio(sample: Sample, experiment: Experiment) -> float:
+def sample_ratio(sample: Sample, experiment: Experiment) -> float:
     counts = _counts(sample, experiment)
     names = [arm.name for arm in experiment.arms]
     return ratio_p_value(
@@ -139,7 +139,7 @@ def _ratio(sample: Sample, experiment: Experiment) -> float:
     )  # fmt: skip
 
 
-def _compared(sample: Sample, experiment: Experiment, arm: str, metric: Metric, alpha: float) -> Comparison | None:
+def compared(sample: Sample, experiment: Experiment, arm: str, metric: Metric, alpha: float) -> Comparison | None:
     """None while too little is known."""
     found = _difference(sample, experiment, arm, metric)
     if found is None or not found[0].standard_error:
@@ -177,7 +177,7 @@ def _broken(sample: Sample, experiment: Experiment, others: Sequence[str]) -> li
     for arm in others:
         for guard in experiment.guards:
             known = _difference(sample, experiment, arm, guard.metric)
-            one = _compared(sample, experiment, arm, guard.metric, alpha)
+            one = compared(sample, experiment, arm, guard.metric, alpha)
             if known is None or one is None:
                 continue
             if one.judgement(guard.maximum_harm * abs(known[2])) == WORSE:
@@ -200,7 +200,7 @@ def _looks(
         sample = outcomes.at(float(at_s))
         intervals = {}
         for arm in others:
-            one = _compared(sample, experiment, arm, experiment.primary_metric, alpha)
+            one = compared(sample, experiment, arm, experiment.primary_metric, alpha)
             if one is not None:
                 intervals[arm] = (one.difference, one.low, one.high)
         looks.append(Look(float(at_s), len(sample.arm), intervals))

@@ -13,6 +13,7 @@ from deploy.checks.images import ROOT, image_of
 from deploy.checks.ray_clusters import replicas_of
 from deploy.checks.serve_config import given
 from deploy.checks.variables import SETTINGS_OF, Stateful, on_disk, settings_from, writable
+from experiments.settings import ExperimentSettings
 from ops.hosting import SERVICER_FUNCTIONS
 from services.control.settings import ControlSettings
 from services.gateway.domain.budget import Stage
@@ -166,12 +167,16 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
-def _caller_of_control(pod: Pod, overlay: Overlay) -> GatewaySettings | PricingSettings | PricePublisherSettings | None:
+def _caller_of_control(
+    pod: Pod, overlay: Overlay
+) -> GatewaySettings | PricingSettings | PricePublisherSettings | ExperimentSettings | None:
     variables = overlay.environment(pod.containers[0])
     if pod.node_type:
         return settings_from(PricingSettings, variables)
     if pod.name == "kairos-price-publisher":
         return settings_from(PricePublisherSettings, variables)
+    if pod.name == "kairos-experiments":
+        return settings_from(ExperimentSettings, variables)
     return settings_from(GatewaySettings, variables)
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from deploy.checks.build import Object, Overlay, Pod, Problem
 from deploy.checks.images import image_of
+from experiments.settings import ExperimentSettings
 from ops.settings import SuiteSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
@@ -41,12 +42,12 @@ SETTINGS_OF: dict[str, type[Stateful]] = {
 _SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
     "services.gateway": (GatewaySettings, StageAccessSettings), "services.learner": (LearnerSettings, RankerSettings),
     "services.pricing": (PricePublisherSettings, PricingSettings), "services.control": (ControlSettings,),
-    # `kairos backup` reads where each service keeps its state.
-    "cli.main": (SuiteSettings, *SETTINGS_OF.values()),
+    # `kairos backup` reads where each service keeps its state; the same image stops experiments.
+    "cli.main": (SuiteSettings, *SETTINGS_OF.values(), ExperimentSettings),
 }  # fmt: skip
 _ALL: tuple[type[ServiceSettings], ...] = (
     GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, PricePublisherSettings, ControlSettings, SuiteSettings,
-    StageAccessSettings,
+    StageAccessSettings, ExperimentSettings,
 )  # fmt: skip
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"

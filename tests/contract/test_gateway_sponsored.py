@@ -165,7 +165,7 @@ async def test_a_stage_that_fails(running: Running, how: str) -> None:
     await running.stages.worsen("sponsored", how)
     answer = await running.within_budget(search())
     assert ids(answer) == RANKED[:5]
-    assert degradations(answer) == [(common_pb2.STAGE_SPONSORED, "organic results")]
+    assert (common_pb2.STAGE_SPONSORED, "organic results") in degradations(answer)
     assert not any(result.HasField("sponsored") for result in answer.results)
 
 
@@ -175,7 +175,7 @@ async def test_a_refusal_is_not_the_shoppers(running: Running) -> None:
     running.stages.sponsored.refusal = InvalidArgument.of("category", "is too long")
     answer = await searched(running, search())
     assert ids(answer) == RANKED[:5]
-    assert degradations(answer) == [(common_pb2.STAGE_SPONSORED, "organic results")]
+    assert (common_pb2.STAGE_SPONSORED, "organic results") in degradations(answer)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ async def test_an_answer_that_breaks_the_contract(running: Running, places: list
     running.stages.sponsored.places = places
     answer = await searched(running, search())
     assert ids(answer) == RANKED[:5]
-    assert degradations(answer) == [(common_pb2.STAGE_SPONSORED, "organic results")]
+    assert (common_pb2.STAGE_SPONSORED, "organic results") in degradations(answer)
 
 
 async def test_a_pin_keeps_its_position(running: Running) -> None:

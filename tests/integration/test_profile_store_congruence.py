@@ -30,6 +30,7 @@ from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import category_key, item_key
 from services.ranker.domain.shown_ad import ShownAd
+from services.ranker.domain.stored_ranking import PageAnswer
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
 from services.ranker.ports import MAX_KEPT, ProfileStore
 from tests.integration.redis_server import RedisServer
@@ -554,11 +555,10 @@ def test_acknowledged_events_survive(reopen: Reopen) -> None:
 
 
 def test_a_shown_page_is_restored(store: ProfileStore) -> None:
-    """The log has a page with all data, features, prices and ads of its ranking, bit by bit; its items are stored."""
+    """The log has a page with all of its data, prices, ads and answer too, bit by bit; its items are stored."""
     ranking = made_ranking("i1", "i2", "i3", ranked_s=NOW_S - 9).take([0, 1, 2])
-    page = Impressions(
-        replace(ranking, prices=shown_prices(), ads=(ShownAd("i2", "c", 5, "EUR", 0.5),)), (4, 7, 8), NOW_S
-    )
+    ads, answer = (ShownAd("i2", "c", 5, "EUR", 0.5),), PageAnswer(12.5, [(4, 1), (3, 10)])
+    page = Impressions(replace(ranking, prices=shown_prices(), ads=ads, answer=answer), (4, 7, 8), NOW_S)
     store.record_impressions("t", [page], ITEMS[:2])
     ((_, read),) = store.impressions_after("t", 0, 9)
     assert same(read, page)
@@ -567,6 +567,17 @@ def test_a_shown_page_is_restored(store: ProfileStore) -> None:
         item.item_id: (item.price, item.category) for item in ITEMS[:2]
     }
     assert store.items("t", []) == {}
+
+
+def test_a_page_without_results_is_logged_once(store: ProfileStore) -> None:
+    """It is read back as it was, counts as nothing that the person saw, and is deleted with the person."""
+    empty = made_ranking(features=False).take([])
+    page = Impressions(replace(empty, answer=PageAnswer(3.0, [])), (), NOW_S)
+    assert [store.record_impressions("t", [page]) for _ in range(2)] == [1, 0]
+    ((_, read),) = store.impressions_after("t", 0, 9)
+    assert same(read, page)
+    assert not store.user_history("t", USER).shown
+    assert store.delete_person("t", USER) == (0, 1)
 
 
 def test_a_whole_ranking_is_logged_once(store: ProfileStore) -> None:
