@@ -118,6 +118,9 @@ def start_cli(folder: Path) -> None:
 
     for module in ("qdrant_dump", "redis_dump"):
         importlib.import_module(f"ops.backup.{module}")
+    # The stop of experiments runs from the same image, and its reports have plots.
+    for name in ("experiments.__main__", "matplotlib.pyplot"):
+        importlib.import_module(name)
     state, store = folder / "state", (folder / "store").as_uri()
     (state / "pricing").mkdir(parents=True)
     (state / "pricing" / "kept").write_text("kept")
