@@ -32,7 +32,7 @@ _Found = TypeVar("_Found")
 
 
 def show_campaign(
-    connection: Connection, control: Connection, console: Console, folder: Path, query: str = "coffee maker"
+    connection: Connection, control: Connection, console: Console, folder: Path, query: str = "running shoes"
 ) -> None:
     """Advertises the products behind the first result of the query, and archives the campaign, also after a failure.
 
