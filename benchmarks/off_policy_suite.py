@@ -129,7 +129,7 @@ def measure(searches: int, seed: int, products: int) -> dict[str, Any]:
                     "estimates": {
                         name: {
                             "difference": found.differences[name].value, "interval": found.differences[name].interval(),
-                            "effective": found.overlaps[name].effective, "covered": found.overlaps[name].mean_weight,
+                            "effective": found.overlaps[name].effective, "covered": found.overlaps[name].covered,
                         }
                         for name in NAMES
                     },

@@ -135,7 +135,8 @@ class QLearning:
         self.values[at] += _RATE * (reward + _DISCOUNT * follows - self.values[at])
 
     def _nearest(self, prices: Floats) -> Ints:
-        return np.abs(self.prices - prices[:, None]).argmin(axis=1)
+        nearest: Ints = np.abs(self.prices - prices[:, None]).argmin(axis=1)
+        return nearest
 
 
 def learned_by_self_play(

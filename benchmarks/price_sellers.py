@@ -12,10 +12,11 @@ from benchmarks.price_duopoly import COST, Floats, Ints, Markets, Seller
 from services.common.money import Money
 from services.pricing.domain.competitors import CompetitorPrice
 from services.pricing.domain.guardrails import Guardrails
+from services.pricing.domain.offered_product import OfferedProduct
 from services.pricing.domain.policies.port import Objective
 from services.pricing.domain.policy_set import Policy
 from services.pricing.domain.price_war import Damper
-from services.pricing.domain.publication import KnownProduct, OfferedProduct, look_at
+from services.pricing.domain.publication import KnownProduct, look_at
 from services.pricing.learning.counting import Counts
 from services.pricing.learning.facts import ListedProduct, ShownOffer
 from services.pricing.learning.periods import DAY_S, PeriodCounts, Periods

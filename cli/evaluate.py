@@ -167,7 +167,7 @@ def _print(document: dict[str, Any]) -> None:
         overlap = found["overlap"]
         table.add_row(
             name, *_cells(found), *_cells(found["difference"], "+"), f"{overlap['effective']:,.0f}",
-            f"{overlap['mean_weight']:.0%}",
+            f"{overlap['covered']:.0%}",
         )  # fmt: skip
     out.print(table)
     for reason, count in document["omitted"].items():
