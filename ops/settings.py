@@ -49,7 +49,7 @@ class SuiteSettings(ServiceSettings):
     ingress_http_port: int = Field(default=8000, ge=0, le=65535)
     haproxy_metrics_port: int = Field(default=9101, ge=0, le=65535)
     haproxy_stats_port: int = Field(default=8404, ge=0, le=65535)
-    # Logical CPUs that Ray may give to replicas. Each asks for half of one, and five of them have successors in a rollout.
+    # Logical CPUs that Ray may give to replicas. Each asks for half of one, and a rollout brings a successor of each.
     num_cpus: int = Field(default=5, ge=1)
     # Size of Ray's object store in MiB.
     object_store_mb: int = Field(default=100, ge=80)
