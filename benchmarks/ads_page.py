@@ -3,9 +3,10 @@
     python -m benchmarks.ads_page --products P.csv.gz --judgements J.csv.gz --out R.json
 
 P: product_uid, product_title. J: search_term, product_uid, relevance (1 to 3). A suite in this process serves the
-products that are judged for `--queries` queries and `--others` further ones, with 10,000 campaigns for random products.
-Budgets are large, so that no campaign is kept out. Each query is sent with ads and, right before or after it, with
-`sponsored: SPONSORED_MODE_OFF`, the baseline; it was sent before. The client is a process of its own.
+products that are judged for `--queries` queries and `--others` further ones. 10,000 campaigns have five random
+products of P each, also of those that are not served: they are as dense as in the whole catalogue. Budgets are large,
+so that no campaign is kept out. Each query is sent with ads and, right before or after it, with `sponsored:
+SPONSORED_MODE_OFF`, the baseline; it was sent before. The client is a process of its own.
 
 NDCG@10 has gains 2^(relevance - 1) - 1, 0 for unjudged products: an ad without a judgement counts as wrong. The second
 baseline sells the places without a floor of relevance. Intervals are 95 %, by the bootstrap over queries.
@@ -75,7 +76,9 @@ def _control(snapshot: control_pb2.Snapshot) -> Iterator[str]:
     """Its address."""
     # The services ask every 10 s whether it is still there.
     options = [("grpc.http2.min_ping_interval_without_data_ms", 5_000)]
-    control, server = _Control(snapshot), grpc.server(ThreadPoolExecutor(8), options=options)
+    # Nobody calls the other methods.
+    control = _Control(snapshot)  # type: ignore[abstract]
+    server = grpc.server(ThreadPoolExecutor(8), options=options)
     control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
     budgets_pb2_grpc.add_BudgetServiceServicer_to_server(control, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -140,6 +143,24 @@ def asked(target: str, queries: Sequence[str], rounds: int) -> list[dict[str, An
     return found
 
 
+def cpu_added(target: str, queries: Sequence[str]) -> dict[str, float]:
+    """Milliseconds of CPU of a search, of this process: of the suite with what it does in the background, and of the
+    client. On busy cores they say more than times.
+    """
+    taken = {True: [0.0], False: [0.0]}
+    with Connection(target, timeout_s=_TIMEOUT_S).stub() as stub:
+        for round_ in range(4):
+            is_on = bool(round_ % 2)
+            mode = gateway_pb2.SPONSORED_MODE_ON if is_on else gateway_pb2.SPONSORED_MODE_OFF
+            began = time.process_time()
+            for query in queries:
+                stub.Search(gateway_pb2.SearchRequest(query=query, sponsored=mode), timeout=_TIMEOUT_S)
+            # Impressions are sent after a fifth of a second.
+            time.sleep(1)
+            taken[is_on].append((time.process_time() - began) * 1e3 / len(queries))
+    return {"with_ms": sum(taken[True]) / 2, "without_ms": sum(taken[False]) / 2}
+
+
 def time_added(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     taken = np.array([row["ms"] for row in rows])
     off, on = taken[:, :, 0], taken[:, :, 1]
@@ -179,13 +200,15 @@ def quality(rows: Sequence[Mapping[str, Any]], judgements: Judgements) -> dict[s
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     random, judgements = Random(_SEED), read_judgements(options.judgements)
     queries = random.sample(sorted(judgements), min(options.queries, len(judgements)))
-    titles = _titles(options.products, {id for query in queries for id in judgements[query]}, options.others, random)
-    snapshot = campaigns_of(titles, options.campaigns, random)
+    with gzip.open(options.products, "rt", encoding="utf-8", newline="") as lines:
+        catalogue = {row["product_uid"]: row["product_title"] for row in csv.DictReader(lines)}
+    titles = _served(catalogue, {id for query in queries for id in judgements[query]}, options.others, random)
+    snapshot = campaigns_of(catalogue, options.campaigns, random)
     report: dict[str, Any] = {"campaigns": options.campaigns, "products": len(titles)}
     with tempfile.TemporaryDirectory(prefix="kairos-ads-") as name, _control(snapshot) as control:
         folder = Path(name)
-        catalogue = folder / "products.csv"
-        with catalogue.open("w", newline="") as file:
+        served = folder / "products.csv"
+        with served.open("w", newline="") as file:
             csv.writer(file).writerows([("product_uid", "product_title"), *titles.items()])
         floors: dict[str, dict[str, Any]] = {
             "default": {}, "without_floor": {"relevance_floor": 0.0, "maximum_loss": 1.0},
@@ -196,20 +219,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             gateway = {"control": access["gateway"]}
             with in_process_suite(folder / "state", gateway=gateway, sponsored=sponsored) as suite:
                 if name == "default":
-                    import_products(suite, catalogue, _MAP, folder)
+                    import_products(suite, served, _MAP, folder)
                 with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as client:
                     rows = client.submit(asked, suite.gateway_target, queries, options.rounds).result()
-            report[name] = {"time": time_added(rows), **quality(rows, judgements)}
+                cpu = cpu_added(suite.gateway_target, queries[:_CHUNK])
+            report[name] = {"time": time_added(rows), "cpu": cpu, **quality(rows, judgements)}
     report["bound"] = PageRules.maximum_loss
     return report
 
 
-def _titles(file: Path, wanted: set[str], others: int, random: Random) -> dict[str, str]:
-    with gzip.open(file, "rt", encoding="utf-8", newline="") as lines:
-        rows = {row["product_uid"]: row["product_title"] for row in csv.DictReader(lines)}
-    rest = sorted(rows.keys() - wanted)
+def _served(catalogue: Mapping[str, str], wanted: set[str], others: int, random: Random) -> dict[str, str]:
+    rest = sorted(catalogue.keys() - wanted)
     chosen = wanted.union(random.sample(rest, min(others, len(rest))))
-    return {id: title for id, title in rows.items() if id in chosen}
+    return {id: title for id, title in catalogue.items() if id in chosen}
 
 
 def show(report: Mapping[str, Any]) -> Table:
@@ -224,6 +246,9 @@ def show(report: Mapping[str, Any]) -> Table:
             for part, (low, high) in zip(parts, added, strict=True)
         ],
         "a search without ads, ms p50": [f"{part['time']['without_ms_p50']:.1f}" for part in parts],
+        "CPU of a search without / with ads, ms": [
+            f"{part['cpu']['without_ms']:.1f} / {part['cpu']['with_ms']:.1f}" for part in parts
+        ],
         "NDCG@10 without / with ads": [f"{part['ndcg_without']:.4f} / {part['ndcg_with']:.4f}" for part in parts],
         "fall": [
             f"{part['fall_share']:.1%}, {part['fall']:.4f} [{low:.4f}, {high:.4f}]"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from training.evaluation.cross_fit import cross_fitted
 from training.evaluation.estimates import Doubles, Integers
@@ -38,11 +39,18 @@ class Rows:
 
 
 def read(data: Path, policy: str, campaign: str) -> Rows:
-    table = pd.read_csv(data / f"{policy}_{campaign}.csv.gz", index_col=0)
-    features = pd.get_dummies(table[[f"user_feature_{at}" for at in range(4)]], dtype=float)
+    with gzip.open(data / f"{policy}_{campaign}.csv.gz", "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+
+    def column(name: str) -> Doubles:
+        return np.array([float(row[name]) for row in rows])
+
+    features = []
+    for name in (f"user_feature_{at}" for at in range(4)):
+        features += [[float(row[name] == value) for row in rows] for value in sorted({row[name] for row in rows})]
     return Rows(
-        table.item_id.to_numpy(np.int64), table.position.to_numpy(np.int64) - 1, table.click.to_numpy(np.float64),
-        table.propensity_score.to_numpy(np.float64), features.to_numpy(np.float64),
+        column("item_id").astype(np.int64), column("position").astype(np.int64) - 1, column("click"),
+        column("propensity_score"), np.array(features).T,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from services.pricing.domain.collusion import Answers, Collusion, signs_of_collu
 OURS, NO_DAMPER, CONTEXTUAL, MYOPIC, FIXED = (
     "best-response", "best-response, no damper", "contextual-thompson", "best responder", "fixed",
 )  # fmt: skip
-OPPONENTS = ("fixed", "undercutter", "best responder", "Q-learning", "itself")
+OPPONENTS = ("fixed", "promotions", "undercutter", "best responder", "Q-learning", "itself")
 _SELLERS = (OURS, NO_DAMPER, CONTEXTUAL, MYOPIC, FIXED)
 # The last days of a run, of which the profit gain is reported.
 _LAST = 60

@@ -20,6 +20,7 @@ _QUALITY, _DIFFERENTIATION, _SPREAD = 200.0, 25.0, 0.15
 # Of their grid of prices: from a tenth of the way below Nash to a tenth above monopoly.
 _PRICES, _MARGIN = 15, 0.1
 _FINE = 1_201
+_PROMOTIONS = 7
 # Their learning rate and discount.
 _RATE, _DISCOUNT = 0.15, 0.95
 
@@ -86,7 +87,9 @@ class Seller(Protocol):
 
 
 class Rule:
-    """A seller that learns nothing. It begins, and a `fixed` one stays, at the monopoly price."""
+    """A seller that learns nothing. It begins, and a `fixed` one stays, at the monopoly price. `promotions`: in three
+    weeks of ten, by chance, a product costs 5 % less than at the Nash equilibrium.
+    """
 
     def __init__(self, markets: Markets, name: str) -> None:
         self._markets, self._name = markets, name
@@ -94,6 +97,9 @@ class Rule:
     def price(self, day: int, own: Floats, other: Floats) -> Floats:
         if self._name == "fixed":
             return self._markets.monopoly
+        if self._name == "promotions":
+            is_on = np.random.default_rng((_PROMOTIONS, day // 7)).random(len(self._markets)) < 0.3
+            return np.where(is_on, 0.95 * self._markets.nash, self._markets.monopoly)
         if self._name == "undercutter":
             return np.maximum(0.98 * other, 1.02 * COST)
         if self._name == "best responder":
@@ -129,7 +135,8 @@ class QLearning:
         self.values[at] += _RATE * (reward + _DISCOUNT * follows - self.values[at])
 
     def _nearest(self, prices: Floats) -> Ints:
-        return np.abs(self.prices - prices[:, None]).argmin(axis=1)
+        nearest: Ints = np.abs(self.prices - prices[:, None]).argmin(axis=1)
+        return nearest
 
 
 def learned_by_self_play(

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 import yaml
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
@@ -62,7 +63,7 @@ def show(
     resource = client.resource(_KIND, id)
     if resource is None:
         raise failed(f"there is no campaign {id!r}", "`kairos campaigns list` shows what there is.")
-    bills = _bills(client, id)
+    bills = bills_of(client, id)
     total, today = rows_of(bills, {}, is_daily=False), _day(resource)
     of_today = rows_of((bill for bill in bills if bill.day == today), {}, is_daily=False)
     if as_json:
@@ -98,18 +99,18 @@ def report(
         # Somewhere it is tomorrow.
         last_day = _parsed("--until", until) or datetime.now(UTC).date() + timedelta(days=1)
         first_day = _parsed("--from", first) or last_day - timedelta(days=_DAYS)
-    bills = _bills(client, campaign, first_day, last_day)
+    bills = bills_of(client, campaign, first_day, last_day)
     rows = rows_of(bills, _advertisers(client, {bill.campaign_id for bill in bills}), daily)
     if as_json:
         print(json.dumps({"campaigns": [row.document() for row in rows]}, ensure_ascii=False))
     elif as_csv_file:
         print(as_csv(rows), end="")
     else:
-        _print_report(rows, daily)
+        print_report(out, rows, daily)
 
 
-def _print_report(rows: list[Row], is_daily: bool) -> None:
-    first = [Column("campaign", no_wrap=True, overflow="fold"), *(["day"] if is_daily else [])]
+def print_report(console: Console, rows: list[Row], is_daily: bool) -> None:
+    first: list[Column | str] = [Column("campaign", no_wrap=True, overflow="fold"), *(["day"] if is_daily else [])]
     numbers = ("shown", "clicks", "rate", "refused", "spend", "sales", "brand", "return")
     table = Table(*first, *(Column(name, justify="right") for name in numbers), box=None, pad_edge=False)
     for row in rows:
@@ -119,16 +120,16 @@ def _print_report(rows: list[Row], is_daily: bool) -> None:
         name = [escape(row.campaign_id), *([row.day] if is_daily else [])]
         counts = (f"{row.impressions}", f"{row.clicks}", rate, f"{row.refused.total()}")
         table.add_row(*name, *counts, f"{row.currency} {spend}", sales, brand, gained)
-    out.print(table)
+    console.print(table)
     refused = sum((row.refused for row in rows), Counter[str]())
     if refused:
         reasons = ", ".join(f"{reason.replace('_', ' ')} {count}" for reason, count in sorted(refused.items()))
-        out.print(f"refused clicks: {reasons}", soft_wrap=True)
+        console.print(f"refused clicks: {reasons}", soft_wrap=True)
     if any(not row.is_final for row in rows):
-        out.print("Not all of these days are final.", soft_wrap=True)
+        console.print("Not all of these days are final.", soft_wrap=True)
 
 
-def _bills(
+def bills_of(
     client: Client, campaign_id: str = "", first: date | None = None, last: date | None = None
 ) -> list[budgets_pb2.Bill]:
     request = budgets_pb2.ListBillsRequest(campaign_id=campaign_id, page_size=_PAGE)

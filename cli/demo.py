@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
+from cli.demo_campaign import show_campaign
 from cli.demo_rule import show_rule
 from cli.demo_training import show_training
 from cli.tour import TourFailed, run_tour
@@ -53,6 +54,8 @@ def main() -> int:
             load_products(connection, Path(folder), products)
             run_tour(connection, console)
             show_rule(connection, Connection(state.control), console)
+            if settings.sponsored:
+                show_campaign(connection, Connection(state.control), console, Path(folder))
             show_training(connection, console, settings, Path(folder), products)
         if sys.stdout.isatty():
             console.print(COMMANDS, highlight=False)

@@ -33,9 +33,11 @@ _OTHERS = ", ".join((CURRENT, BUILT_IN, *_BASELINES))
 class _PolicyFirst(TyperGroup):
     """`kairos evaluate ranking/0002` is `kairos evaluate policy ranking/0002`."""
 
+    default_command = _POLICY
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            args = [_POLICY, *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
 
@@ -165,7 +167,7 @@ def _print(document: dict[str, Any]) -> None:
         overlap = found["overlap"]
         table.add_row(
             name, *_cells(found), *_cells(found["difference"], "+"), f"{overlap['effective']:,.0f}",
-            f"{overlap['mean_weight']:.0%}",
+            f"{overlap['covered']:.0%}",
         )  # fmt: skip
     out.print(table)
     for reason, count in document["omitted"].items():

@@ -3,11 +3,11 @@
 Without names it fills in all secrets, with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new
 certificates.
 
-The command makes random passwords, API keys with the role `write` for you, the price publisher, the learner and the
-stop of experiments (yours is also one of control, with the role admin), keys of control for the gateway, pricing, the
-price publisher and the stop of experiments, and certificates of a new authority, whose key is not stored. The bucket of
-the snapshots stays a placeholder. The command prints to standard error what is to be filled in, and your API key: the
-file has only its digest.
+The command makes random passwords, API keys with the role `write` for you, the price publisher, the biller, the learner
+and the stop of experiments (yours is also one of control, with the role admin), keys of control for the gateway,
+pricing, sponsored, the price publisher, the biller and the stop of experiments, and certificates of a new authority,
+whose key is not stored. The bucket of the snapshots stays a placeholder. The command prints to standard error what is
+to be filled in, and your API key: the file has only its digest.
 """
 
 from __future__ import annotations
@@ -31,23 +31,33 @@ _VALID = timedelta(days=365)
 _NAMESPACE = "kairos"
 # As Qdrant's nodes call each other.
 _QDRANT_NODES = tuple(f"kairos-qdrant-{number}.kairos-qdrant-nodes" for number in range(3))
-_STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-pricing", "kairos-suite")
+_STAGES = (
+    "kairos-query-encoder",
+    "kairos-retrieval",
+    "kairos-ranker",
+    "kairos-pricing",
+    "kairos-sponsored",
+    "kairos-suite",
+)
 
 
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
     authority = Authority(now)
-    publisher_key, learner_key, experiments_key, watching_key, recording_key, reviewing_key, stopping_key = (
+    publisher_key, billing_key, learner_key, experiments_key, watching_key, reviewing_key, stopping_key = (
         secrets.token_urlsafe(32) for _ in range(7)
     )
+    recording_keys = {name: secrets.token_urlsafe(32) for name in ("pricing", "sponsored", "biller")}
     values = {
         "kairos-gateway": {
-            "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key, experiments_key),
+            "gateway.yaml": _gateway_settings(api_key, publisher_key, billing_key, learner_key, experiments_key),
             "token-key": secrets.token_urlsafe(32),
         },
         "kairos-gateway-tls": authority.certificate("kairos-gateway"),
         "kairos-price-publisher": {"api-key": publisher_key},
         "kairos-price-publisher-tls": authority.certificate("kairos-price-publisher"),
+        "kairos-biller": {"api-key": billing_key},
+        "kairos-biller-tls": authority.certificate("kairos-biller"),
         "kairos-learner": {"api-key": learner_key},
         "kairos-learner-tls": authority.certificate("kairos-learner"),
         "kairos-experiments": {"api-key": experiments_key, "control-key": stopping_key},
@@ -56,12 +66,12 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
             "control.yaml": _control_settings(
                 root=(api_key, "admin"),
                 gateway=(watching_key, "viewer"),
-                pricing=(recording_key, "recorder"),
+                **{name: (key, "recorder") for name, key in recording_keys.items()},
                 experiments=(stopping_key, "approver"),
                 **{"price-publisher": (reviewing_key, "editor")},
             ),
             "gateway-key": watching_key,
-            "pricing-key": recording_key,
+            **{f"{name}-key": key for name, key in recording_keys.items()},
             "price-publisher-key": reviewing_key,
         },
         "kairos-control-tls": authority.certificate("kairos-control"),

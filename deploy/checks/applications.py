@@ -1,10 +1,11 @@
-"""Serve's applications, the gateway, the learner and the price publisher against the code: imports, images, ports, and
-where their state is.
+"""Serve's applications, the gateway, the learner, the price publisher and the biller against the code: imports, images,
+ports, and where their state is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from deploy.checks.addresses import connections_of
@@ -24,6 +25,8 @@ from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.biller.settings import BillerSettings
+from services.sponsored.settings import SponsoredSettings
 
 _STAGES = {stage.value for stage in Stage}
 _EDGE = "Qdrant Edge"
@@ -44,6 +47,7 @@ def application_problems(overlay: Overlay) -> Iterator[Problem]:
                 "services.gateway": _gateway,
                 "services.learner": _learner,
                 "services.pricing": _price_publisher,
+                "services.sponsored": _biller,
                 "services.control": _control,
             },
         )
@@ -84,7 +88,7 @@ def _stage(pod: Pod, overlay: Overlay) -> Iterator[str]:
             continue
         if not pod.serves:
             # Serve may build an application, and with it its settings, on the head.
-            if not settings.data_dir.is_absolute():
+            if not _folder_of(settings).is_absolute():
                 yield f"has no settings of {application.name}"
             continue
         yield from _folder(settings, container)
@@ -99,7 +103,11 @@ def _stage(pod: Pod, overlay: Overlay) -> Iterator[str]:
                 yield f"the device is {settings.device}, and the pod requests {'a' if has_gpu else 'no'} GPU"
 
 
-def _state(settings: Stateful, application: Any, pod: Pod, overlay: Overlay) -> Iterator[str]:
+def _folder_of(settings: Stateful | SponsoredSettings) -> Path:
+    return settings.control.folder if isinstance(settings, SponsoredSettings) else settings.data_dir
+
+
+def _state(settings: Stateful | SponsoredSettings, application: Any, pod: Pod, overlay: Overlay) -> Iterator[str]:
     """The files of an embedded engine belong to one pod, and to one process where the engine is Qdrant Edge."""
     match settings:
         case RetrievalSettings(engine="edge"):
@@ -167,17 +175,18 @@ def _control(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
-def _caller_of_control(
-    pod: Pod, overlay: Overlay
-) -> GatewaySettings | PricingSettings | PricePublisherSettings | ExperimentSettings | None:
+_Caller = (
+    GatewaySettings | PricingSettings | SponsoredSettings | PricePublisherSettings | BillerSettings | ExperimentSettings
+)
+
+
+def _caller_of_control(pod: Pod, overlay: Overlay) -> _Caller | None:
     variables = overlay.environment(pod.containers[0])
-    if pod.node_type:
-        return settings_from(PricingSettings, variables)
-    if pod.name == "kairos-price-publisher":
-        return settings_from(PricePublisherSettings, variables)
-    if pod.name == "kairos-experiments":
-        return settings_from(ExperimentSettings, variables)
-    return settings_from(GatewaySettings, variables)
+    kinds: dict[str, type[_Caller]] = {
+        "kairos-price-publisher": PricePublisherSettings, "kairos-biller": BillerSettings,
+        "kairos-sponsored": SponsoredSettings, "kairos-experiments": ExperimentSettings,
+    }  # fmt: skip
+    return settings_from(kinds.get(pod.name, PricingSettings if pod.node_type else GatewaySettings), variables)
 
 
 def _control_file(settings: ControlSettings, pod: Pod, overlay: Overlay) -> Iterator[str]:
@@ -207,9 +216,20 @@ def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:
 
 
 def _price_publisher(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    yield from _worker(settings_from(PricePublisherSettings, overlay.environment(pod.containers[0])), pod, overlay)
+
+
+def _biller(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    settings = settings_from(BillerSettings, overlay.environment(pod.containers[0]))
+    yield from _worker(settings, pod, overlay)
+    if settings and not on_disk(settings.data_dir, pod.containers[0], pod):
+        yield f"the ledger is in {settings.data_dir}, which ends with its pod"
+
+
+def _worker(settings: PricePublisherSettings | BillerSettings | None, pod: Pod, overlay: Overlay) -> Iterator[str]:
     """It calls the gateway as that asks to be called, and its metrics are where they are scraped."""
     container = pod.containers[0]
-    if (settings := settings_from(PricePublisherSettings, overlay.environment(container))) is None:
+    if settings is None:
         return
     yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
     yield from _folder(settings, container)
@@ -230,6 +250,6 @@ def _listening(pod: Pod, name: str, port: int, host: str) -> Iterator[str]:
         yield f"{name} listens on {host}, which no other pod reaches"
 
 
-def _folder(settings: Stateful, container: Object) -> Iterator[str]:
-    if not writable(settings.data_dir, container):
-        yield f"data_dir is {settings.data_dir}, where nothing can be written"
+def _folder(settings: Stateful | SponsoredSettings, container: Object) -> Iterator[str]:
+    if not writable(folder := _folder_of(settings), container):
+        yield f"data_dir is {folder}, where nothing can be written"

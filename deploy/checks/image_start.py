@@ -81,6 +81,24 @@ def start_price_publisher(folder: Path) -> None:
     program.publish(settings, PricingSettings(data_dir=folder), stop)
 
 
+def start_sponsored(folder: Path) -> None:
+    from services.sponsored.settings import SponsoredSettings
+    from services.sponsored.wiring import build_sponsored
+
+    importlib.import_module("services.sponsored.app")
+    build_sponsored(SponsoredSettings()).close()
+
+
+def start_biller(folder: Path) -> None:
+    from services.sponsored.biller.settings import BillerSettings
+
+    importlib.import_module("services.sponsored.__main__")
+    program = importlib.import_module("services.sponsored.biller.wiring")
+    stop = threading.Event()
+    stop.set()
+    program.run(BillerSettings.model_validate({"data_dir": folder, "metrics": {"port": 0}}), stop)
+
+
 def start_control(folder: Path) -> None:
     from services.control.server import start_control as start
     from services.control.settings import ControlSettings
@@ -100,6 +118,9 @@ def start_cli(folder: Path) -> None:
 
     for module in ("qdrant_dump", "redis_dump"):
         importlib.import_module(f"ops.backup.{module}")
+    # The stop of experiments runs from the same image, and its reports have plots.
+    for name in ("experiments.__main__", "matplotlib.pyplot"):
+        importlib.import_module(name)
     state, store = folder / "state", (folder / "store").as_uri()
     (state / "pricing").mkdir(parents=True)
     (state / "pricing" / "kept").write_text("kept")
@@ -129,7 +150,7 @@ def start_learner(folder: Path) -> None:
 
 
 def start_suite(folder: Path) -> None:
-    for start in (start_query_encoder, start_retrieval, start_ranker, start_pricing):
+    for start in (start_query_encoder, start_retrieval, start_ranker, start_pricing, start_sponsored):
         start(folder / start.__name__)
 
 
@@ -139,7 +160,9 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "retrieval": start_retrieval,
     "ranker": start_ranker,
     "pricing": start_pricing,
+    "sponsored": start_sponsored,
     "price_publisher": start_price_publisher,
+    "biller": start_biller,
     "control": start_control,
     "cli": start_cli,
     "learner": start_learner,

@@ -23,6 +23,8 @@ from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.biller.settings import BillerSettings
+from services.sponsored.settings import SponsoredSettings
 
 Stateful = (
     QueryEncoderSettings
@@ -31,23 +33,25 @@ Stateful = (
     | PricingSettings
     | LearnerSettings
     | PricePublisherSettings
+    | BillerSettings
 )
 # Of each application.
-SETTINGS_OF: dict[str, type[Stateful]] = {
+SETTINGS_OF: dict[str, type[Stateful | SponsoredSettings]] = {
     "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
-    "pricing": PricingSettings,
+    "pricing": PricingSettings, "sponsored": SponsoredSettings,
 }  # fmt: skip
 # Of programs without Ray, by their module. The learner reads from the ranker's where log and registry are, the price
 # publisher from pricing's its rules.
 _SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
     "services.gateway": (GatewaySettings, StageAccessSettings), "services.learner": (LearnerSettings, RankerSettings),
     "services.pricing": (PricePublisherSettings, PricingSettings), "services.control": (ControlSettings,),
+    "services.sponsored": (BillerSettings,),
     # `kairos backup` reads where each service keeps its state; the same image stops experiments.
-    "cli.main": (SuiteSettings, *SETTINGS_OF.values(), ExperimentSettings),
+    "cli.main": (SuiteSettings, *SETTINGS_OF.values(), BillerSettings, ExperimentSettings),
 }  # fmt: skip
 _ALL: tuple[type[ServiceSettings], ...] = (
-    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, PricePublisherSettings, ControlSettings, SuiteSettings,
-    StageAccessSettings, ExperimentSettings,
+    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, PricePublisherSettings, BillerSettings, ControlSettings,
+    SuiteSettings, StageAccessSettings, ExperimentSettings,
 )  # fmt: skip
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"

@@ -257,6 +257,30 @@ _OWN: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Sponsored products on answered pages", {"products": _rate("kairos_gateway_sponsored_items_total")}, "cps"
         ),
+        Panel(
+            "Requests for ads, and places that ads were given",
+            {
+                "requests": _rate("ray_kairos_sponsored_requests"),
+                "places": _rate("ray_kairos_sponsored_places"),
+            },
+            "cps",
+            "Far fewer places than before: budgets are spent, leases fail, or fewer ads are relevant enough.",
+        ),
+        Panel(
+            "Leases of budgets that failed, in 15 minutes",
+            {"a replica": "max (increase(ray_kairos_sponsored_lease_failures[15m]))"},
+            description="While control is down, ads end with their leases.",
+        ),
+        Panel(
+            "Bills behind",
+            {"biller": "time() - max (kairos_biller_up_to_date_timestamp_seconds > 0)"},
+            "s",
+            "Every older click is on a bill in control. Some seconds are normal.",
+            limit=BEHIND_S,
+        ),
+        Panel("Bills recorded", {"changes": _rate("kairos_biller_bills_total")}, "cps"),
+        Panel("Ads on no bill", {"campaign is not known": "max (kairos_biller_unknown_campaign_impressions)"}),
+        Panel("Size of the ledger", {"disk": "max (kairos_biller_ledger_bytes)"}, "bytes"),
     ),
     "pricing": (
         Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),

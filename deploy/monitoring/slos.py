@@ -200,6 +200,21 @@ CONDITIONS = (
         "Computed prices have been switched off for an hour: the shop's prices apply.",
     ),
     (
+        # As of the price publisher.
+        "KairosBillsBehind", "ticket", "5m",
+        f"time() - max(max_over_time(kairos_biller_up_to_date_timestamp_seconds[1d])) > {BEHIND_S}",
+        "Sponsored places are not billed: budgets end by what is shown, not by what is clicked.",
+    ),
+    (
+        "KairosAdsOnNoBill", "ticket", "1h", "max(kairos_biller_unknown_campaign_impressions) > 0",
+        "Ads were shown of campaigns that the biller does not know: their clicks are on no bill.",
+    ),
+    (
+        # Every two seconds while control is down.
+        "KairosBudgetsNotLeased", "ticket", "5m", "max(increase(ray_kairos_sponsored_lease_failures[15m])) > 60",
+        "Replicas of sponsored get no leases of budgets from control: pages have no ads.",
+    ),
+    (
         # Of Redis' maxmemory, or of the disk of an SQLite file.
         "KairosStoreFull", "ticket", "10m",
         f"max(ray_kairos_ranker_store_used_bytes / ray_kairos_ranker_store_limit_bytes) > {FILLING}",

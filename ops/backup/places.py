@@ -26,12 +26,15 @@ from services.ranker.settings import RankerSettings
 from services.retrieval.adapters.edge_generations import is_invalid_generation
 from services.retrieval.adapters.edge_writes import writes_paused
 from services.retrieval.settings import RetrievalSettings
+from services.sponsored.biller.settings import BillerSettings
 
 # In the order of saving. User histories come before products, so that no event names a product that is not in the
 # backup.
 SERVICES: dict[str, type[ServiceSettings]] = {
     "ranker": RankerSettings,
     "pricing": PricingSettings,
+    # The ledger. The events that it was read from come first, so that what it lacks is read again.
+    "biller": BillerSettings,
     "query_encoder": QueryEncoderSettings,
     "retrieval": RetrievalSettings,
     # Its PostgreSQL has backups of its own.

@@ -87,6 +87,9 @@ class BudgetOwner(Protocol):
 class Ledger(Protocol):
     """The facts that bills are computed from, and the bills that are final, by tenant. All calls may block."""
 
+    def person(self, id: str) -> str:
+        """What facts name a user or visitor by: a digest with a secret of the ledger."""
+
     def record(self, tenant: str, facts: Iterable[Fact], log: str = "", place: LogPlace | None = None) -> None:
         """Each fact once, as Facts.add. With them the place up to which the log of this name was read: both are
         durable, or neither. Raises Overloaded if the disk is full.
@@ -122,7 +125,9 @@ class Ledger(Protocol):
         """Their terms of billing, for clicks that come when a campaign is archived, and changes of daily budgets."""
 
     def campaigns(self, tenant: str) -> dict[str, Campaign]:
-        """Those that were kept, by id: without products, targets and schedule, but for the time zone."""
+        """Those that were kept, by id: without products, targets and schedule, but for the time zone. Their own persons
+        are named as facts name them.
+        """
 
     def keep_brands(self, tenant: str, brands: Mapping[str, str], now_s: float) -> None:
         """Of products; empty if there is none."""

@@ -23,7 +23,7 @@ from cli.main import app
 from tests.contract.controls import digest_of, key_of
 from tests.documentation import ROOT, blocks
 
-PAGE = ROOT / "docs" / "how-to" / "control.md"
+PAGES = [ROOT / "docs" / "how-to" / name for name in ("control.md", "evaluate.md")]
 TWO = """\
 kind: synonym_set
 id: coats
@@ -158,9 +158,10 @@ def test_bad_files_are_named(shell: Shell, text: str, problem: str) -> None:
     assert problem in shell.kairos("apply", "bad.yaml", expected=2)
 
 
-def test_the_page(shell: Shell) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_page(shell: Shell, page: Path) -> None:
     """Every command of the page that names this file runs."""
-    found = [block for block in blocks(PAGE) if block.language == "sh" and "test_control_commands" in block.reason]
+    found = [block for block in blocks(page) if block.language == "sh" and "test_control_commands" in block.reason]
     assert found
     for block in found:
         shell.run(block.text)

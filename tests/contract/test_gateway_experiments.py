@@ -14,11 +14,13 @@ from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
 from services.gateway.background.rules import Rules
 from tests.contract.controls import resource_of
-from tests.contract.gateways import BUDGET_S, Running, ids, running, search, stages
+from tests.contract.gateways import Running, ids, running, search, stages
 from tests.fakes.waiting import until
 
 __all__ = ["running", "stages"]  # fixtures
 
+# These tests are about contents: a busy machine may take its time.
+PATIENCE_S = 10.0
 PIN = {"trigger": {"queries": [{"contains": "shoes"}]}, "actions": [{"pin": {"product_id": "p20", "position": 1}}]}
 POPULAR = {"placements": {"home": {"sources": [{"source": "popular"}]}}}
 
@@ -53,7 +55,7 @@ def arms(message: Any) -> list[tuple[str, str]]:
 
 
 async def asked(running: Running, user_id: str, **fields: Any) -> gateway_pb2.SearchResponse:
-    return await running.stub.Search(search(user_id=user_id, **fields), timeout=BUDGET_S)
+    return await running.stub.Search(search(user_id=user_id, **fields), timeout=PATIENCE_S)
 
 
 async def test_every_stage_knows_the_arms(running: Running) -> None:
@@ -96,7 +98,7 @@ async def test_the_configuration_of_an_arm(running: Running) -> None:
     publish(running, serving_configuration=published, experiment=experiment(serving_configuration_id="new"))
     versions = {}
     for user in ("", person_in(running, "a"), person_in(running, "b")):
-        answer = await running.stub.Recommend(gateway_pb2.RecommendRequest(user_id=user), timeout=BUDGET_S)
+        answer = await running.stub.Recommend(gateway_pb2.RecommendRequest(user_id=user), timeout=PATIENCE_S)
         versions[user] = answer.serving_configuration_version.partition("+")[0]
     assert list(versions.values()) == ["usual", "usual", "new"]
 
@@ -117,7 +119,7 @@ async def test_exposure_is_logged(running: Running) -> None:
     await until(lambda: len(running.stages.ranker.shown) == 1)
     assert arms(sent(running, ranker_pb2.StoreRankingRequest)) == [("e", "b")]
     (shown,) = sent(running, ranker_pb2.RecordImpressionsRequest).shown
-    assert 0 < shown.latency_ms < BUDGET_S * 1e3
+    assert 0 < shown.latency_ms < PATIENCE_S * 1e3
     assert [one.stage for one in shown.degradations] == [common_pb2.STAGE_PRICING]
 
 
@@ -151,7 +153,7 @@ async def test_an_explanation_is_that_of_the_arm(running: Running) -> None:
     publish(running, merchandising_rule={"pin": PIN}, experiment=experiment(without_rule_ids=["pin"]))
     for arm, first in (("a", True), ("b", False)):
         message = gateway_pb2.ExplainItemRequest(item_id="p20", search=search(user_id=person_in(running, arm)))
-        answer = await running.stub.ExplainItem(message, timeout=BUDGET_S)
+        answer = await running.stub.ExplainItem(message, timeout=PATIENCE_S)
         assert (answer.result.position == 1) is first
     assert running.stages.ranker.shown == []
 

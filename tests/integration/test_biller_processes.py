@@ -17,6 +17,8 @@ from tests.integration.processes import Process, free_port, started, wait_for
 from tests.unit.sponsored.campaigns import click_on, impression
 
 ADS = 600
+# Of a call, during which a killed control may have to start again.
+CALL_S = 60.0
 
 
 def test_each_click_is_billed_once(tmp_path: Path) -> None:
@@ -74,13 +76,13 @@ def publish(channel: grpc.Channel) -> None:
     stub = control_pb2_grpc.ControlServiceStub(channel)
     resource = resource_of("campaign", "c")
     resource.campaign.daily_budget.units = 1_000
-    made = stub.CreateResource(control_pb2.CreateResourceRequest(resource=resource), timeout=10).resource
-    stub.PublishResources(control_pb2.PublishResourcesRequest(resources=[reference_to(made)]), timeout=10)
+    made = stub.CreateResource(control_pb2.CreateResourceRequest(resource=resource), timeout=CALL_S).resource
+    stub.PublishResources(control_pb2.PublishResourcesRequest(resources=[reference_to(made)]), timeout=CALL_S)
 
 
 def bills(channel: grpc.Channel) -> list[budgets_pb2.Bill]:
     stub = budgets_pb2_grpc.BudgetServiceStub(channel)
-    return list(stub.ListBills(budgets_pb2.ListBillsRequest(), timeout=10, wait_for_ready=True).bills)
+    return list(stub.ListBills(budgets_pb2.ListBillsRequest(), timeout=CALL_S, wait_for_ready=True).bills)
 
 
 def has_clicks(channel: grpc.Channel, count: int) -> bool:

@@ -201,7 +201,7 @@ def test_a_backup_has_the_offers(tmp_path: Path) -> None:
     assert shop.offers() == [{STAFF}, {STAFF}, set()]
 
 
-EURO = common_pb2.Money(currency_code="EUR", units=1)
+ONE_EURO = common_pb2.Money(currency_code="EUR", units=1)
 
 
 def stocked(id: str, price_list: str = "", **fields: object) -> offer_pb2.Offer:
@@ -229,12 +229,12 @@ async def test_over_grpc(stub: Stub) -> None:
         ({"price": common_pb2.Money(currency_code="EUR", units=10**12 + 1)}, "price"),
         ({"source": 9}, "source"),
         ({"fulfilments": [7]}, "fulfilments[0]"),
-        ({"base_price": common_pb2.Money(currency_code="EUR", units=1)}, "base_price"),
-        ({"source": 3, "price": EURO}, "place_id"),
+        ({"base_price": ONE_EURO}, "base_price"),
+        ({"source": 3, "price": ONE_EURO}, "place_id"),
         ({"source": 3, "place_id": "rival"}, "price"),
-        ({"source": 3, "place_id": "rival", "price": EURO, "sale_price": EURO}, "sale_price"),
-        ({"source": 3, "place_id": "rival", "price": EURO, "fulfilments": [1]}, "fulfilments"),
-        ({"source": 3, "place_id": "rival", "price": EURO, "price_list_id": "staff"}, "price_list_id"),
+        ({"source": 3, "place_id": "rival", "price": ONE_EURO, "sale_price": ONE_EURO}, "sale_price"),
+        ({"source": 3, "place_id": "rival", "price": ONE_EURO, "fulfilments": [1]}, "fulfilments"),
+        ({"source": 3, "place_id": "rival", "price": ONE_EURO, "price_list_id": "staff"}, "price_list_id"),
     ],
 )
 async def test_a_wrong_offer(stub: Stub, fields: dict[str, object], path: str) -> None:

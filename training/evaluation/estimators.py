@@ -114,21 +114,23 @@ class Overlap:
     """Whether the log says enough of the target.
 
     `effective`: (sum w)^2 / sum w^2 (Kish), the number of observations under the target that the log is worth;
-    `observations` of the log. `largest`: the share of the greatest weight in their sum. `mean_weight`: near 1 where
-    the log covers the target's actions; a lower value is the share of them that it covers.
+    `observations` of the log. `largest`: the share of the greatest weight in their sum. `covered`: the share of the
+    target's actions that the log could have shown; what it could not is worth nothing to IPS, and to DR what the model
+    says.
     """
 
     observations: int
     effective: float
     largest: float
-    mean_weight: float
+    covered: float
 
     @classmethod
-    def of(cls, weights: Doubles) -> Overlap:
+    def of(cls, weights: Doubles, covered: float | None = None) -> Overlap:
+        """Without `covered`, the mean weight estimates it."""
         total = float(weights.sum())
+        share = total / len(weights) if covered is None else covered
         if not total:
-            return cls(len(weights), 0.0, 0.0, 0.0)
+            return cls(len(weights), 0.0, 0.0, share)
         return cls(
-            len(weights), total**2 / float(np.square(weights).sum()), float(weights.max()) / total,
-            total / len(weights),
+            len(weights), total**2 / float(np.square(weights).sum()), float(weights.max()) / total, share
         )  # fmt: skip

@@ -64,7 +64,9 @@ class Replayed:
 @dataclass(frozen=True)
 class _Ranking:
     """m shown places of one ranking. `rows` [m] of the log; weights of the place, over all places, and given those
-    above; `expected` and `expected_logging` [m]: what the reward model says of both policies at the place.
+    above; `expected` and `expected_logging` [m]: what the reward model says of both policies at the place;
+    `covered` [m]: the share of the target's products at the place that the log could have shown there, or anywhere on
+    the page.
     """
 
     rows: Integers
@@ -73,6 +75,8 @@ class _Ranking:
     given_above: Doubles
     expected: Doubles
     expected_logging: Doubles
+    covered: Doubles
+    covered_anywhere: Doubles
     same: float
 
 
@@ -103,12 +107,17 @@ def replay(log: LoggedRankings, scores: Doubles, task: str, seed: int = 0) -> Re
         **dict.fromkeys(ESTIMATORS, own.weights), POSITION_BASED: joined(lambda each: each.over_places),
         INTERACTION: joined(lambda each: each.given_above),
     }  # fmt: skip
+    shares = float(joined(lambda each: each.covered).mean())
+    anywhere = float(joined(lambda each: each.covered_anywhere).mean())
+    covered = {**dict.fromkeys(ESTIMATORS, shares), POSITION_BASED: anywhere}
     logging = replace(own, weights=np.ones(len(rows)), expected=joined(lambda each: each.expected_logging))
     estimators = {**ESTIMATORS, POSITION_BASED: dr, INTERACTION: ips}
     estimates = {name: estimator(replace(own, weights=weights[name])) for name, estimator in estimators.items()}
+    differences = {name: estimates[name].minus(estimator(logging)) for name, estimator in estimators.items()}
     return Replayed(
-        estimates, {name: estimates[name].minus(estimator(logging)) for name, estimator in estimators.items()},
-        {name: Overlap.of(of) for name, of in weights.items()}, logged_value(own), len(kept), int(groups.max()) + 1,
+        estimates, differences,
+        {name: Overlap.of(of, covered.get(name)) for name, of in weights.items()}, logged_value(own),
+        len(kept), int(groups.max()) + 1,
         float(np.mean([each.same for each in kept])), count - len(kept),
     )  # fmt: skip
 
@@ -135,6 +144,7 @@ def _replayed(
         rows[places], ours[at, places] / theirs[at, places],
         position_based(ours[:, places].T, theirs[:, places].T, seen),
         interaction(ratio[np.newaxis])[0, places], seen * (ours @ rate[rows]), seen * (theirs @ rate[rows]),
+        (ours * (theirs > 0)).sum(axis=1), ours @ (theirs > 0).any(axis=0),
         float((before[:_TOP] == after[:_TOP]).mean()),
     )  # fmt: skip
 

@@ -28,8 +28,8 @@ class OverlapSettings(BaseModel):
     least_persons: int = Field(default=100, ge=2)
     # Effective observations: places of rankings that the log is worth under the policy.
     least_effective: float = Field(default=100.0, ge=0)
-    # Of the target's places, the share whose product the log could have shown there: `Overlap.mean_weight`.
-    least_covered: float = Field(default=0.8, ge=0, le=1)
+    # Of the policy's places, the share whose product the log could have shown there.
+    least_covered: float = Field(default=0.95, ge=0, le=1)
 
 
 class EvaluationSettings(ServiceSettings):
@@ -76,9 +76,9 @@ def verdict_of(difference: Estimate, logged: Estimate, overlap: Overlap, setting
 def _missing(overlap: Overlap, persons: int, least: OverlapSettings) -> str:
     if persons < least.least_persons:
         return f"the log has rankings of {persons:,} persons, needs {least.least_persons:,}: a longer log"
-    if overlap.mean_weight < least.least_covered:
+    if overlap.covered < least.least_covered:
         return (
-            f"the log covers {overlap.mean_weight:.0%} of what the policy shows, needs {least.least_covered:.0%}: more "
+            f"the log covers {overlap.covered:.0%} of what the policy shows, needs {least.least_covered:.0%}: more "
             "exploration, or a log of the same candidates"
         )
     if overlap.effective < least.least_effective:

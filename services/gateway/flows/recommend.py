@@ -108,10 +108,11 @@ async def _ranking_of(
     """Fills `merchandising` of `response`."""
     if placement.needs_products and not (message.item_ids or message.cart_item_ids):
         raise InvalidArgument.of("item_ids", "is empty; this placement needs the products of the page or of the cart")
+    has_ads = placement.sponsored and may_have_ads(calls, parts, message)
     known, products, audience = await asyncio.gather(
         _interests(calls, parts, message, viewer, placement),
         _products(calls, parts, message, viewer, placement),
-        audience_of(calls, parts, message, _AFTER_RANKER, placement.sponsored and may_have_ads(calls, parts, message)),
+        audience_of(calls, parts, message, _AFTER_RANKER, has_ads),
     )
     rules = rules_of_placement(calls, parts, message, name, audience)
     purchased = frozenset(known.recently_purchased_item_ids)
@@ -133,7 +134,7 @@ async def _ranking_of(
     if found.merged:
         ranking = await _rank(calls, parts, viewer, explained, placement, found)
         ranking = rules.arranged(ranking, found.candidates)
-        if placement.sponsored:
+        if has_ads:
             ranking.ad_space = space_of_placement(ranking, name, audience, found.candidates)
         ranking.sources = {entry.item_id: [_number(source) for source in entry.sources] for entry in found.merged}
         ranking.related_title = _title(products, message)

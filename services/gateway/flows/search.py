@@ -123,11 +123,12 @@ async def _find_and_rank(
     response: gateway_pb2.SearchResponse,
     explained: Explained | None,
 ) -> Ranking:
+    has_ads = may_have_ads(calls, parts, message)
     understood, session, picture, audience = await asyncio.gather(
         understand(calls, parts, message, message.query),
         _session(calls, parts, message),
         _encode_picture(calls, parts, message),
-        audience_of(calls, parts, message, _AFTER_ENCODER, may_have_ads(calls, parts, message)),
+        audience_of(calls, parts, message, _AFTER_ENCODER, has_ads),
     )
     rules = rules_of_search(calls, parts, message, understood, audience)
     typed = message.query.strip()
@@ -191,7 +192,8 @@ async def _find_and_rank(
         candidates = await rules.with_named(calls, parts, viewer, found.candidates, _AFTER_RETRIEVAL)
         ranking = await rank_items(calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained)
         ranking = rules.arranged(ranking, candidates)
-        ranking.ad_space = space_of_search(message, understood, audience, candidates)
+        if has_ads:
+            ranking.ad_space = space_of_search(message, understood, audience, candidates)
     else:
         ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
     rules.report_in(response, ranking)

@@ -82,7 +82,7 @@ async def with_ads(calls: StageCalls, parts: Parts, message: Asked, viewer: View
     if message.page_token:
         return _with_ads_as_before(ranking, viewer.page.sponsored)
     space, stub = ranking.ad_space, parts.stubs.sponsored
-    if space is None or stub is None or not may_have_ads(calls, parts, message):
+    if space is None or stub is None:
         return ranking
     pins = _pins(ranking)
     request = _request(message, viewer, ranking, space, pins, parts.campaigns.of(calls.info.tenant).product_ids)

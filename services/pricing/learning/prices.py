@@ -154,13 +154,14 @@ def learned_from(periods: Periods) -> Learned:
     at = np.array(rows)
     scales = np.array([10.0 ** MINOR_UNIT_DECIMALS[periods.currency[row]] for row in rows])
     index = [model.index_of[periods.product_id[row], periods.price_list_id[row]] for row in rows]
-    asked = np.where(observed, periods.competitor[at] / scales, 1.0)
-    usual = _usual(np.array(index), asked, observed, len(model.units))
+    usual = _usual(np.array(index), periods.competitor[at] / scales, observed, len(model.units))
+    # Of a product that was observed on other days it is assumed that the competitor asked what it usually does.
+    asked = np.where(observed, periods.competitor[at] / scales, usual[index])
     model.fit(
         Observations.of(
             index, days[at], periods.price[at] / scales, periods.units[at], exposure=periods.exposure[at],
             in_stock=np.nan_to_num(periods.in_stock[at], nan=1.0), promotion=periods.is_sale[at],
-            competitor=np.where(observed, asked / usual[index], 0.0),
+            competitor=np.where(np.isin(index, np.array(index)[observed]), asked / usual[index], 0.0),
         )
     )  # fmt: skip
     first = int(days[at].max()) - _RECENT_DAYS
@@ -180,10 +181,13 @@ def _usual(index: Ints, asked: Floats, observed: NDArray[np.bool_], units: int) 
 
 
 def _relative(item: PricedItem, usual: float | None) -> float:
-    """The competitor's price as a share of the usual one; 0 if one of them is not known."""
-    if item.competitor is None or not usual or item.competitor.currency != item.list_price.currency:
+    """A competitor's price as a share of the usual one, which is assumed without an observation; 0: there was none."""
+    if usual is None:
         return 0.0
-    return float(item.competitor.amount) / usual
+    observed = item.competitor
+    if observed is None or observed.currency != item.list_price.currency:
+        return 1.0
+    return float(observed.amount) / usual
 
 
 class _LearnedPricer:

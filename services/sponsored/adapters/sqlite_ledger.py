@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +55,7 @@ CREATE TABLE IF NOT EXISTS campaign (
     tenant TEXT, id TEXT, terms TEXT, kept_s REAL, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS place (
     tenant TEXT, log TEXT, token TEXT, read_up_to_s REAL, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS secret (value BLOB);
 CREATE TABLE IF NOT EXISTS settled (tenant TEXT PRIMARY KEY, until TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS paid (tenant TEXT, campaign_id TEXT, amount INTEGER, PRIMARY KEY (tenant, campaign_id))
     WITHOUT ROWID;
@@ -115,8 +118,17 @@ class SqliteLedger:
         self._db = sqlite3.connect(data_dir / "ledger.db", timeout=10, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
+        # What is removed is overwritten: facts hold keys of persons.
+        self._db.execute("PRAGMA secure_delete=ON")
         with self._lock:
             self._db.executescript(_SCHEMA)
+        with self._transaction():
+            if self._db.execute("SELECT 1 FROM secret").fetchone() is None:
+                self._db.execute("INSERT INTO secret VALUES (?)", (secrets.token_bytes(32),))
+        self._secret: bytes = self._read("SELECT value FROM secret")[0][0]
+
+    def person(self, id: str) -> str:
+        return hashlib.blake2b(id.encode(), digest_size=12, key=self._secret).hexdigest()
 
     def record(self, tenant: str, facts: Iterable[Fact], log: str = "", place: LogPlace | None = None) -> None:
         with self._transaction():
@@ -186,7 +198,7 @@ class SqliteLedger:
         return dict(self._read("SELECT campaign_id, amount FROM paid WHERE tenant = ?", tenant))
 
     def keep_campaigns(self, tenant: str, campaigns: Iterable[Campaign], now_s: float) -> None:
-        rows = [(campaign, (tenant, campaign.id, _terms(campaign), now_s)) for campaign in campaigns]
+        rows = [(campaign, (tenant, campaign.id, self._terms(campaign), now_s)) for campaign in campaigns]
         with self._transaction():
             last = self._budgets(tenant)
             for campaign, row in rows:
@@ -267,6 +279,16 @@ class SqliteLedger:
         statement = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})"
         return self._db.execute(statement, row).rowcount > 0
 
+    def _terms(self, campaign: Campaign) -> str:
+        return json.dumps(
+            {
+                "advertiser": campaign.advertiser, "payer": campaign.payer, "currency": campaign.currency,
+                "bid": campaign.bid, "daily_budget": campaign.daily_budget, "total_budget": campaign.total_budget,
+                "own_person_ids": sorted(map(self.person, campaign.own_person_ids)),
+                "time_zone": campaign.schedule.time_zone,
+            }
+        )  # fmt: skip
+
     def _budgets(self, tenant: str) -> dict[str, tuple[BudgetChange, ...]]:
         """The changes of each campaign by day. Within a transaction, or with the lock."""
         found: dict[str, tuple[BudgetChange, ...]] = {}
@@ -293,16 +315,6 @@ class SqliteLedger:
     def _transaction(self) -> Iterator[None]:
         with self._lock, sqlite_transaction(self._db, "the ledger"):
             yield
-
-
-def _terms(campaign: Campaign) -> str:
-    return json.dumps(
-        {
-            "advertiser": campaign.advertiser, "payer": campaign.payer, "currency": campaign.currency,
-            "bid": campaign.bid, "daily_budget": campaign.daily_budget, "total_budget": campaign.total_budget,
-            "own_person_ids": sorted(campaign.own_person_ids), "time_zone": campaign.schedule.time_zone,
-        }
-    )  # fmt: skip
 
 
 def _campaign(id: str, terms: dict[str, Any], changes: tuple[BudgetChange, ...]) -> Campaign:

@@ -13,6 +13,7 @@ from datetime import date, timedelta
 
 import structlog
 
+from services.common.errors import Overloaded, Unavailable
 from services.common.gateway_log import LogFailed
 from services.sponsored.accounts import Accounts
 from services.sponsored.biller.campaigns import FollowedCampaigns
@@ -71,6 +72,9 @@ class Biller:
             self._state = None
             self._metrics.failures.labels("log").inc()
             _log.warning("the log was not read and is tried again", error=str(error))
+        except (Overloaded, Unavailable) as error:
+            self._metrics.failures.labels("ledger").inc()
+            _log.warning("the ledger cannot be written; the turn is repeated", error=str(error))
         except BillsFailed as error:
             self._record = None
             self._metrics.failures.labels("bills").inc()
@@ -108,6 +112,8 @@ class Biller:
 
     def _on_record(self) -> _Record:
         """From the first day on of which a bill may be missing, among those that can still be computed."""
+        if self._ledger.settled_until(self._tenant) == date.min:
+            self._recover()
         oldest = self._accounts.first_day
         found, settled = self._book.bills(oldest), self._ledger.settled_until(self._tenant)
         missing = [
@@ -118,6 +124,14 @@ class Biller:
         first = min([*missing, settled + timedelta(days=1) if settled > date.min else oldest])
         first = max(first, oldest)
         return _Record(first, {key: bill for key, bill in found.items() if bill.day >= first})
+
+    def _recover(self) -> None:
+        """A new ledger takes over the final bills of control: what campaigns have paid counts for total budgets."""
+        final = [bill for bill in self._book.bills(date.min).values() if bill.is_final]
+        if final:
+            until = max(bill.day for bill in final)
+            self._ledger.settle(self._tenant, until, final)
+            _log.warning("the ledger is new; it takes over final bills of control", bills=len(final), until=str(until))
 
     def _report_unknown(self) -> None:
         unknown = self._accounts.unknown(self._tenant)

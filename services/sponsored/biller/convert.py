@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import date
 from decimal import ROUND_HALF_UP
 
@@ -26,10 +27,11 @@ _REASONS = {verdict.value: verdict for verdict in Verdict}
 _REFUNDS = (event_pb2.EVENT_TYPE_REFUND, event_pb2.EVENT_TYPE_CANCELLATION)
 
 
-def page_from_proto(answer: gateway_pb2.ReadLogResponse) -> LogPage:
+def page_from_proto(answer: gateway_pb2.ReadLogResponse, person: Callable[[str], str]) -> LogPage:
+    """`person`: see Ledger.person."""
     places = [(page, row) for page in answer.impressions for row in range(len(page.sponsored))]
-    shown = list(readable(lambda place: impression_from_proto(*place), places))
-    done = list(readable(fact_from_proto, answer.events))
+    shown = list(readable(lambda place: impression_from_proto(*place, person), places))
+    done = list(readable(lambda event: fact_from_proto(event, person), answer.events))
     times = [page.shown_at for page in answer.impressions] or [event.occurred_at for event in answer.events]
     return LogPage(
         [*shown, *(fact for fact in done if fact is not None)],
@@ -40,7 +42,7 @@ def page_from_proto(answer: gateway_pb2.ReadLogResponse) -> LogPage:
     )
 
 
-def impression_from_proto(page: event_pb2.Impressions, row: int) -> Impression:
+def impression_from_proto(page: event_pb2.Impressions, row: int, person: Callable[[str], str]) -> Impression:
     """Of a sponsored place of the page."""
     place, field = page.sponsored[row], f"sponsored[{row}]"
     if place.item_id not in page.item_ids:
@@ -51,18 +53,18 @@ def impression_from_proto(page: event_pb2.Impressions, row: int) -> Impression:
     if price < 0:
         raise InvalidArgument.of(f"{field}.click_price", f"is {price}; 0 or more is expected")
     # The expected clicks of a person add up. Somebody without any id has seen this page only.
-    person_id = page.user_id or page.visitor_id or page.session_id or page.ranking_id
+    person_id = person(page.user_id or page.visitor_id or page.session_id or page.ranking_id)
     return Impression(
         page.ranking_id, place.item_id, place.campaign_id, price, place.expected_clicks, person_id,
         seconds(page.shown_at), place.click_price.currency_code,
     )  # fmt: skip
 
 
-def fact_from_proto(event: event_pb2.Event) -> Fact | None:
+def fact_from_proto(event: event_pb2.Event, person: Callable[[str], str]) -> Fact | None:
     """None for an event that bills do not need: a click without a token is on no ad, a purchase without a price no
     amount.
     """
-    person_id, at_s = event.user_id or event.visitor_id, seconds(event.occurred_at)
+    person_id, at_s = person(event.user_id or event.visitor_id), seconds(event.occurred_at)
     if event.type == event_pb2.EVENT_TYPE_CLICK:
         ranking_id = ranking_of(event.attribution_token)
         return Click(event.event_id, ranking_id, event.item_id, person_id, at_s) if ranking_id else None

@@ -28,7 +28,7 @@ class BillerMetrics:
         )
         self.failures = counter("failures", "Steps that failed and are repeated.", "step")
         # The increase of a series that begins with 1 would be invisible to Prometheus.
-        for step in ("log", "bills"):
+        for step in ("log", "ledger", "bills"):
             self.failures.labels(step)
         self.bills = counter("bills", "Bills that were recorded in control, each change of one.")
         self.unreadable = counter("unreadable_records", "Records of the log that cannot be read and are on no bill.")

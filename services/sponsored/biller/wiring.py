@@ -44,7 +44,7 @@ def billing(settings: BillerSettings, metrics: BillerMetrics, clock: Callable[[]
     with (
         _alone(settings.data_dir),
         closing(SqliteLedger(settings.data_dir)) as ledger,
-        closing(GrpcShopGateway(settings.gateway)) as gateway,
+        closing(GrpcShopGateway(settings.gateway, ledger.person)) as gateway,
         closing(GrpcBillBook(settings.control, tenant)) as book,
     ):
         campaigns = FollowedCampaigns(ledger, tenant, clock)

@@ -2,8 +2,8 @@
 
 An ad's score is its bid times the probability of a click, given that the shopper looks at the place: the most valuable
 ads get the places that most shoppers look at. An advertiser has at most one place on a page, so it never bids against
-itself and never stands beside itself, and an assignment by score is the best one. Bids are whole minor units,
-probabilities parts of 10^9: scores and prices are exact.
+itself and never stands beside itself; a product has one as well, whoever advertises it. Places are given by score, from
+the best one on. Bids are whole minor units, probabilities parts of 10^9: scores and prices are exact.
 
 GSP (generalised second price): a click costs the least bid with which the ad would have kept its place. VCG: a click
 costs what the ad's presence takes from the others. With one place the two are the same. In VCG, and with one place,
@@ -82,44 +82,68 @@ def run_auction(
     ads: Iterable[Ad], places: Sequence[Place], mechanism: Mechanism, reserve: int, seed: str = ""
 ) -> list[Placed]:
     """`places` from the one that most shoppers look at. `reserve`: the least price of a click, in minor units. Equal
-    scores are ordered by chance: by `seed`, for example the id of the request.
+    scores of two advertisers are ordered by chance: by `seed`, for example the id of the request.
     """
     entries = _entries(ads, reserve, seed)
-    if mechanism is Mechanism.GSP:
-        prices = [_threshold(entries, number, number, reserve) for number in range(min(len(entries), len(places)))]
-    else:
-        prices = _vcg_prices(entries, places, reserve)
-    return [Placed(entry.ad, place, price) for entry, place, price in zip(entries, places, prices, strict=False)]
+    winners = _best(entries, len(places))
+    looks = [round(place.examination * PROBABILITY) for place in places[: len(winners)]] + [0]
+    placed = []
+    for rank, (entry, place) in enumerate(zip(winners, places, strict=False)):
+        others = _best(entries, len(winners), entry.ad.advertiser)
+        if mechanism is Mechanism.GSP:
+            price = _threshold(others, entry, rank, reserve)
+        else:
+            price = _vcg_price(others, entry, looks[rank:], rank, reserve)
+        placed.append(Placed(entry.ad, place, price))
+    return placed
 
 
 def _entries(ads: Iterable[Ad], reserve: int, seed: str) -> list[_Entry]:
-    """The best ad of each advertiser whose bid reaches the reserve, the highest score first."""
-    best: dict[str, _Entry] = {}
-    for ad in ads:
-        bid, quality = ad.paced_bid, ad.quality
-        if bid < reserve * BID or quality <= 0:
-            continue
-        entry, other = _Entry(bid * quality, ad, quality), best.get(ad.advertiser)
-        if other is None or (other.score, other.quality, -other.ad.row) < (entry.score, quality, -ad.row):
-            best[ad.advertiser] = entry
-    return sorted(best.values(), key=lambda entry: (-entry.score, crc32(f"{seed} {entry.ad.campaign_id}".encode())))
+    """Whose bids reach the reserve, the highest score first."""
+    found = [
+        _Entry(bid * quality, ad, quality)
+        for ad in ads
+        if (bid := ad.paced_bid) >= reserve * BID and (quality := ad.quality) > 0
+    ]
+    return sorted(
+        found,
+        key=lambda entry: (
+            -entry.score, crc32(f"{seed} {entry.ad.advertiser}".encode()), -entry.quality, entry.ad.row,
+            entry.ad.campaign_id,
+        ),
+    )  # fmt: skip
 
 
-def _threshold(entries: Sequence[_Entry], winner: int, rank: int, reserve: int) -> int:
-    """The least bid, in minor units, with which `winner` would have the place `rank`, or a better one."""
-    if rank + 1 >= len(entries):
+def _best(entries: Iterable[_Entry], most: int, without: str | None = None) -> list[_Entry]:
+    """By place: of each advertiser and of each product one. `without` the ads of an advertiser."""
+    found: list[_Entry] = []
+    advertisers, rows = {without}, set[int]()
+    for entry in entries:
+        if len(found) == most:
+            break
+        if entry.ad.advertiser not in advertisers and entry.ad.row not in rows:
+            found.append(entry)
+            advertisers.add(entry.ad.advertiser)
+            rows.add(entry.ad.row)
+    return found
+
+
+def _threshold(others: Sequence[_Entry], winner: _Entry, rank: int, reserve: int) -> int:
+    """The least bid, in minor units, with which `winner` would have the place `rank`, or a better one, if `others` had
+    the places without its advertiser. Its product must not stand on a better place already.
+    """
+    own = next((place for place, entry in enumerate(others) if entry.ad.row == winner.ad.row), rank)
+    if (place := min(rank, own)) >= len(others):
         return reserve
-    return max(reserve, -(-entries[rank + 1].score // (entries[winner].quality * BID)))
+    return max(reserve, -(-others[place].score // (winner.quality * BID)))
 
 
-def _vcg_prices(entries: Sequence[_Entry], places: Sequence[Place], reserve: int) -> list[int]:
-    """Each step from a place to the next better one costs the least bid that reaches it (Myerson 1981)."""
-    looks = [round(place.examination * PROBABILITY) for place in places[: len(entries)]] + [0]
-    prices = []
-    for winner in range(len(looks) - 1):
-        total = sum(
-            (looks[rank] - looks[rank + 1]) * _threshold(entries, winner, rank, reserve)
-            for rank in range(winner, len(looks) - 1)
-        )
-        prices.append(total // looks[winner])
-    return prices
+def _vcg_price(others: Sequence[_Entry], winner: _Entry, looks: Sequence[int], first: int, reserve: int) -> int:
+    """Each step from a place to the next better one costs the least bid that reaches it (Myerson 1981). `looks`: at the
+    winner's place, which is the `first`, and at those behind it, then 0.
+    """
+    total = sum(
+        (looks[step] - looks[step + 1]) * _threshold(others, winner, first + step, reserve)
+        for step in range(len(looks) - 1)
+    )
+    return total // looks[0]

@@ -205,6 +205,12 @@ APPLICATIONS = [
              "kairos-control: kairos-pricing and it must both use TLS"),
     Mutation("ConfigMap/kairos-price-publisher", "data KAIROS_PRICE_PUBLISHER_CONTROL__CA", DELETED,
              "kairos-control: kairos-price-publisher and it must both use TLS"),
+    Mutation("ConfigMap/kairos-sponsored", "data KAIROS_SPONSORED_CONTROL__CA", DELETED,
+             "kairos-control: kairos-sponsored and it must both use TLS"),
+    Mutation("ConfigMap/kairos-biller", "data KAIROS_BILLER_GATEWAY__CA", DELETED,
+             "kairos-biller: the gateway and it must both use TLS, or none"),
+    Mutation("Deployment/kairos-biller", f"{_POD} volumes 1", {"name": "data", "emptyDir": {}},
+             "the ledger is in /data/biller, which ends with its pod"),
     Mutation("Deployment/kairos-control", "spec replicas", 2, "its database is a file of one pod", SMALL),
     Mutation("Deployment/kairos-control", f"{_POD} volumes 0", {"name": "data", "emptyDir": {}},
              "its database is in /data/control, which ends with its pod", LAPTOP),
@@ -218,7 +224,7 @@ APPLICATIONS = [
              "kairos-price-publisher: metrics listens on 127.0.0.1"),
 ]
 NETWORK = [
-    Mutation("NetworkPolicy/price-publisher-to-gateway", "", DELETED,
+    Mutation("NetworkPolicy/workers-to-gateway", "", DELETED,
              "kairos-price-publisher: may not reach port 50050 of Deployment/kairos-gateway"),
     Mutation("NetworkPolicy/control-to-object-store", "", DELETED,
              "kairos-control: may not reach port 443 of an address outside", OPTIONS),

@@ -19,7 +19,19 @@ from tests.unit.deploy.hidden_packages import PROJECT, closure, closure_of
 FILES = sorted(DOCKERFILES.glob("*.Dockerfile"))
 # All but the one that only copies models.
 BUILT = [file for file in FILES if file.name != "models.Dockerfile"]
-IMAGES = ("gateway", "query_encoder", "retrieval", "ranker", "pricing", "price_publisher", "control", "cli", "learner")
+IMAGES = (
+    "gateway",
+    "query_encoder",
+    "retrieval",
+    "ranker",
+    "pricing",
+    "sponsored",
+    "price_publisher",
+    "biller",
+    "control",
+    "cli",
+    "learner",
+)
 START = Path(__file__).with_name("hidden_packages.py")
 
 

@@ -49,9 +49,9 @@ def test_no_password_comes_twice(made: dict[str, Object]) -> None:
 
 
 def test_the_gateway_takes_its_settings(made: dict[str, Object]) -> None:
-    """gateway.yaml is a settings file of the gateway, with the digests of your key and of those of three programs."""
+    """gateway.yaml is a settings file of the gateway, with the digests of your key and of those of four programs."""
     settings = GatewaySettings.model_validate(yaml.safe_load(made["kairos-gateway"]["stringData"]["gateway.yaml"]))
-    programs = ("kairos-price-publisher", "kairos-learner", "kairos-experiments")
+    programs = ("kairos-price-publisher", "kairos-biller", "kairos-learner", "kairos-experiments")
     keys = (KEY, *(made[name]["stringData"]["api-key"] for name in programs))
     assert [(key.sha256, key.role) for key in settings.security.api_keys] == [
         (hashlib.sha256(key.encode()).hexdigest(), "write") for key in keys

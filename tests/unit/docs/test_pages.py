@@ -182,6 +182,8 @@ def _check_words(words: list[str]) -> None:
             if not getattr(known[word], "is_flag", False) and waiting:
                 waiting.pop(0)
         else:
+            if word not in command.commands and hasattr(command, "default_command"):
+                waiting, word = [word, *waiting], command.default_command
             assert word in command.commands, f"{' '.join(path)} has no command {word}"
             command = command.commands[word]
             path.append(word)

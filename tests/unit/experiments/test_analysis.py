@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def figures(pages: list[Page], acts: list[Act], **fields: Any) -> dict[str, dict
     }
 
 
+@cache
 def shop(days: int = 10, arrivals: int = 200, seed: int = 1, **of_b: float) -> LogTable:
     """Units arrive over some days, come back, click and buy. `of_b`: how its units differ; `lost`: from the log."""
     random, table = np.random.default_rng(seed), LogTable()

@@ -40,6 +40,9 @@ from services.pricing.publisher.settings import PricePublisherSettings
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.metrics import MEASURES as OF_RANKER
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
+from services.sponsored.biller.metrics import BillerMetrics
+from services.sponsored.biller.settings import BillerSettings
+from services.sponsored.metrics import MEASURES as OF_SPONSORED
 from tests.needed import needs
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +85,7 @@ def exported() -> dict[str, frozenset[str]]:
     gateway = Metrics()
     publisher = PublisherMetrics()
     prices = (publisher, publisher.published, LearningMetrics())
-    own = (gateway, gateway.published, *prices, LearnerMetrics(), ControlMetrics())
+    own = (gateway, gateway.published, *prices, BillerMetrics(), LearnerMetrics(), ControlMetrics())
     for metric in (metric for metrics in own for metric in vars(metrics).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
@@ -94,7 +97,7 @@ def exported() -> dict[str, frozenset[str]]:
                 series[f"{family.name}_total" if family.type == "counter" else family.name] = labels
     series |= dict(rays())
     # With the labels that Ray gives each process.
-    of_stages = (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING)
+    of_stages = (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING, *OF_SPONSORED)
     series |= {f"ray_{name}": frozenset({"WorkerId"}) for name in of_stages}
     series |= EXTERNAL
     return series | {slo.series(window): frozenset() for slo in SLOS for window in WINDOWS}
@@ -222,14 +225,15 @@ def test_the_files_are_what_the_code_says() -> None:
 
 
 def test_prometheus_scrapes_where_metrics_are() -> None:
-    """prometheus.yaml has the default addresses of the metrics of gateway, publisher and learner."""
+    """prometheus.yaml has the default addresses of the metrics of gateway, publisher, biller and learner."""
     content = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yaml").read_text())
     found = {job["job_name"]: job["static_configs"][0]["targets"] for job in content["scrape_configs"]}
     gateway, learner = GatewaySettings().metrics, LearnerSettings().metrics
-    publisher = PricePublisherSettings().metrics
+    publisher, biller = PricePublisherSettings().metrics, BillerSettings().metrics
     assert found == {
         "kairos-gateway": [f"{gateway.host}:{gateway.port}"],
         "kairos-price-publisher": [f"{publisher.host}:{publisher.port}"],
+        "kairos-biller": [f"{biller.host}:{biller.port}"],
         "kairos-learner": [f"{learner.host}:{learner.port}"],
     }
 

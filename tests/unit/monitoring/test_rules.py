@@ -176,6 +176,22 @@ CONDITIONS: dict[str, tuple[dict[str, str], dict[str, str], dict[str, str]]] = {
         {},
         {'kairos_price_publisher_list_price_only{pod="a"}': "0x80"},
     ),
+    "KairosBillsBehind": (
+        {"kairos_biller_up_to_date_timestamp_seconds": "1x80"},
+        {},
+        {"kairos_biller_up_to_date_timestamp_seconds": "0+60x80"},
+    ),
+    "KairosAdsOnNoBill": (
+        {"kairos_biller_unknown_campaign_impressions": "3x80"},
+        {},
+        {"kairos_biller_unknown_campaign_impressions": "3x50 0x30"},
+    ),
+    "KairosBudgetsNotLeased": (
+        {'ray_kairos_sponsored_lease_failures{pod="a"}': "0+30x80",
+         'ray_kairos_sponsored_lease_failures{pod="b"}': "0x80"},
+        {},
+        {'ray_kairos_sponsored_lease_failures{pod="a"}': "0x30 40x50"},
+    ),
     "KairosOutboxWaits": (
         {'kairos_price_publisher_outbox_oldest_age_seconds{pod="a"}': "0+60x80",
          'ray_kairos_pricing_outbox_oldest_age_seconds{pod="b"}': "1x80"},

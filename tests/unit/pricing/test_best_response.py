@@ -97,6 +97,11 @@ def test_the_explanation_names_the_competitor(learned: Policy) -> None:
     assert text.startswith("A competitor asks USD 120.00, -20% of what it usually is. ")
 
 
+def test_policies_that_do_not_answer() -> None:
+    """They ask what is best at the competitor's usual price, whatever it asks now."""
+    assert mean_price(policy_of(True, _OTHER), usd(120)) == pytest.approx(best(150), rel=0.03)
+
+
 @pytest.mark.parametrize("competitor", [None, Money("EUR", Decimal(20))])
 def test_without_an_observation(competitor: Money | None) -> None:
     """The price is that of contextual Thompson sampling, also if the only price is in another currency."""

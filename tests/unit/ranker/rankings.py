@@ -38,7 +38,7 @@ def made_ranking(
             list(item_ids[:2]), (100 * numbers(random, len(item_ids[:2]), dimensions)).astype(np.int8), "m@1",
             np.full(len(item_ids[:2]), np.nan), ["Shoes"] * len(item_ids[:2]), ["B"] * len(item_ids[:2]),
         ),
-        policy=LoggedPolicy(np.arange(n, 0, -1, np.int32), np.ones(n, np.int32), 0.25) if features else None,
+        policy=LoggedPolicy(np.arange(n, 0, -1, dtype=np.int32), np.ones(n, np.int32), 0.25) if features else None,
     )  # fmt: skip
 
 

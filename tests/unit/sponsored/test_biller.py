@@ -83,7 +83,7 @@ class Billing:
 
         self.metrics, self.ledger = BillerMetrics(), SqliteLedger(self.folder)
         self.metrics.published.connected.set(1)
-        self.gateway = GrpcShopGateway(GatewayAccessSettings(target=self.target))
+        self.gateway = GrpcShopGateway(GatewayAccessSettings(target=self.target), self.ledger.person)
         rules = AccountRules()
         accounts = Accounts(self.ledger, self.ledger.campaigns, rules, ClickRules(), clock)
         consumer = LogConsumer(self.gateway, self.ledger, "shop", self.metrics)
@@ -242,6 +242,16 @@ def test_the_biller_follows_campaigns_of_its_tenant(billing: Billing) -> None:
     assert (kept.currency, kept.bid, kept.budget_of(MONDAY)) == ("USD", 100, 2_000)
 
 
+def test_the_ledger_names_no_person(billing: Billing, log: FakeEventLog) -> None:
+    """Its files have no id of a visitor or of an advertiser's own people; own clicks are recognised all the same."""
+    billing.publish(campaign(own_person_ids=frozenset({"person-0"})))
+    shown = [impression(number) for number in range(2)]
+    log.add(*shown, *map(click_on, shown), Purchase("sale", "person-0", "p", 500, MONDAY_S + 60, "EUR"))
+    billing.turn()
+    assert billing.book.on_record["c", MONDAY].refused == {Verdict.OWN: 1}
+    assert not [file for file in billing.folder.glob("ledger.db*") if b"person-" in file.read_bytes()]
+
+
 def test_records_that_cannot_be_read_are_on_no_bill(billing: Billing, log: FakeEventLog) -> None:
     """A negative price, a product that is not on the page, an unknown currency: counted, and the others are billed."""
     good = impression(0)
@@ -319,6 +329,25 @@ def test_a_control_that_lost_bills_gets_them_again(billing: Billing, log: FakeEv
         del billing.book.on_record[key]
     billing.restart()
     for _ in range(2):
+        billing.turn()
+    assert billing.book.on_record == before
+
+
+def test_a_lost_ledger_is_made_again(billing: Billing, log: FakeEventLog) -> None:
+    """From final bills and from what the log still has: no bill changes, and the total budget knows what was paid."""
+    billing.publish(campaign(total_budget=350))
+    shown = [impression(number, shown_s=MONDAY_S + number * DAY_S) for number in range(13)]
+    log.add(*shown, *map(click_on, shown))
+    for days in (12.5, 12.6):
+        billing.turn(days)
+    before = dict(billing.book.on_record)
+    assert sum(bill.amount for bill in before.values()) == 350
+    log.epoch += 1
+    del log.impressions[:2], log.events[:2]
+    billing.folder /= "new"
+    billing.restart()
+    billing.publish(campaign(total_budget=350))
+    for _ in range(3):
         billing.turn()
     assert billing.book.on_record == before
 

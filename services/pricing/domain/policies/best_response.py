@@ -38,7 +38,8 @@ class BestResponsePolicy:
 
 def _named(proposed: ProposedPrice, situation: Situation) -> ProposedPrice:
     observed = situation.item.competitor
-    if observed is None or not situation.competitor or proposed.evidence is None:
+    is_used = observed is not None and observed.currency == situation.item.list_price.currency
+    if not is_used or not situation.competitor or proposed.evidence is None:
         return proposed
     change = situation.competitor - 1
     usual = "its usual price" if abs(change) < 0.005 else f"{change:+.0%} of what it usually is"

@@ -58,7 +58,7 @@ def choose(
     the situation; otherwise at its usual price.
     """
     if not sees_competitor:
-        situations = [replace(each, competitor=0.0) for each in situations]
+        situations = [replace(each, competitor=1.0 if each.competitor else 0.0) for each in situations]
     is_known = _known(model, situations)
     known = [each for each, is_one in zip(situations, is_known, strict=True) if is_one]
     made = iter(_choose(model, known, guard, objective, ladder, demand, uses_stock, reason) if known else ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -64,7 +65,9 @@ def made_log(count: int, share: float, seed: int = 0) -> MadeLog:
     )  # fmt: skip
 
 
-def _examples(numbers: np.ndarray, places: np.ndarray, click: np.ndarray, propensities: list) -> Examples:
+def _examples(
+    numbers: np.ndarray, places: np.ndarray, click: np.ndarray, propensities: list[Sequence[float]]
+) -> Examples:
     count, nothing, no = len(places), Examples.none(), np.zeros(click.size, np.float32)
     return replace(
         nothing, numbers=numbers, page=np.repeat(np.arange(count), CANDIDATES), item=np.arange(click.size),

@@ -133,7 +133,7 @@ def test_overlap() -> None:
     """The effective number is that of equal weights; a share of the target that the log cannot show is visible."""
     assert Overlap.of(np.ones(10)) == Overlap(10, 10.0, 0.1, 1.0)
     half = Overlap.of(np.array([1.0, 0.0] * 5))
-    assert (half.effective, half.mean_weight) == (5, 0.5)
+    assert (half.effective, half.covered) == (5, 0.5)
     assert Overlap.of(np.zeros(3)) == Overlap(3, 0, 0, 0)
 
 

@@ -43,6 +43,7 @@ def test_a_better_order() -> None:
     assert abs(found.estimates["dm"].value / truth - 1) < 0.1
     assert truth > 1.2 * found.logged.value
     assert found.agreement < 0.2
+    assert found.overlaps["dr"].covered == pytest.approx(1)
     # Clicks at all places say what a product is worth: the narrowest interval of those without the model's bias.
     assert found.estimates[POSITION_BASED].error < found.estimates["dr"].error < found.estimates["ips"].error
 
@@ -51,7 +52,7 @@ def test_without_exploration() -> None:
     """A log without draws covers another order hardly: its mean weight says so."""
     made = made_log(200, 0.0)
     found = replay(made.log, made.log.examples.numbers[:, SHOPPER].astype(np.float64), "click")
-    assert found.overlaps["ips"].mean_weight < 0.2
+    assert found.overlaps["ips"].covered < 0.2
 
 
 def test_moved_by_rules() -> None:

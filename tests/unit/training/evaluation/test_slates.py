@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 from random import Random
 
@@ -79,7 +80,7 @@ def test_what_was_never_shown_weighs_nothing() -> None:
     assert slates.position_based(np.eye(2), np.zeros((2, 2)), np.ones(2)).tolist() == [0, 0]
 
 
-def _draw():  # type: ignore[no-untyped-def]
+def _draw() -> Callable[[Random], Integers]:
     def draw(random: Random) -> Integers:
         row = random.choices(range(len(SLATES)), CHANCES.tolist())[0]
         return np.asarray(SLATES[row], np.int64)

@@ -97,10 +97,14 @@ def made_persons(n: int, seed: int = 0) -> tuple[TrialPersons, np.ndarray]:
     phone, late, treated = (random.integers(0, 2, n) for _ in range(3))
     effect = np.where(phone == 0, 0.3, np.where(late == 0, -0.3, 0.0))
     bought = random.poisson(1 + treated * effect).astype(np.float64)
+    since_s = (START_S + late * 31 * DAY_S).astype(np.float64)
+    features = np.stack([phone, late], 1).astype(np.float64)
+    attributes = {
+        "device": np.where(phone == 1, "phone", "desktop"), "few": np.where(np.arange(n) < 5, "some", "most"),
+    }  # fmt: skip
     persons = TrialPersons(
-        [str(row) for row in range(n)], treated, START_S + late * 31 * DAY_S, np.stack([phone, late], 1).astype(float),
-        bought, bought, {"Shoes": random.poisson(0.2, n).astype(np.float64)},
-        {"device": np.where(phone == 1, "phone", "desktop"), "few": np.where(np.arange(n) < 5, "some", "most")}, 0,
+        [str(row) for row in range(n)], treated, since_s, features, bought, bought,
+        {"Shoes": random.poisson(0.2, n).astype(np.float64)}, attributes, 0,
     )  # fmt: skip
     return persons, bought
 
