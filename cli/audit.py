@@ -63,14 +63,14 @@ def list_entries(
     for entry in found:
         moment = f"{entry.recorded_at.ToDatetime():%Y-%m-%d %H:%M:%S}"
         about = (escape(text) for text in (entry.id, entry.subject_id, entry.request_id))
-        table.add_row(moment, _kind(entry), *about, escape(_summary(entry.quoted_price.quote)))
+        table.add_row(moment, _kind(entry), *about, escape(_summary(entry)))
     out.print(table)
 
 
 @app.command()
 def get(
     context: typer.Context,
-    kind: Annotated[str, typer.Argument(help="price_quote.")],
+    kind: Annotated[str, typer.Argument(help="price_quote or price_decision.")],
     id: Annotated[str, typer.Argument(help="Id of the entry, for example of a quote.")],
     as_json: Json = False,
 ) -> None:
@@ -121,10 +121,15 @@ def _moment(option: str, text: str) -> datetime:
 
 
 def _kind(entry: audit_pb2.AuditEntry) -> str:
-    return {"quoted_price": "price_quote"}.get(entry.WhichOneof("content") or "", "-")
+    kinds = {"quoted_price": "price_quote", "price_decision": "price_decision"}
+    return kinds.get(entry.WhichOneof("content") or "", "-")
 
 
-def _summary(quote: pricing_pb2.PriceQuote) -> str:
+def _summary(entry: audit_pb2.AuditEntry) -> str:
+    if entry.WhichOneof("content") == "price_decision":
+        made = entry.price_decision
+        return f"{_money(made.price)} of {_money(made.list_price)}, by {made.model_version}"
+    quote = entry.quoted_price.quote
     reason = pricing_pb2.PriceReason.Name(quote.reason).removeprefix(_REASON).lower()
     return f"{_money(quote.offer)} of {_money(quote.list_price)}, {reason}"
 

@@ -71,6 +71,24 @@ def test_entries_are_listed_and_read(target: str) -> None:
     )
 
 
+def test_a_decision_is_listed_and_read(target: str) -> None:
+    """With its kind, price, list price and policy."""
+    decided = audit_pb2.AuditEntry(id="d1", subject_id="p1")
+    decided.recorded_at.FromSeconds(NOW_S)
+    made = decided.price_decision
+    made.item_id, made.model_version = "p1", "greedy@1"
+    for money, units in ((made.list_price, 10), (made.base_price, 10), (made.price, 9)):
+        money.currency_code, money.units = "USD", units
+    with grpc.insecure_channel(target) as channel:
+        stub = audit_pb2_grpc.AuditServiceStub(channel)
+        stub.RecordEntries(audit_pb2.RecordEntriesRequest(tenant="decided", entries=[decided]), timeout=10)
+    table = " ".join(kairos(target, "decided", "audit", "list").split())
+    assert "price_decision" in table
+    assert "USD 9.00 of USD 10.00" in table
+    one = json.loads(kairos(target, "decided", "audit", "get", "price_decision", "d1", "--json"))
+    assert one["price_decision"]["price"]["units"] == "9"
+
+
 EARLIER = (
     "tenant", "quote_id", "item_id", "currency", "list_price", "cost", "merchandiser_floor", "merchandiser_ceiling",
     "stock", "created_s", "price_floor", "price_ceiling", "offer", "reason", "explanation", "model_version",
