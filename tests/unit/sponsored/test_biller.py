@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.control.v1 import control_pb2
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.merchandising import Validity
@@ -240,6 +240,22 @@ def test_the_biller_follows_campaigns_of_its_tenant(billing: Billing) -> None:
     assert billing.ledger.campaigns("other") == {}
     kept = billing.ledger.campaigns("shop")["new"]
     assert (kept.currency, kept.bid, kept.budget_of(MONDAY)) == ("USD", 100, 2_000)
+
+
+def test_a_click_on_an_ad_of_an_archived_campaign_is_billed(billing: Billing, log: FakeEventLog) -> None:
+    """The ad was shown while the campaign was published; the next snapshot lacks it, and so does a new process."""
+    resource = control_pb2.Resource(kind=control_pb2.RESOURCE_KIND_CAMPAIGN, id="summer")
+    resource.campaign.bid.CopyFrom(common_pb2.Money(currency_code="EUR", units=1))
+    resource.campaign.daily_budget.CopyFrom(common_pb2.Money(currency_code="EUR", units=20))
+    billing.followed.prepare(control_pb2.Snapshot(tenant="shop", version=1, resources=[resource]))()
+    shown = impression(0, "summer")
+    log.add(shown)
+    billing.turn()
+    billing.followed.prepare(control_pb2.Snapshot(tenant="shop", version=2))()
+    billing.restart()
+    log.add(click_on(shown))
+    billing.turn()
+    assert billing.amounts == {("summer", MONDAY): 30}
 
 
 def test_the_ledger_names_no_person(billing: Billing, log: FakeEventLog) -> None:
