@@ -47,7 +47,8 @@ class PriceFound:
         if self.price is None:
             return 0.0
         middle, end = math.log(self.middle), math.log(self.highest)
-        return abs(math.log(self.price) - middle) / (end - middle)
+        # Both may be the smallest unit.
+        return abs(math.log(self.price) - middle) / (end - middle) if end != middle else math.inf
 
 
 @dataclass(frozen=True)

@@ -58,20 +58,9 @@ def slices(
     popular products, the effect is what recommendations add. Needs a key with the role `write`.
     """
     people, values = _trial(
-        context,
-        experiment,
-        treatment,
-        control,
-        outcome,
-        window_days,
-        arms,
-        persons,
-        log,
-        work,
-        data_dir,
-        tenant,
+        context, experiment, treatment, control, outcome, window_days, arms, persons, log, work, data_dir, tenant,
         as_json,
-    )
+    )  # fmt: skip
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from training.evaluation.slices import LEAST_PERSONS, whole
     from training.evaluation.slices import slices as parts_of
@@ -128,20 +117,9 @@ def uplift(
     at random. Prices stay per product: this is for vouchers and messages. Needs a key with the role `write`.
     """
     people, values = _trial(
-        context,
-        experiment,
-        treatment,
-        control,
-        outcome,
-        window_days,
-        arms,
-        persons,
-        log,
-        work,
-        data_dir,
-        tenant,
+        context, experiment, treatment, control, outcome, window_days, arms, persons, log, work, data_dir, tenant,
         as_json,
-    )
+    )  # fmt: skip
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from training.evaluation.qini import compared
     from training.evaluation.slices import whole

@@ -149,13 +149,13 @@ def _known(client: Client, id: str) -> Known:
 
 
 def _require_new(client: Client, draft: control_pb2.Resource) -> None:
-    """Exposures of two runs under one id could not be told apart."""
+    """Refuses a second start: the log does not say which run of an id an exposure belongs to."""
     present = client.resource(_KIND, draft.id)
     if present is None or not present.published_version:
         return
     state = state_of(published(client.call, client.tenant, draft.id).experiment)
     raise failed(
-        f"the experiment {draft.id!r} is {state.value}: its log could not be told from that of another run",
+        f"the experiment {draft.id!r} is {state.value}: the log would mix it with another run",
         "Start it under another id. To change a running experiment, use `kairos control apply --publish`.", exit_code=2,
     )  # fmt: skip
 

@@ -11,7 +11,6 @@ import sys
 import threading
 from typing import Any
 
-import grpc
 import structlog
 
 from experiments.log import LogReader
@@ -45,13 +44,7 @@ def run(settings: ExperimentSettings, stopping: threading.Event) -> None:
     configure_telemetry("experiments", settings.telemetry)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     access, gateway = settings.control, settings.gateway
-    credentials = access.credentials()
-    channel = (
-        grpc.insecure_channel(access.target)
-        if credentials is None
-        else grpc.secure_channel(access.target, credentials)
-    )  # fmt: skip
-    with channel, gateway.channel() as log:
+    with access.connect() as channel, gateway.channel() as log:
         control = control_pb2_grpc.ControlServiceStub(channel)
 
         def call(method: str, request: Any) -> Any:
@@ -64,7 +57,7 @@ def run(settings: ExperimentSettings, stopping: threading.Event) -> None:
         while not stopping.is_set():
             try:
                 watch.turn(stopping)
-            except Exception:  # a defect must not end the guardrails of the other experiments
+            except Exception:  # a defect must not end the watch
                 _log.exception("a turn failed; the next one tries again")
             stopping.wait(settings.every_s)
 

@@ -100,9 +100,8 @@ def analysed(table: LogTable, id: str, experiment: Experiment, until_s: float = 
         for metric in METRICS
         if (found := compared(sample, experiment, arm, metric, alpha)) is not None
     ]
-    looks, smallest = _looks(outcomes, experiment, others, alpha, first_s, last_s), 1.0
-    for look_s in (*(look.at_s for look in looks), last_s):
-        smallest = min(smallest, sample_ratio(outcomes.at(look_s), experiment))
+    looks, smallest = _looks(outcomes, experiment, others, alpha, first_s, last_s)
+    smallest = min(smallest, sample_ratio(sample, experiment))
     primary = {one.arm: one.judgement() for one in comparisons if one.metric == experiment.primary_metric}
     problems = []
     if smallest < RATIO_ALARM:
@@ -142,10 +141,16 @@ def sample_ratio(sample: Sample, experiment: Experiment) -> float:
 def compared(sample: Sample, experiment: Experiment, arm: str, metric: Metric, alpha: float) -> Comparison | None:
     """None while too little is known."""
     found = _difference(sample, experiment, arm, metric)
-    if found is None or not found[0].standard_error:
+    return None if found is None else _comparison(found, experiment, arm, metric, alpha)
+
+
+def _comparison(
+    found: tuple[Difference, float, float], experiment: Experiment, arm: str, metric: Metric, alpha: float
+) -> Comparison | None:
+    difference, variance_left, base = found
+    if not difference.standard_error:
         # Nothing of the kind has happened in either arm.
         return None
-    difference, variance_left, base = found
     low, high = difference.interval(experiment.planned_units, alpha)
     relative = difference.value / base if base else float("nan")
     p_value = difference.p_value(experiment.planned_units, alpha)
@@ -177,7 +182,7 @@ def _broken(sample: Sample, experiment: Experiment, others: Sequence[str]) -> li
     for arm in others:
         for guard in experiment.guards:
             known = _difference(sample, experiment, arm, guard.metric)
-            one = compared(sample, experiment, arm, guard.metric, alpha)
+            one = None if known is None else _comparison(known, experiment, arm, guard.metric, alpha)
             if known is None or one is None:
                 continue
             if one.judgement(guard.maximum_harm * abs(known[2])) == WORSE:
@@ -194,17 +199,19 @@ def _bounds(one: Comparison) -> str:
 
 def _looks(
     outcomes: Outcomes, experiment: Experiment, others: Sequence[str], alpha: float, first_s: float, last_s: float
-) -> list[Look]:
-    looks = []
+) -> tuple[list[Look], float]:
+    """(looks, the least p-value of the sample ratio at them)"""
+    looks, smallest = list[Look](), 1.0
     for at_s in np.linspace(first_s, last_s, _LOOKS + 1)[1:] if last_s > first_s else ():
         sample = outcomes.at(float(at_s))
+        smallest = min(smallest, sample_ratio(sample, experiment))
         intervals = {}
         for arm in others:
             one = compared(sample, experiment, arm, experiment.primary_metric, alpha)
             if one is not None:
                 intervals[arm] = (one.difference, one.low, one.high)
         looks.append(Look(float(at_s), len(sample.arm), intervals))
-    return looks
+    return looks, smallest
 
 
 def _figures(sample: Sample, experiment: Experiment, place: int) -> ArmFigures:

@@ -77,7 +77,7 @@ def acts_of(messages: Iterable[event_pb2.Event]) -> Iterator[Act]:
             yield Act(
                 message.user_id, message.visitor_id, message.item_id, kind, _seconds(message.occurred_at),
                 _amount(message.price) if has_price else math.nan, message.price.currency_code if has_price else "",
-                max(message.quantity, 1),
+                message.quantity if kind == REFUND else max(message.quantity, 1),
             )  # fmt: skip
 
 

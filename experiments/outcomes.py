@@ -90,10 +90,13 @@ class Outcomes:
         self.currency = names[int(used.argmax())] if used.any() else ""
         is_counted = ~np.isnan(price) & (currency == (int(used.argmax()) if used.any() else NOBODY))
         revenue = np.where(buys & is_counted, np.nan_to_num(price) * acts["quantity"][kept], 0.0)
-        # A refund undoes the unit's latest purchase of the product.
+        # A refund undoes pieces of the unit's latest purchase of the product.
         bought, returned = np.flatnonzero(buys), np.flatnonzero(kind == REFUND)
         undone = latest_before(key[returned], act_s[returned], key[bought], act_s[bought])
-        revenue[returned[undone >= 0]] = -revenue[bought[undone[undone >= 0]]]
+        returned, bought, quantity = returned[undone >= 0], bought[undone[undone >= 0]], acts["quantity"][kept]
+        # A refund of 0 pieces is one of all.
+        pieces = np.where(quantity[returned] > 0, np.minimum(quantity[returned], quantity[bought]), quantity[bought])
+        revenue[returned] = -revenue[bought] * pieces / quantity[bought]
         after = act_s >= self._first_s[act_unit] if len(units) else np.zeros(0, bool)
         self.unpriced = int((buys & after & ~is_counted).sum())
         self._act_unit, self._act_kind, self._act_s, self._revenue = (

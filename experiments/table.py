@@ -39,7 +39,9 @@ class Page:
 
 @dataclass(frozen=True)
 class Act:
-    """`price` of one piece in whole units of `currency`; NaN if it is not known."""
+    """`price` of one piece in whole units of `currency`; NaN if it is not known. `quantity`: of pieces; 0 of a refund
+    means all.
+    """
 
     user_id: str
     visitor_id: str

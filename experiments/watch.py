@@ -30,7 +30,8 @@ class Watch:
     ) -> None:  # fmt: skip
         self._call, self._tenant, self._make, self._folder, self._clock = call, tenant, reader, folder, clock
         self._reader, self._since_s = reader(), clock()
-        self._before: dict[str, State] = {}
+        # Seen running; an ended one leaves it with its last report.
+        self._running = set[str]()
         self._reported = set[str]()
 
     def turn(self, stopping: threading.Event) -> None:
@@ -41,28 +42,41 @@ class Watch:
                 return
             if self._clock() - self._since_s > _FRESH_S:
                 self._reader, self._since_s = self._make(), self._clock()
-            is_new = self._reader.read_on(stopping) > 0
+            if self._reader.read_on(stopping) > 0:
+                self._reported.clear()
             for one in running:
-                if not stopping.is_set() and (is_new or one.id not in self._reported):
-                    self._look_at(one)
+                if not stopping.is_set() and (one.id not in self._reported or one.state is State.ENDED):
+                    self._try_to_look_at(one)
         except grpc.RpcError as error:
+            # What was read before it failed is looked at by the next turn.
+            self._reported.clear()
             _log.warning("experiments were not looked at and are tried again", error=str(error))
 
     def _is_watched(self, one: Known) -> bool:
-        """Running, or ended since the last turn: its report then says how."""
-        before = self._before.get(one.id)
-        self._before[one.id] = one.state
-        return one.state is State.RUNNING or (one.state is State.ENDED and before is State.RUNNING)
+        """Running, or ended since it was seen running: its last report says how."""
+        if one.state is State.RUNNING:
+            self._running.add(one.id)
+        return one.id in self._running and one.state in (State.RUNNING, State.ENDED)
+
+    def _try_to_look_at(self, one: Known) -> None:
+        try:
+            self._look_at(one)
+        except grpc.RpcError as error:
+            _log.warning("an experiment was not stopped; the next turn tries again", id=one.id, error=str(error))
+        except Exception:  # a defect must not end the guardrails of the other experiments
+            _log.exception("an experiment was not looked at; the next turn tries again", id=one.id)
 
     def _look_at(self, one: Known) -> None:
         found = analysed(self._reader.table, one.id, one.definition)
         write_report(self._folder, found)
-        self._reported.add(one.id)
         for problem in found.problems:
             _log.error("an experiment is invalid", experiment=one.id, problem=problem)
         if found.broken and one.state is State.RUNNING:
             version = stop(self._call, self._tenant, one.id, note_of(found))
             _log.error("an experiment was stopped", experiment=one.id, broken=found.broken, snapshot_version=version)
+        self._reported.add(one.id)
+        if one.state is not State.RUNNING:
+            self._running.discard(one.id)
 
 
 def note_of(found: Analysis) -> str:

@@ -26,7 +26,4 @@ class GatewayAccessSettings(ServerAccessSettings):
     timeout_s: float = Field(default=30.0, gt=0)
 
     def channel(self) -> grpc.Channel:
-        credentials = self.credentials()
-        if credentials is None:
-            return grpc.insecure_channel(self.target, _OPTIONS)
-        return grpc.secure_channel(self.target, credentials, _OPTIONS)
+        return self.connect(_OPTIONS)

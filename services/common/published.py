@@ -126,7 +126,7 @@ class PublishedSnapshots:
         """As `follow`, for a process without an event loop of its own: a second one beside that of a gRPC server would
         share its queues.
         """
-        return FollowingThread(self._watch_in_thread, self._channel_of_thread())
+        return FollowingThread(self._watch_in_thread, self._settings.connect(_OPTIONS))
 
     def _watch_in_thread(self, channel: grpc.Channel, stop: threading.Event, use: Callable[[Any], None]) -> None:
         stub = control_pb2_grpc.ControlServiceStub(channel)
@@ -202,12 +202,6 @@ class PublishedSnapshots:
         folder = self._settings.folder
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / f"{snapshot.tenant}{_SUFFIX}", snapshot.SerializeToString())
-
-    def _channel_of_thread(self) -> grpc.Channel:
-        credentials = self._settings.credentials()
-        if credentials is None:
-            return grpc.insecure_channel(self._settings.target, _OPTIONS)
-        return grpc.secure_channel(self._settings.target, credentials, _OPTIONS)
 
 
 class FollowingThread:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -40,3 +41,10 @@ class ServerAccessSettings(BaseModel):
             return None
         key, certificate = (path.read_bytes() if path else None for path in (self.key, self.certificate))
         return grpc.ssl_channel_credentials(self.ca.read_bytes(), key, certificate)
+
+    def connect(self, options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
+        """A blocking channel. `options`: of gRPC."""
+        credentials = self.credentials()
+        if credentials is None:
+            return grpc.insecure_channel(self.target, options)
+        return grpc.secure_channel(self.target, credentials, options)

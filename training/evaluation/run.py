@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -73,7 +74,10 @@ class Evaluation:
                 }
                 for name, found in replayed.estimates.items()
             },
-            "verdict": {**asdict(self.verdict), "judgement": self.verdict.judgement.value},
+            "verdict": {
+                **asdict(self.verdict), "judgement": self.verdict.judgement.value,
+                "relative_low": self.verdict.relative_low if math.isfinite(self.verdict.relative_low) else None,
+            },
             "rankings": replayed.rankings, "persons": replayed.persons, "agreement": replayed.agreement,
             "omitted": dict(self.omitted),
         }  # fmt: skip
@@ -105,6 +109,8 @@ def evaluate(
             read_logs(suite.connection, work, LOGS, bar)
         if not asked.baseline and needs_vectors(asked.folder):
             read_products(suite.connection, work, bar)
+        # What was read is not kept for another evaluation: it would miss the events since then.
+        work.end()
         with bar.stage("Replaying the rankings"):
             log = _logged(work, asked, clock())
             weights = weights_by_kind(suite.shoppers, suite.weights)
@@ -113,7 +119,6 @@ def evaluate(
             else:
                 scores = version_scores(asked.folder, log.examples, log.vector_version, weights)
             found = replay(log, scores, asked.outcome)
-        work.end()
     verdict = verdict_of(found.differences[asked.estimator], found.logged, found.overlaps[asked.estimator], settings)
     moved = {"moved by merchandising rules": found.rearranged} if found.rearranged else {}
     return Evaluation(asked, found, verdict, {**log.omitted, **moved}, settings.confidence)

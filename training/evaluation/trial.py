@@ -66,6 +66,8 @@ def read_trial(
             for stored in work.products():
                 product = product_of(stored.body)
                 categories[stored.id] = product.category_path[0] if product.category_path else ""
+        # As in run.evaluate.
+        work.end()
         if asked.arms is None:
             pages = (event_pb2.Impressions.FromString(body) for _, body in work.records(IMPRESSIONS))
             assigned, moved = assignments_in_log(pages, asked.experiment)
@@ -78,7 +80,6 @@ def read_trial(
             assigned, log.events(), asked.control, asked.treatment, asked.window_s, clock(), attributes,
             lambda item_id: categories.get(item_id, ""), moved,
         )  # fmt: skip
-        work.end()
     return found, _outcome(found, asked.outcome)
 
 

@@ -47,12 +47,7 @@ class Delivery:
 
     def __init__(self, outbox: Outbox, control: ServerAccessSettings, interval_s: float) -> None:
         self._outbox, self._metadata = outbox, control.metadata
-        credentials = control.credentials()
-        self._channel = (
-            grpc.secure_channel(control.target, credentials, _OPTIONS)
-            if credentials
-            else grpc.insecure_channel(control.target, _OPTIONS)
-        )
+        self._channel = control.connect(_OPTIONS)
         # The content of the outbox is sent as it is.
         self._record: Any = self._channel.unary_unary(
             _METHOD, response_deserializer=audit_pb2.RecordEntriesResponse.FromString

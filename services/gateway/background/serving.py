@@ -21,6 +21,8 @@ from services.gateway.metrics import Metrics
 _PERIOD_S = 1.0
 # The version of several published configurations together.
 _OF_SEVERAL = "control"
+# Combinations of arms whose configuration is kept; with more of them all are made again.
+_MOST_COMBINED = 1_000
 
 _log = structlog.get_logger("kairos.serving")
 
@@ -60,6 +62,8 @@ class Serving:
             combined = self.configuration
             for one in above:
                 combined = one.over(combined)
+            if len(self._combined) >= _MOST_COMBINED:
+                self._combined.clear()
             self._combined[tenant, in_arms] = (self.configuration, combined)
         return combined
 

@@ -43,11 +43,19 @@ class Answers:
     @property
     def are_usual(self) -> bool:
         """Whether there are more than chance makes."""
+        if self.answered < ANSWERS or not 0 < self.chance < 1:
+            return self.answered >= ANSWERS and self.chance <= 0
+        hit, miss = math.log(self.chance), math.log1p(-self.chance)
+        # In logarithms: the binomial coefficients of a thousand cuts are beyond a float.
+        ways = math.lgamma(self.cuts + 1)
         as_many = sum(
-            math.comb(self.cuts, count) * self.chance**count * (1 - self.chance) ** (self.cuts - count)
+            math.exp(
+                ways - math.lgamma(count + 1) - math.lgamma(self.cuts - count + 1)
+                + count * hit + (self.cuts - count) * miss
+            )
             for count in range(self.answered, self.cuts + 1)
-        )
-        return self.answered >= ANSWERS and as_many <= CHANCE
+        )  # fmt: skip
+        return as_many <= CHANCE
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,9 @@ def _on_record(
         review, review_id = Review.APPROVED, last.waiting.review_id
     elif made is not None and made.guardrail == Guardrail.REVIEW:
         review = Review.REJECTED
-    period_ends_s, _ = _policy_changes_s(policy, now_s)
+    # Within a period a price stays, also when a freeze begins or ends.
+    period_ends_s, freeze_edge_s = _policy_changes_s(policy, now_s)
+    ends_s = freeze_edge_s if policy.period(now_s) is None else period_ends_s
     what = None
     if made is not None and proposed is not None:
         wanted = proposed.amount if proposed.evidence is None else proposed.evidence.wanted
@@ -237,7 +239,7 @@ def _on_record(
     found = PriceDecision(
         asked.item, asked.effective, decision.price or asked.effective, last.price,
         made.explanation if made is not None else decision.why, policy.id, policy.name, now_s,
-        min(period_ends_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s)), what,
+        min(ends_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s)), what,
         Guardrail.NONE if made is None else Guardrail(made.guardrail), policy.period(now_s), review, review_id,
     )  # fmt: skip
     if found.is_of_the_shop and not last.decision_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,8 +43,9 @@ class SeenPrices:
     def lowest(self, day: int, currency: str) -> int:
         """The lowest price of the day that a shopper could buy at, in minor units; 0: none is known."""
         latest = (
-            next((each for each in reversed(prices) if day - self._days < each.day <= day), None)
+            prices[at - 1]
             for prices in self._by_competitor.values()
+            if (at := bisect_right(prices, day, key=lambda each: each.day))
         )
-        prices = [each.price for each in latest if each and not each.is_sold_out and each.currency == currency]
-        return min(prices, default=0)
+        counted = (each for each in latest if each.day > day - self._days)
+        return min((each.price for each in counted if not each.is_sold_out and each.currency == currency), default=0)

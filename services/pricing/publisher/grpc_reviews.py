@@ -20,12 +20,7 @@ class GrpcReviews:
     """See ports.Reviews. What is decided comes with the snapshots of control: `prepare` takes them."""
 
     def __init__(self, settings: ControlAccessSettings, tenant: str) -> None:
-        credentials = settings.credentials()
-        self._channel = (
-            grpc.insecure_channel(settings.target)
-            if credentials is None
-            else grpc.secure_channel(settings.target, credentials)
-        )
+        self._channel = settings.connect()
         self._stub = control_pb2_grpc.ControlServiceStub(self._channel)
         self._metadata, self._tenant = settings.metadata, tenant
         self._decided: Mapping[str, bool] = {}

@@ -107,7 +107,6 @@ class PricePublisher:
             budget = policy.rails.discount_budget
             is_spent = budget is not None and before.get(policy.id, 0) >= budget.amount
             look = look_at(product, known, policy, now_s, is_spent, decided, self._competitor_days)
-            self._metrics.price_wars.inc(look.ended_wars)
             if look.asked:
                 look = self._asked(look, now_s, room)
                 room -= len(look.asked)
@@ -124,6 +123,7 @@ class PricePublisher:
             gone_ids.update(published.missing_ids)
             self._metrics.count(changes, published)
         self._metrics.decided(decisions)
+        self._metrics.price_wars.inc(sum(look.ended_wars for look in looks))
         kept = [(look.known, look.due_s) for look in looks if look.known.product.product_id not in gone_ids]
         return Worked(kept, sorted(gone_ids), spent, month)
 

@@ -32,12 +32,7 @@ class GrpcBudgets:
     """See ports.BudgetOwner. `replica_id`: another one at each start."""
 
     def __init__(self, settings: ControlAccessSettings, replica_id: str) -> None:
-        credentials = settings.credentials()
-        self._channel = (
-            grpc.insecure_channel(settings.target, _OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(settings.target, credentials, _OPTIONS)
-        )
+        self._channel = settings.connect(_OPTIONS)
         self._stub = budgets_pb2_grpc.BudgetServiceStub(self._channel)
         self._metadata, self._replica_id = settings.metadata, replica_id
         self._calls, self._lock = 0, threading.Lock()

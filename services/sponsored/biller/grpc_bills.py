@@ -24,12 +24,7 @@ class GrpcBillBook:
     """See ports.BillBook."""
 
     def __init__(self, settings: ControlAccessSettings, tenant: str) -> None:
-        credentials = settings.credentials()
-        self._channel = (
-            grpc.insecure_channel(settings.target)
-            if credentials is None
-            else grpc.secure_channel(settings.target, credentials)
-        )
+        self._channel = settings.connect()
         self._stub = budgets_pb2_grpc.BudgetServiceStub(self._channel)
         self._metadata, self._tenant = settings.metadata, tenant
 

@@ -2,8 +2,8 @@
 
 An ad's score is its bid times the probability of a click, given that the shopper looks at the place: the most valuable
 ads get the places that most shoppers look at. An advertiser has at most one place on a page, so it never bids against
-itself and never stands beside itself; a product has one as well, whoever advertises it. Places are given by score, from
-the best one on. Bids are whole minor units, probabilities parts of 10^9: scores and prices are exact.
+itself and never stands beside itself; a product has one as well, also if several sell it. Places are given by score,
+from the best one on. Bids are whole minor units, probabilities parts of 10^9: scores and prices are exact.
 
 GSP (generalised second price): a click costs the least bid with which the ad would have kept its place. VCG: a click
 costs what the ad's presence takes from the others. With one place the two are the same. In VCG, and with one place,

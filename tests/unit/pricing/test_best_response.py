@@ -94,7 +94,7 @@ def test_the_explanation_names_the_competitor(learned: Policy) -> None:
     """A merchandiser reads what the competitor asks, and how that compares with what it usually asks."""
     item = PricedItem("p1", usd(LIST), usd(COST), competitor=usd(120))
     text = learned.proposed(item, TODAY * DAY_S).explanation
-    assert text.startswith("A competitor asks USD 120.00, -20% of what it usually is. ")
+    assert text.startswith("A competitor asks USD 120.00, 80% of what it usually is. ")
 
 
 def test_policies_that_do_not_answer() -> None:

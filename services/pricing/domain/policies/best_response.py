@@ -21,8 +21,6 @@ from services.pricing.domain.pricing import ProposedPrice
 class BestResponsePolicy:
     """`exploration`: see ThompsonPolicy."""
 
-    name = "best-response"
-
     def __init__(
         self, model: DemandModel, normals: SeededNormals, objective: Objective = Objective.MARGIN,
         ladder: Ladder = Ladder(), exploration: float = 1.0,  # noqa: B008
@@ -41,6 +39,6 @@ def _named(proposed: ProposedPrice, situation: Situation) -> ProposedPrice:
     is_used = observed is not None and observed.currency == situation.item.list_price.currency
     if not is_used or not situation.competitor or proposed.evidence is None:
         return proposed
-    change = situation.competitor - 1
-    usual = "its usual price" if abs(change) < 0.005 else f"{change:+.0%} of what it usually is"
+    share = situation.competitor
+    usual = "its usual price" if abs(share - 1) < 0.005 else f"{share:.0%} of what it usually is"
     return replace(proposed, explanation=f"A competitor asks {observed}, {usual}. {proposed.explanation}")
