@@ -14,7 +14,6 @@ from services.common.limits import id_problem
 # What can decide an experiment, and what can only protect it.
 PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position"]
 Metric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "latency", "degradation"]
-PRIMARY_METRICS: tuple[PrimaryMetric, ...] = get_args(PrimaryMetric)
 METRICS: tuple[Metric, ...] = get_args(Metric)
 # Of these a smaller value is better.
 LOWER_IS_BETTER: frozenset[Metric] = frozenset(("click_position", "latency", "degradation"))

@@ -87,7 +87,7 @@ def bill_filter_from_proto(request: budgets_pb2.ListBillsRequest) -> BillFilter:
 
 def bill_place(campaign_id: str, day: str) -> BillPlace:
     """Of a page token, which a caller may have made up."""
-    if (known := day_of(day)) is None:
+    if (known := day_of(day)) is None or campaign_id_problem(campaign_id):
         raise InvalidArgument.of("page_token", "is not of this request; send the last answer's token, or none")
     return BillPlace(campaign_id, known)
 

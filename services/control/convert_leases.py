@@ -23,6 +23,8 @@ from services.control.domain.limits import (
 _AMOUNTS = ("used", "held", "day_limit", "hour_limit", "least")
 # Wrong fields that an error names.
 _MOST_VIOLATIONS = 20
+# Of one replica in an interval: the sum over all replicas is an int64.
+_MOST_REQUESTS = 10**12
 
 
 def lease_call_from_proto(message: budgets_pb2.LeaseBudgetsRequest, now_s: float) -> LeaseCall:
@@ -52,7 +54,7 @@ def leases_to_proto(leases: Leases) -> budgets_pb2.LeaseBudgetsResponse:
     for id, held, billed in leases.held:
         answer.leased.add(
             campaign_id=id,
-            held=held,
+            held=min(held, MAX_LEASE_AMOUNT),
             value_on_day=min(billed.on_day, MAX_LEASE_AMOUNT),
             value_of_week=min(billed.value_of_week, MAX_LEASE_AMOUNT),
             sales_of_week=min(billed.sales_of_week, MAX_LEASE_AMOUNT),
@@ -84,8 +86,8 @@ def _problems(message: budgets_pb2.LeaseBudgetsRequest, now_s: float) -> Iterato
             yield f"{at}.interval", f"is that of traffic[{other}]; send each interval once"
         if not first <= counted.interval <= last:
             yield f"{at}.interval", f"is {counted.interval}; send {first} to {last}, or correct the clock of the sender"
-        if counted.requests < 0:
-            yield f"{at}.requests", f"is {counted.requests}; send 0 or more"
+        if not 0 <= counted.requests <= _MOST_REQUESTS:
+            yield f"{at}.requests", f"is {counted.requests}; send 0 to {_MOST_REQUESTS}"
 
 
 def _problems_of_lease(asked: budgets_pb2.AskedLease, today: date) -> Iterator[tuple[str, str]]:

@@ -32,9 +32,9 @@ _FORECAST_DAYS = 7
 _HISTORY = (_FORECAST_DAYS + 2) * INTERVALS_A_DAY
 # Counts of other replicas come late: so many intervals before the last call are read again.
 _LATE = 2 * INTERVALS_AN_HOUR
-# A campaign that nobody has asked for so long gets no new lease; what is known of it is forgotten after an hour, when
-# control has forgotten its last lease.
-_IDLE_S, _FORGOTTEN_S = 60.0, 3_600.0
+# A campaign that nobody has asked for so long gets no new lease. What was used of it is forgotten after five days:
+# control waits up to four for the bills of its last lease, and must not hear of 0 before.
+_IDLE_S, _FORGOTTEN_S = 60.0, 5 * 86_400.0
 # A lease is renewed when so much of its time or of its amount is left.
 _RENEWED = 0.5
 
@@ -135,18 +135,20 @@ class Budgets:
 
     def turn(self) -> float | None:
         """Blocks. Gives the seconds after which it should be called again; None: any."""
-        shortest_s = None
-        try:
-            for id, tenant in list(self._tenants.items()):
+        shortest_s, problem = None, ""
+        for id, tenant in list(self._tenants.items()):
+            try:
                 lease_s = self._turn_of(id, tenant)
-                if lease_s is not None:
-                    shortest_s = min(lease_s / 4, shortest_s or lease_s)
-            self._problem = ""
-        except Unavailable as error:
-            self.failures += 1
-            if str(error) != self._problem:
-                _log.warning("leases of budgets are not renewed; pages become organic", error=str(error))
-            self._problem = str(error)
+            except Unavailable as error:
+                # Control may refuse one tenant: the others get their leases.
+                problem = str(error)
+                if problem != self._problem:
+                    _log.warning("leases of budgets are not renewed; pages become organic", tenant=id, error=problem)
+                continue
+            if lease_s is not None:
+                shortest_s = min(lease_s / 4, shortest_s or lease_s)
+        self.failures += bool(problem)
+        self._problem = problem
         return shortest_s
 
     def _tenant(self, id: str) -> _Tenant:
@@ -155,6 +157,11 @@ class Budgets:
     def _turn_of(self, id: str, tenant: _Tenant) -> float | None:
         """The seconds that leases have; None if there was nothing to ask."""
         now_s = self._clock()
+        # Control takes no older counts.
+        oldest = int(now_s // INTERVAL_S) - _HISTORY + INTERVALS_A_DAY
+        for old in [interval for interval in _unsent(tenant) if interval < oldest]:
+            del tenant.requests[old]
+            tenant.sent.pop(old, None)
         if tenant.traffic_until is None and (tenant.asked or tenant.requests):
             # Forecasts need the past days.
             self._call(id, tenant, [], now_s)

@@ -4,9 +4,9 @@
         │           │          │          │
         └► refused  └──────────┴──────────┴────► rolled back
 
-In shadow a challenger scores requests and is never shown. With a share it answers that share of the users. After the
-promotion the earlier version keeps a share of the users, for comparison, until the step "settled". A version whose
-latest evaluation on the log refused it gets no users.
+In shadow a challenger scores requests and is shown only in arms of experiments that name it. With a share it answers
+that share of the users. After the promotion the earlier version keeps a share of the users, for comparison, until the
+step "settled". No step gives users to a version whose latest evaluation on the log refused it.
 """
 
 from __future__ import annotations

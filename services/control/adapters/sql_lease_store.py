@@ -21,8 +21,8 @@ _IDS = 1_000
 # Of minor units.
 _MILLIONTHS = 1_000_000
 _WEEK = timedelta(days=6)
-# Leases that nobody has renewed for so long are removed. It is longer than a lease and its clicks take.
-_IDLE_US = 86_400_000_000
+# Leases that nobody has renewed for so long are removed. It is longer than late bills are waited for.
+_IDLE_US = 5 * 86_400_000_000
 # Of the lock of a tenant in PostgreSQL; any number that nothing else in the database locks.
 _LOCK = 4_711_023
 

@@ -58,7 +58,9 @@ def connect(settings: GatewaySettings) -> StageClients:
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
     ]
-    targets = {stage: target for stage in Stage if (target := settings.stages.of(stage).target)}
+    targets = {stage: settings.stages.of(stage).target for stage in Stage}
+    if not targets[Stage.SPONSORED]:
+        del targets[Stage.SPONSORED]
     access = load_settings(StageAccessSettings)
     credentials, secrets = access.credentials(), access.secrets()
 

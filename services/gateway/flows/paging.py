@@ -61,7 +61,7 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
             soft_filter=_soft_filter_text(ranking.soft_filter), cursor=ranking.cursor,
             total_size=ranking.total_size if ranking.cursor else 0, moved=" ".join(ranking.moved),
             excluding=exclusion_keys(rule_id for rule_id, _ in ranking.conditions.excluded),
-            sponsored=placed_text(ranking),
+            sponsored=placed_text(ranking) or viewer.page.sponsored,
         )  # fmt: skip
     elif ranking.cursor:
         next_page = PageToken(

@@ -203,7 +203,11 @@ def _with_ads_as_before(ranking: Ranking, placed: str) -> Ranking:
     ids = {product_key(id): id for id in ranking.item_ids}
     found = (entry.partition(":") for entry in placed.split())
     slots = {int(position): ids[key] for position, _, key in found if key in ids}
-    return _moved(ranking, {position: id for position, id in slots.items() if position <= len(ids)} | _pins(ranking))
+    pins = _pins(ranking)
+    # A rule that was published since then may have pinned an ad.
+    pinned = set(pins.values())
+    kept = {position: id for position, id in slots.items() if position <= len(ids) and id not in pinned}
+    return _moved(ranking, kept | pins)
 
 
 def _pins(ranking: Ranking) -> dict[int, str]:

@@ -51,6 +51,7 @@ class Biller:
         # What the bills on record were computed from.
         self._state: object = None
         self._upkeep_at_s = 0.0
+        self._lacks_brands = False
         self._was_unknown = frozenset[str]()
 
     def turn(self, stop: threading.Event) -> None:
@@ -61,7 +62,8 @@ class Biller:
             if stop.is_set():
                 return
             # Control is up, and campaigns are those that it publishes: nothing is final that it could still change.
-            if is_read and self._record is not None and self._metrics.is_connected:
+            is_known = self._record is not None and not self._lacks_brands
+            if is_read and is_known and self._metrics.is_connected:
                 self._accounts.settle(self._tenant)
             self._record_bills(began_s)
             self._metrics.up_to_date.set(began_s)
@@ -145,10 +147,14 @@ class Biller:
 
     def _learn_brands(self) -> None:
         """The next turn has them."""
-        found = {item_id: self._gateway.brand(item_id) for item_id in self._brands.take_wanted(_BRANDS)}
+        wanted = self._brands.take_wanted()
+        # Nothing is final without them.
+        self._lacks_brands = bool(wanted)
+        found = {item_id: self._gateway.brand(item_id) for item_id in wanted[:_BRANDS]}
         if found:
             self._ledger.keep_brands(self._tenant, found, self._clock())
             self._brands.known |= found
+        self._lacks_brands = len(wanted) > len(found)
 
 
 class _Brands:
@@ -163,8 +169,8 @@ class _Brands:
             self._wanted[item_id] = None
         return self.known.get(item_id, "")
 
-    def take_wanted(self, most: int) -> list[str]:
-        wanted, self._wanted = list(self._wanted)[:most], {}
+    def take_wanted(self) -> list[str]:
+        wanted, self._wanted = list(self._wanted), {}
         return wanted
 
 

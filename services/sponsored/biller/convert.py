@@ -16,7 +16,7 @@ from services.common.attribution import ranking_of
 from services.common.convert import minor_units_from_proto, minor_units_to_proto, money_from_proto
 from services.common.errors import InvalidArgument
 from services.common.gateway_log import readable
-from services.common.money import MINOR_UNIT_DECIMALS, in_minor_units
+from services.common.money import MAX_UNITS, MINOR_UNIT_DECIMALS, in_minor_units
 from services.sponsored.biller.ports import LogPage
 from services.sponsored.domain.billing import DailyBill
 from services.sponsored.domain.facts import Click, Fact, Impression, Purchase, Refund
@@ -90,7 +90,7 @@ def bill_to_proto(bill: DailyBill) -> budgets_pb2.Bill:
             budgets_pb2.RefusedClicks(reason=verdict.value, clicks=count) for verdict, count in bill.refused.items()
         ],
         is_final=bill.is_final,
-        **{name: minor_units_to_proto(getattr(bill, name), bill.currency) for name in _AMOUNTS},
+        **{name: minor_units_to_proto(min(getattr(bill, name), MAX_UNITS), bill.currency) for name in _AMOUNTS},
     )
 
 
