@@ -15,11 +15,12 @@ MILLION = 1_000_000
 
 class SharedBudgets:
     """Of one tenant, with bills that are always complete. `billed`: by campaign, in minor units. `traffic`: by interval
-    and replica. `is_down`: all calls fail.
+    and replica. `is_down`: all calls fail; those of the tenants in `refused` always do.
     """
 
     def __init__(self, clock: Callable[[], float], rules: LeaseRules | None = None) -> None:
         self.clock, self.rules, self.is_down = clock, rules or LeaseRules(), False
+        self.refused = set[str]()
         self.billed: dict[str, Billed] = {}
         self.traffic: dict[int, dict[str, int]] = {}
         self.pools: dict[str, LeasePool] = {}
@@ -43,7 +44,7 @@ class ReplicaBudgets:
         self, tenant: str, asked: Sequence[AskedLease], counted: Mapping[int, int], traffic_from: int
     ) -> Leased:  # fmt: skip
         shared = self._shared
-        if shared.is_down:
+        if shared.is_down or tenant in shared.refused:
             raise Unavailable("control is down")
         self._calls += 1
         for interval, requests in counted.items():

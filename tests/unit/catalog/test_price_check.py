@@ -147,3 +147,10 @@ def test_the_report_of_an_import(tmp_path: Path) -> None:
     unusual = prices["unusual"][0]
     assert (unusual["line"], unusual["id"], Decimal(unusual["price"])) == (10, row["id"], Decimal(row["price"]))
     assert unusual["lowest"] in outcome.stderr
+
+
+def test_an_expected_price_of_the_smallest_unit() -> None:
+    """A screw of a tenth of a cent is as far from one cent as can be: the range has no width."""
+    cent = Decimal("0.01")
+    found = PriceFound(1, "screw", "EUR", Decimal("0.001"), cent, cent, cent)
+    assert found.distance == float("inf")

@@ -98,6 +98,13 @@ def test_only_what_follows_the_exposure_counts() -> None:
     assert figures([page("u", 10.0)], acts)["a"]["revenue"] == 2.0
 
 
+@pytest.mark.parametrize(("pieces", "revenue"), [(1, 20.0), (3, 0.0), (9, 0.0), (0, 0.0)])
+def test_a_refund_of_pieces(pieces: int, revenue: float) -> None:
+    """One of three pieces takes a third of the revenue; all, too many, or 0, which means all, take the rest."""
+    acts = [act("u", 1.0, PURCHASE, price=10.0, quantity=3), act("u", 2.0, REFUND, quantity=pieces)]
+    assert figures([page("u", 0.0)], acts)["a"]["revenue"] == revenue
+
+
 def test_prices_and_refunds() -> None:
     """A purchase without a price has the one that the unit saw last; a refund undoes the latest purchase."""
     pages, bought = [page("u", 0.0)], [act("u", 1.0, PURCHASE, price=7.0), act("u", 2.0, PURCHASE)]

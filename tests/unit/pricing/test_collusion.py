@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.pricing.domain.collusion import signs_of_collusion, together
+from services.pricing.domain.collusion import Answers, signs_of_collusion, together
 
 Prices = NDArray[np.float64]
 DAYS, HIGH, LOW = 200, 120.0, 104.0
@@ -73,3 +73,9 @@ def test_products_together() -> None:
     """Of products with too few cuts each, all together are suspected."""
     one = signs_of_collusion(prices(range(40, 41), range(55, 56)), prices(range(55, 56), range(40, 41)), BEST)
     assert [one.is_suspected, together([one] * 4).is_suspected, together([]).is_suspected] == [False, True, False]
+
+
+@pytest.mark.parametrize(("answered", "are_usual"), [(360, False), (400, True), (20_000, True)])
+def test_many_cuts(answered: int, are_usual: bool) -> None:
+    """Of 1,200 cuts chance answers 360 at a rate of .3; the sum has a value for any number of cuts."""
+    assert Answers(max(1_200, answered), answered, 0.3).are_usual == are_usual

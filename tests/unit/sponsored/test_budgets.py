@@ -86,6 +86,15 @@ def test_leases_outlast_an_owner_that_is_down() -> None:
     assert replicas.multipliers() == [0.5]
 
 
+def test_a_refused_tenant_takes_no_lease_from_another() -> None:
+    """Control refuses the one that was asked for first; the turn renews the leases of the other all the same."""
+    replicas = Replicas(campaign())
+    replicas.owner.refused.add("other")
+    (budgets,) = replicas.budgets
+    budgets.multiplier_of("other", replicas.campaign)
+    assert (replicas.multipliers(), budgets.failures) == ([0.5], 1)
+
+
 def test_a_replica_that_is_killed_gives_nothing_back_at_once() -> None:
     """What it held counts as used until its clicks would be billed, 90 seconds after the end of its lease."""
     replicas = Replicas(campaign(), count=2)
