@@ -84,14 +84,26 @@ async def test_no_product_is_on_two_pages(running: Running) -> None:
     assert not any(result.HasField("sponsored") for page in pages[1:] for result in page.results)
 
 
+async def forgotten(running: Running, first_id: str) -> None:
+    """The ranker has stored the order that begins with this product, and loses all orders."""
+    rankings = running.stages.ranker.rankings
+    await until(lambda: any(kept.item_ids[0] == first_id for kept in rankings.values()))
+    rankings.clear()
+
+
 async def test_a_page_that_is_computed_again(running: Running) -> None:
-    """With the ranking expired and the campaign over, the second page goes on where the first one ended."""
-    advertise(running, place("p3", 1))
+    """With the ranking expired and the campaign over, each page goes on where the one before it ended."""
+    ad = RANKED[13]
+    advertise(running, place(ad, 1))
     first = await searched(running, search())
-    running.stages.ranker.rankings.clear()
+    await forgotten(running, ad)
     running.stages.sponsored.places.clear()
     second = await searched(running, search(page_token=first.next_page_token))
     assert ids(second) == RANKED[4:9]
+    # The third page as well, if the second ranking is lost too.
+    await forgotten(running, ad)
+    third = await searched(running, search(page_token=second.next_page_token))
+    assert ids(third) == [id for id in RANKED if id != ad][9:14]
     assert len(running.stages.sponsored.requests) == 1
 
 
