@@ -87,7 +87,7 @@ def _problems(message: budgets_pb2.LeaseBudgetsRequest, now_s: float) -> Iterato
         if not first <= counted.interval <= last:
             yield f"{at}.interval", f"is {counted.interval}; send {first} to {last}, or correct the clock of the sender"
         if not 0 <= counted.requests <= _MOST_REQUESTS:
-            yield f"{at}.requests", f"is {counted.requests}; send 0 to {_MOST_REQUESTS}"
+            yield f"{at}.requests", f"is {counted.requests}; send 0 to {_MOST_REQUESTS:,}"
 
 
 def _problems_of_lease(asked: budgets_pb2.AskedLease, today: date) -> Iterator[tuple[str, str]]:

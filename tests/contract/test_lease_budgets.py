@@ -68,7 +68,8 @@ BAD: list[tuple[Callable[[Any], Any], str, str]] = [
     (lambda one: one.asked.append(one.asked[0]), "asked[1].campaign_id", "send each campaign once"),
     (lambda one: one.asked.extend([one.asked[0]] * MAX_LEASES), "asked", "at most 10000"),
     (lambda one: setattr(one.traffic[0], "interval", 1), "traffic[0].interval", "correct the clock"),
-    (lambda one: setattr(one.traffic[0], "requests", -1), "traffic[0].requests", "send 0 or more"),
+    (lambda one: setattr(one.traffic[0], "requests", -1), "traffic[0].requests", "send 0 to 1,000,000,000,000"),
+    (lambda one: setattr(one.traffic[0], "requests", 10**12 + 1), "traffic[0].requests", "send 0 to 1,000,000,000,000"),
     (lambda one: one.traffic.append(one.traffic[0]), "traffic[1].interval", "send each interval once"),
     (lambda one: setattr(one, "traffic_from", -1), "traffic_from", "send the number of an interval"),
 ]
