@@ -97,11 +97,16 @@ def entry_of(id: str, at_s: float | None = None, **more: Any) -> audit_pb2.Audit
     return ParseDict(document, audit_pb2.AuditEntry())
 
 
+def day_before(days: int) -> str:
+    """The day so many days ago, at the time of the call: a run of the tests may cross midnight."""
+    return (datetime.now(UTC).date() - timedelta(days)).isoformat()
+
+
 def bill_of(campaign_id: str, day: str = "", **more: Any) -> budgets_pb2.Bill:
     """Ten clicks of 30 cents as the biller records them; today unless another day is given."""
     document = {
         "campaign_id": campaign_id,
-        "day": day or datetime.now(UTC).date().isoformat(),
+        "day": day or day_before(0),
         "impressions": "100",
         "clicks": "10",
         "value": {"currency_code": "EUR", "units": "3"},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from kairos.control.v1 import budgets_pb2
 from services.control.convert import page_token
 from services.control.domain.limits import MAX_BILLS
 from services.control.settings import ApiKey
-from tests.contract.controls import Client, bill_of, digest_of, running, wrong_fields
+from tests.contract.controls import Client, bill_of, day_before, digest_of, running, wrong_fields
 
 STATUS = grpc.StatusCode
-TODAY = datetime.now(UTC).date()
 KEYS = [
     ApiKey(sha256=digest_of("biller"), name="biller", tenant="shop", role="recorder"),
     ApiKey(sha256=digest_of("viewer"), name="viewer", tenant="shop", role="viewer"),
@@ -66,7 +64,7 @@ async def test_what_is_recorded_is_listed(clients: dict[str, Client]) -> None:
 
 async def test_pages_cover_everything_once(clients: dict[str, Client]) -> None:
     """By campaign and day; a page ends before 4 MiB; the token of another request is refused."""
-    days = [(TODAY - timedelta(number)).isoformat() for number in range(3)]
+    days = [day_before(number) for number in range(3)]
     long = [{"reason": f"{number:02}{'x' * 62}", "clicks": "1"} for number in range(16)]
     sent = [bill_of(f"c{number:04}", day, refused=long) for number in range(1_000) for day in days[::-1]]
     for first in range(0, len(sent), 1_500):
@@ -99,8 +97,8 @@ BAD: list[tuple[Spoil, str, str]] = [
     (lambda one: setattr(one, "campaign_id", "a b"), "campaign_id", "send 1 to 63"),
     (lambda one: setattr(one, "day", "29.11.2026"), "day", "such as 2026-11-29"),
     (lambda one: setattr(one, "day", "2026-W01-1"), "day", "such as 2026-11-29"),
-    (lambda one: setattr(one, "day", (TODAY - timedelta(1_101)).isoformat()), "day", "clock"),
-    (lambda one: setattr(one, "day", (TODAY + timedelta(2)).isoformat()), "day", "clock"),
+    (lambda one: setattr(one, "day", day_before(1_101)), "day", "clock"),
+    (lambda one: setattr(one, "day", day_before(-2)), "day", "clock"),
     (lambda one: setattr(one, "clicks", -1), "clicks", "send 0 or more"),
     (lambda one: one.ClearField("value"), "value", "required"),
     (lambda one: one.ClearField("amount"), "amount", "required"),

@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
 import pytest
 
 from kairos.control.v1 import budgets_pb2, budgets_pb2_grpc
-from tests.contract.controls import bill_of, key_of
+from tests.contract.controls import bill_of, day_before, key_of
 from tests.contract.test_control_commands import Shell, shell, target
 from tests.documentation import ROOT, blocks
 
 __all__ = ["shell", "target"]  # fixtures
 
 PAGE = ROOT / "docs" / "how-to" / "sponsored-places.md"
-TODAY = datetime.now(UTC).date()
 CAMPAIGN = """\
 kind: campaign
 id: {id}
@@ -40,7 +38,7 @@ def billed(shell: Shell) -> Shell:
         shell.write(f"{id}.yaml", CAMPAIGN.format(id=id, advertiser=advertiser, budget=20))
         shell.kairos("apply", "--publish", f"{id}.yaml")
     shell.kairos("archive", "campaign", "autumn")
-    days = [(TODAY - timedelta(days)).isoformat() for days in (0, 1, 40)]
+    days = [day_before(days) for days in (0, 1, 40)]
     own = [{"reason": "own", "clicks": "1"}]
     record(
         shell, bill_of("spring", days[0], sales=SALES), bill_of("spring", days[1], refused=own, is_final=True),
@@ -78,7 +76,7 @@ def test_a_campaign_is_shown_with_what_it_owes(billed: Shell) -> None:
     """Today and in all; an unknown one ends with exit code 1 and what to do."""
     said = campaigns(billed, "show", "spring")
     assert "payer: Acme Inc." in said
-    assert f"today, {TODAY}: EUR 2.50 for 10 clicks" in said
+    assert f"today, {day_before(0)}: EUR 2.50 for 10 clicks" in said
     assert "all days: EUR 7.50 for 30 clicks" in said
     assert json.loads(campaigns(billed, "show", "spring", "--json"))["all_days"][0]["spend"] == "7.50"
     assert "kairos campaigns list" in campaigns(billed, "show", "winter", expected=1)
@@ -104,7 +102,7 @@ def test_a_report_adds_up_days(billed: Shell) -> None:
 
 def test_a_report_is_narrowed(billed: Shell) -> None:
     """By campaign and days, which are included; by day; as CSV with a column for each reason."""
-    old = (TODAY - timedelta(40)).isoformat()
+    old = day_before(40)
     assert [row["clicks"] for row in report(billed, "--campaign", "spring", "--from", old)] == [30]
     (row,) = report(billed, "--until", old)
     assert (row["campaign_id"], row["is_final"]) == ("spring", True)
