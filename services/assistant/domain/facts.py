@@ -58,7 +58,7 @@ class Draft:
     """The answer of a turn as the templates give it.
 
     `facts`: all facts that the turn's tools returned, also those that no sentence of the draft uses. `is_fixed`: the
-    words are the shop's own or must not be changed (FAQ answers, hand-overs, refusals): no language model rewrites them.
+    words must not be changed (FAQ answers, hand-overs, refusals): no language model rewrites them.
     """
 
     sentences: tuple[Sentence, ...]
