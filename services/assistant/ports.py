@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from services.assistant.domain.facts import Draft, Fact, Sentence
+from services.assistant.domain.facts import Draft, Sentence
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,7 @@ class LanguageModel(Protocol):
     late or may not be called now.
     """
 
-    def generate(self, writing: Writing) -> AsyncIterator[str]: ...
-
-
-class Verifier(Protocol):
-    """The sentence with the facts that support all its claims; None if a claim has no support."""
-
-    def verified(self, text: str, language: str, facts: Sequence[Fact]) -> Sentence | None: ...
+    def generate(self, writing: Writing) -> AsyncGenerator[str]: ...
 
 
 @dataclass(frozen=True)
