@@ -22,10 +22,13 @@ NAMES: dict[Metric, str] = {
     "conversion": "units with a purchase",
     "revenue": "revenue a unit",
     "click_position": "position of clicks",
+    "satisfaction": "satisfaction",
     "latency": "slow answers",
     "degradation": "degraded answers",
 }
-_SHARES: frozenset[Metric] = frozenset(("click_through", "add_to_cart", "conversion", "latency", "degradation"))
+_SHARES: frozenset[Metric] = frozenset(
+    ("click_through", "add_to_cart", "conversion", "satisfaction", "latency", "degradation")
+)
 
 
 def document(found: Analysis) -> dict[str, Any]:

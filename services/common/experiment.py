@@ -12,8 +12,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from services.common.limits import id_problem
 
 # What can decide an experiment, and what can only protect it.
-PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position"]
-Metric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "latency", "degradation"]
+PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "satisfaction"]
+Metric = Literal[
+    "click_through", "add_to_cart", "conversion", "revenue", "click_position", "satisfaction", "latency", "degradation"
+]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 # Of these a smaller value is better.
 LOWER_IS_BETTER: frozenset[Metric] = frozenset(("click_position", "latency", "degradation"))

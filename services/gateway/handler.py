@@ -18,7 +18,7 @@ from services.gateway.flows.import_products import Import
 from services.gateway.flows.preview_rules import preview_rules
 from services.gateway.flows.prices import quote_prices
 from services.gateway.flows.recommend import recommend
-from services.gateway.flows.record_events import record_events
+from services.gateway.flows.record_events import record_events, record_feedback
 from services.gateway.flows.search import search
 from services.gateway.flows.suggest import suggest
 from services.gateway.flows.update_offers import OfferStream
@@ -75,6 +75,10 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.RecordEventsResponse)
     async def RecordEvents(self, message: gateway_pb2.RecordEventsRequest) -> gateway_pb2.RecordEventsResponse:
         return await record_events(self._write_calls(), self._parts, message)
+
+    @rpc_method(gateway_pb2.RecordFeedbackResponse)
+    async def RecordFeedback(self, message: gateway_pb2.RecordFeedbackRequest) -> gateway_pb2.RecordFeedbackResponse:
+        return await record_feedback(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.GetProductResponse)
     async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
