@@ -12,8 +12,8 @@ from services.common.sentiment import CLEAR, sentiment_of
 @pytest.mark.parametrize(
     "text",
     [
-        "I love these shoes", "works as described", "not bad at all, would buy again", "Five stars", "never had a problem",
-        "性价比很高", "穿起来很舒服", "不错", "没什么问题，挺好的",
+        "I love these shoes", "works as described", "not bad at all, would buy again", "Five stars",
+        "never had a problem", "性价比很高", "穿起来很舒服", "不错", "没什么问题，挺好的",
     ],
 )  # fmt: skip
 def test_satisfied(text: str) -> None:
@@ -24,7 +24,8 @@ def test_satisfied(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "fell apart after two washes", "you keep ignoring what I said", "This is the third time you sent the wrong size",
+        "fell apart after two washes", "you keep ignoring what I said",
+        "This is the third time you sent the wrong size",
         "I asked for a refund two weeks ago and still nothing", "one star is too many", "meh", "Not worth it",
         "质量太差了", "不推荐", "你根本听不懂我说什么", "等了两个星期还没发货", "别再给我推荐这个了", "我要投诉你们",
     ],
