@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol, TypeVar
 
 from services.common.errors import FieldViolation
 from services.common.limits import MAX_QUERY, id_problem, language_problem
@@ -14,10 +15,19 @@ MAX_ANSWER = 4_000
 MAX_ALTERNATIVES = 50
 MAX_PRODUCTS = 50
 MAX_CATEGORIES, MAX_FAQ_CATEGORY = 20, 256
-# Entries of one call, ids of one deletion, and entries of a page.
-MAX_IMPORTED, MAX_DELETED, MAX_LISTED = 500, 1_000, 500
+# Entries, and questions of all of them, of one import; ids of one deletion; entries of a page.
+MAX_IMPORTED, MAX_IMPORTED_QUESTIONS = 500, 1_000
+MAX_DELETED, MAX_LISTED = 1_000, 500
 # Entries, and questions of all of them, of one tenant.
 MAX_ENTRIES, MAX_QUESTIONS = 5_000, 50_000
+
+
+class _HasQuestions(Protocol):
+    @property
+    def alternative_questions(self) -> Sized: ...
+
+
+Entry = TypeVar("Entry", bound=_HasQuestions)
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,20 @@ class FaqEntry:
 def language_of(locale: str) -> str:
     """The language of a language tag, in lower case."""
     return locale.split("-")[0].lower()
+
+
+def faq_batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Lists of entries that one import takes."""
+    batch, questions = list[Entry](), 0
+    for entry in entries:
+        count = 1 + len(entry.alternative_questions)
+        if batch and (len(batch) == MAX_IMPORTED or questions + count > MAX_IMPORTED_QUESTIONS):
+            yield batch
+            batch, questions = [], 0
+        batch.append(entry)
+        questions += count
+    if batch:
+        yield batch
 
 
 def violations(entry: FaqEntry) -> list[FieldViolation]:

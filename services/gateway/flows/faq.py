@@ -15,7 +15,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.convert_faq import faq_entry_from_proto, faq_entry_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.faq import MAX_DELETED, MAX_IMPORTED, MAX_LISTED, FaqEntry, violations
+from services.common.faq import MAX_DELETED, MAX_IMPORTED, MAX_IMPORTED_QUESTIONS, MAX_LISTED, FaqEntry, violations
 from services.common.limits import MAX_ID, MAX_QUERY
 from services.gateway import fallbacks
 from services.gateway.convert import check_texts, require_id, require_ids
@@ -25,8 +25,6 @@ from services.gateway.stage_calls import StageCalls
 
 DEFAULT_NEAR, MAX_NEAR = 3, 10
 DEFAULT_LISTED = 100
-# Questions of one ImportFaqEntries: about as many as are encoded within its budget.
-MAX_IMPORTED_QUESTIONS = 1_000
 # As the encoder takes them.
 _MAX_TEXTS = 512
 _UNKNOWN_LANGUAGE = "und"
