@@ -82,6 +82,7 @@ _ENUMS: dict[str, Any] = {
     "log": ranker_pb2.LogKind,
     "rules": gateway_pb2.RulesMode,
     "sponsored": gateway_pb2.SponsoredMode,
+    "faq": gateway_pb2.FaqMode,
 }
 
 

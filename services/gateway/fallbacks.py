@@ -18,6 +18,7 @@
 | retrieval, products of the history | none | explanations that do not name them |
 | any, a source of a placement | none | the other sources, then the placement's fallback |
 | ranker, declared attributes for rules and campaigns | none | rules and campaigns without those for an audience |
+| retrieval, entries of the FAQ | none | no answer, or results without an entry of the FAQ |
 | retrieval, products that rules name | none | rules without pins and additions of products that were not found |
 
 Each constant is the text of `Degradation.fallback`.
@@ -48,6 +49,7 @@ RANKING_COMPUTED_AGAIN = "ranking computed again"
 ORGANIC_RESULTS = "organic results"
 PUBLISHED_OFFER = "published offer"
 NO_FACETS = "no facets"
+NO_FAQ_ANSWER = "no answer of the FAQ"
 NO_VARIANTS = "no other variants"
 NO_EXPLANATIONS = "no explanations"
 NO_HISTORY_TITLES = "explanations without products of the history"
