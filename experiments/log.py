@@ -69,7 +69,17 @@ def pages_of(messages: Iterable[event_pb2.Impressions]) -> Iterator[Page]:
             tuple((arm.experiment, arm.arm) for arm in message.experiment_arms),
             message.latency_ms if message.HasField("latency_ms") else math.nan, bool(message.degradations),
             message.model_version, tuple(zip(message.item_ids, message.positions, prices, strict=True)), currency,
+            _teams(message),
         )  # fmt: skip
+
+
+def _teams(message: event_pb2.Impressions) -> tuple[str, ...] | None:
+    """None of a page that was not interleaved."""
+    given = message.interleaving
+    if not message.HasField("interleaving") or len(given.teams) != len(message.item_ids):
+        return None
+    arms = ("", *given.arms)
+    return tuple(arms[team] if 0 <= team < len(arms) else "" for team in given.teams)
 
 
 def acts_of(messages: Iterable[event_pb2.Event]) -> Iterator[Act]:

@@ -46,7 +46,7 @@ class Outcomes:
         pages, acts = table.pages(), table.acts()
         arm_of_page = table.arm_of(id, self._names)
         arm = arm_of_page[pages["arms"]] if len(pages["arms"]) else np.zeros(0, np.int64)
-        who = _units(pages, experiment.unit)
+        who = units_of(pages, experiment.unit)
         rows = np.flatnonzero((arm >= 0) & (who != NOBODY))
         rows = rows[np.argsort(pages["at_s"][rows], kind="stable")]
         units, first = np.unique(who[rows], return_index=True)
@@ -71,7 +71,7 @@ class Outcomes:
         of_shown = place[shown["page"]] if len(shown["page"]) else np.zeros(0, np.int64)
         own = np.flatnonzero(of_shown >= 0)
         shown_page = of_shown[own]
-        who = _units(acts, unit)
+        who = units_of(acts, unit)
         at = np.minimum(np.searchsorted(units, who), max(len(units) - 1, 0))
         kept = np.flatnonzero(units[at] == who) if len(units) else np.zeros(0, np.int64)
         act_unit, kind, act_s = at[kept], acts["kind"][kept], acts["at_s"][kept]
@@ -169,7 +169,7 @@ def _sums(units: Column, count: int, weights: Column | None = None) -> Floats:
     return sums
 
 
-def _units(columns: Mapping[str, Column], unit: str) -> Ints:
+def units_of(columns: Mapping[str, Column], unit: str) -> Ints:
     """A number of each row's unit, as `services.common.experiment.unit_of` names it; NOBODY: it has none."""
     user, visitor = columns["user"].astype(np.int64), columns["visitor"].astype(np.int64)
     found = np.full(len(user), NOBODY, np.int64)

@@ -30,6 +30,7 @@ from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
 from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
+    Interleaving,
     ItemColumns,
     LoggedFeatures,
     LoggedPolicy,
@@ -95,7 +96,7 @@ def ranking_from_proto(message: ranker_pb2.StoreRankingRequest, now_s: float) ->
         message.ranking_id, message.user_id, message.visitor_id, message.session_id, message.query,
         message.model_version, list(message.item_ids), np.array(message.scores, np.float32),
         np.ones(count, np.float32), message.total_size, now_s,
-        candidate_source(message), _arms(message),
+        candidate_source(message), _arms(message), interleaving=_interleaving(message),
     )  # fmt: skip
 
 
@@ -202,6 +203,12 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
             message.degradations.add(
                 stage=common_pb2.Stage.ValueType(stage), reason=common_pb2.DegradationReason.ValueType(reason)
             )
+    if (interleaving := ranking.interleaving) is not None:
+        message.interleaving.CopyFrom(
+            event_pb2.Interleaving(
+                experiment=interleaving.experiment, arms=interleaving.arms, teams=interleaving.teams
+            )
+        )  # fmt: skip
     if (logged := ranking.logged) is not None:
         message.feature_names.extend(logged.names)
         message.features.CopyFrom(tensor_to_proto(logged.numbers))
@@ -225,6 +232,21 @@ def _person_features(logged: LoggedFeatures) -> event_pb2.PersonFeatures:
 
 def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> dict[str, str]:
     return {arm.experiment: arm.arm for arm in message.context.experiment_arms}
+
+
+def _interleaving(message: ranker_pb2.StoreRankingRequest) -> Interleaving | None:
+    if not message.HasField("interleaving"):
+        return None
+    given, count = message.interleaving, len(message.item_ids)
+    check_id(given.experiment, "interleaving.experiment")
+    if len(given.arms) != 2:
+        raise InvalidArgument.of("interleaving.arms", f"holds {len(given.arms)}; send the names of two arms")
+    for index, arm in enumerate(given.arms):
+        check_id(arm, f"interleaving.arms[{index}]")
+    if len(given.teams) != count or not set(given.teams) <= {0, 1, 2}:
+        raise InvalidArgument.of("interleaving.teams", f"needs 0, 1 or 2 for each of {count} item_ids; send one each")
+    first, second = given.arms
+    return Interleaving(given.experiment, (first, second), list(given.teams))
 
 
 def _items(

@@ -336,6 +336,9 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     def __init__(self) -> None:
         super().__init__()
         self.propensities: list[float] = []
+        # Versions of the ranking model that keep retrieval's order, and those that answer too late.
+        self.keeping: set[str] = set()
+        self.late: set[str] = set()
         # Of each item that is explained.
         self.reasons = ranker_pb2.ItemReasons(baseline=0.25)
         self.rankings: dict[str, StoredRanking] = {}
@@ -366,7 +369,11 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         await self.take(request)
-        ids = list(reversed(request.candidates.ids))
+        if request.ranking_version in self.late:
+            await asyncio.sleep(SLOW_S)
+        ids = list(request.candidates.ids)
+        if request.ranking_version not in self.keeping:
+            ids.reverse()
         answer = ranker_pb2.RankItemsResponse(
             item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
             propensities=self.propensities[: len(ids)], reasons=self._reasons(request, ids),
