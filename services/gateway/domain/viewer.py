@@ -37,6 +37,8 @@ class Viewer:
     offers: OfferTerms = field(default_factory=OfferTerms)
     # Whether the answer is for nobody: the ranker stores no ranking, and the session does not move.
     is_preview: bool = False
+    # Where the shop shows the answer.
+    placement: str = ""
 
     @property
     def explained(self) -> Explained | None:
