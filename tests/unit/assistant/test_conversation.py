@@ -153,7 +153,7 @@ async def test_a_policy_without_an_entry_is_not_invented() -> None:
 
 
 async def test_orders() -> None:
-    """The state of an order is the shop's; without a number it is asked for, and without a service a person is offered."""
+    """The state of an order is the shop's. Without a number it is asked for; without a service a person is offered."""
     orders = FakeOrders({"10023": "On its way."})
     conversation = Conversation(orders=orders)
     assert "number" in (await conversation.say("where is my order?")).text
