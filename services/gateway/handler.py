@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
-from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.gateway.v1 import conversation_pb2, gateway_pb2, gateway_pb2_grpc
 from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
 from services.gateway.domain.experiments import NOT_ASSIGNED
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
+from services.gateway.flows.conversations import append_turn, get_conversation
+from services.gateway.flows.converse import converse
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.import_products import Import
 from services.gateway.flows.preview_rules import preview_rules
@@ -195,6 +198,25 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.PreviewRulesResponse)
     async def PreviewRules(self, message: gateway_pb2.PreviewRulesRequest) -> gateway_pb2.PreviewRulesResponse:
         return await preview_rules(current_request.get(), self._parts, message)
+
+    @rpc_method(conversation_pb2.ConverseResponse)
+    async def Converse(  # type: ignore[override]  # the decorator sends the messages itself
+        self, message: conversation_pb2.ConverseRequest
+    ) -> AsyncGenerator[conversation_pb2.ConverseResponse]:
+        calls = self._parts.access.for_conversation(current_request.get(), message.shopper.locale)
+        async with contextlib.aclosing(converse(calls, self._parts, message)) as events:
+            async for event in events:
+                yield conversation_pb2.ConverseResponse(event=event)
+
+    @rpc_method(conversation_pb2.AppendTurnResponse)
+    async def AppendTurn(self, message: conversation_pb2.AppendTurnRequest) -> conversation_pb2.AppendTurnResponse:
+        return await append_turn(self._write_calls(), self._parts, message)
+
+    @rpc_method(conversation_pb2.GetConversationResponse)
+    async def GetConversation(
+        self, message: conversation_pb2.GetConversationRequest
+    ) -> conversation_pb2.GetConversationResponse:
+        return await get_conversation(self._write_calls(), self._parts, message)
 
     def _token_keys(self) -> tuple[str, ...]:
         return self._parts.token_keys.of(current_request.get().tenant)
