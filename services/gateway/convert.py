@@ -43,7 +43,12 @@ from services.common.limits import (
 )
 from services.common.merchandising import Rule, RuleSet, Synonyms
 from services.common.money import currency_problem
-from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
+from services.common.serving_configuration import (
+    DEFAULT_PLACEMENT,
+    MAX_PLACEMENT,
+    ServingConfiguration,
+    configuration_of,
+)
 from services.common.validation import violations_of
 from services.common.visibility import Viewing, market_problem
 from services.gateway.domain.tenant_access import PublishedKey, Role, TenantAccess
@@ -54,6 +59,8 @@ from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Off
 MAX_PAGE_ITEMS, MAX_CART_ITEMS = 20, 100
 _id = partial(id_problem, required=False)
 # The rule for each text field of a public request, by its name. Code that requires a text checks that it is not empty.
+# Of a search that names no placement.
+SEARCH_PLACEMENT = "search"
 _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "query": partial(text_problem, limit=MAX_QUERY),
     "prefix": partial(text_problem, limit=MAX_QUERY),
@@ -78,6 +85,7 @@ _ENUMS: dict[str, Any] = {
     "rules": gateway_pb2.RulesMode,
     "sponsored": gateway_pb2.SponsoredMode,
     "audience": common_pb2.Audience,
+    "faq": gateway_pb2.FaqMode,
 }
 
 
@@ -92,7 +100,7 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, 
         wrong.append(FieldViolation("image", f"has {len(message.image)} bytes; send at most {MAX_IMAGE_BYTES}"))
     if message.similar_to_id and message.image:
         wrong.append(FieldViolation("similar_to_id", "is set together with image; send one of them"))
-    return _viewer(message, message.query, token_keys, wrong)
+    return _viewer(message, message.query, token_keys, wrong, SEARCH_PLACEMENT)
 
 
 def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_keys: tuple[str, ...]) -> Viewer:
@@ -104,7 +112,7 @@ def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_keys: 
             continue
         problems = ((index, id_problem(id)) for index, id in enumerate(ids))
         wrong.extend(FieldViolation(f"{field}[{index}]", problem) for index, problem in problems if problem)
-    return _viewer(message, "", token_keys, wrong)
+    return _viewer(message, "", token_keys, wrong, DEFAULT_PLACEMENT)
 
 
 def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: tuple[str, ...]) -> Viewer:
@@ -242,8 +250,12 @@ def _viewer(
     query: str,
     token_keys: tuple[str, ...],
     wrong: list[FieldViolation],
+    placement: str,
 ) -> Viewer:
-    """Raises InvalidArgument that names `wrong` and whatever else is wrong."""
+    """`placement`: unless the request names one.
+
+    Raises InvalidArgument that names `wrong` and whatever else is wrong.
+    """
     if message.page_size < 0:
         wrong.append(FieldViolation("page_size", f"{message.page_size} is negative; send 1 to {MAX_PAGE_SIZE}"))
     try:
@@ -262,6 +274,7 @@ def _viewer(
         is_collapsed=message.collapse != product_pb2.COLLAPSE_MODE_NONE,
         offers=OfferTerms(message.price_list_id, message.currency_code, message.place_id, message.fulfilment),
         viewing=viewing_of(message),
+        placement=message.placement or placement,
     )  # fmt: skip
 
 

@@ -185,6 +185,12 @@ class Metrics:
         self.no_good_matches = Counter(
             named("no_good_matches"), "Searches whose results are no good match.", registry=registry
         )
+        self.faq_questions = Counter(
+            named("faq_questions"), "Questions of AskFaq, by outcome.", ["outcome"], registry=registry
+        )
+        self.faq_shown = Counter(
+            named("faq_shown"), "Searches that an entry of the FAQ stands above.", registry=registry
+        )
         self.later_pages = Counter(
             named("later_pages"), "Pages after the first, by the source of the order.", ["ranking"], registry=registry
         )

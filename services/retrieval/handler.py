@@ -20,6 +20,7 @@ from services.common.convert import context_from_proto
 from services.common.rpc import rpc
 from services.retrieval import convert, convert_item_vectors, convert_offers, convert_reembedding
 from services.retrieval.domain.query import check_ids
+from services.retrieval.faq_handler import FaqCalls
 from services.retrieval.listing import MAX_GROUPS, complete_identifiers, list_products, list_variants
 from services.retrieval.ports import Columns
 from services.retrieval.recent_answers import RecentAnswers
@@ -56,6 +57,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._searches = ThreadPoolExecutor(workers, "retrieval-search")
         self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
         self._writes = ThreadPoolExecutor(_WRITERS, "retrieval-write")
+        self._faq = FaqCalls(retriever.faq, self._run, self._reads, self._writes)
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
     async def RetrieveCandidates(
@@ -72,7 +74,8 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             self._shadow.look(context.tenant, query, found, time.perf_counter() - began_s)
             return convert.retrieval_to_proto(found)
 
-        return await self._answers.get(context, request, lambda: self._run(self._searches, context, work))
+        searched = self._answers.get(context, request, lambda: self._run(self._searches, context, work))
+        return await self._faq.beside(request, context, searched)
 
     @rpc(retrieval_pb2.LookupProductsResponse, most_calls=MOST_IMPORTS)
     async def LookupProducts(
@@ -301,6 +304,28 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         version = convert_item_vectors.version_from_proto(request.model_version)
         await self._run(self._writes, context, lambda: self._index.item_vectors.drop(context.tenant, version))
         return retrieval_pb2.DropItemVectorsResponse()
+
+    @rpc(retrieval_pb2.UpsertFaqEntriesResponse, most_calls=MOST_IMPORTS)
+    async def UpsertFaqEntries(
+        self, request: retrieval_pb2.UpsertFaqEntriesRequest
+    ) -> retrieval_pb2.UpsertFaqEntriesResponse:
+        return await self._faq.upsert(request)
+
+    @rpc(retrieval_pb2.RemoveFaqEntriesResponse)
+    async def RemoveFaqEntries(
+        self, request: retrieval_pb2.RemoveFaqEntriesRequest
+    ) -> retrieval_pb2.RemoveFaqEntriesResponse:
+        return await self._faq.remove(request)
+
+    @rpc(retrieval_pb2.ListFaqEntriesResponse)
+    async def ListFaqEntries(
+        self, request: retrieval_pb2.ListFaqEntriesRequest
+    ) -> retrieval_pb2.ListFaqEntriesResponse:
+        return await self._faq.list(request)
+
+    @rpc(retrieval_pb2.MatchFaqResponse)
+    async def MatchFaq(self, request: retrieval_pb2.MatchFaqRequest) -> retrieval_pb2.MatchFaqResponse:
+        return await self._faq.match(request)
 
     def measures(self) -> dict[str, float]:
         """The values of metrics.MEASURES."""

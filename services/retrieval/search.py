@@ -49,7 +49,7 @@ from services.retrieval.domain.selection import Selection, WordConditions, Words
 from services.retrieval.domain.spelling import with_alternatives
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
-from services.retrieval.ports import Columns, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
+from services.retrieval.ports import Columns, FaqIndex, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -83,9 +83,10 @@ class Retriever:
         learned: Fusions | None = None,
         times: StepTimes | None = None,
         clock: Callable[[], float] = time.time,
+        faq: FaqIndex | None = None,
     ) -> None:
-        """`clock`: seconds since 1970, for offers that begin and end."""
-        self.index = index
+        """`clock`: seconds since 1970, for offers that begin and end. `faq`: over the same engine."""
+        self.index, self.faq = index, faq
         self._fixed = fixed
         self._learned = learned
         self._times = times or StepTimes()
@@ -326,7 +327,9 @@ class Retriever:
         return found
 
     def close(self) -> None:
-        """Closes the index as well."""
+        """Closes the index and the FAQ as well."""
+        if self.faq is not None:
+            self.faq.close()
         if self._learned is not None:
             self._learned.close()
         self.index.close()

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 
-from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
@@ -119,6 +119,15 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             answer.vectors.CopyFrom(vectors_to_proto(np.ones((len(names), 2), np.float32), MODEL))
         return answer
 
+    @rpc(encoder_pb2.EncodeTextsResponse)
+    async def EncodeTexts(self, request: encoder_pb2.EncodeTextsRequest) -> encoder_pb2.EncodeTextsResponse:
+        """All texts are English and have the same vector."""
+        await self.take(request)
+        rows = np.ones((len(request.texts), 2), np.float32)
+        return encoder_pb2.EncodeTextsResponse(
+            vectors=vectors_to_proto(rows, MODEL), languages=["en"] * len(request.texts)
+        )
+
     @rpc(encoder_pb2.EncodeImageResponse)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
         await self.take(request)
@@ -156,6 +165,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self.tiers: dict[str, int] = {}
         # Products that are for any other one; and types of products.
         self.accessories: list[str] = []
+        # Entries of the FAQ, by id.
+        self.faq: dict[str, faq_pb2.FaqEntry] = {}
         self.types: dict[str, str] = {}
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
@@ -251,6 +262,51 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         found = [retrieval_pb2.CompletedIdentifier(identifier=id, product_id=id) for id in known]
         return retrieval_pb2.CompleteIdentifiersResponse(identifiers=found)
 
+    @rpc(retrieval_pb2.UpsertFaqEntriesResponse)
+    async def UpsertFaqEntries(
+        self, request: retrieval_pb2.UpsertFaqEntriesRequest
+    ) -> retrieval_pb2.UpsertFaqEntriesResponse:
+        await self.take(request)
+        self.faq.update((entry.id, entry) for entry in request.entries)
+        return retrieval_pb2.UpsertFaqEntriesResponse(stored_count=len(request.entries))
+
+    @rpc(retrieval_pb2.RemoveFaqEntriesResponse)
+    async def RemoveFaqEntries(
+        self, request: retrieval_pb2.RemoveFaqEntriesRequest
+    ) -> retrieval_pb2.RemoveFaqEntriesResponse:
+        await self.take(request)
+        missing = [id for id in request.ids if self.faq.pop(id, None) is None]
+        return retrieval_pb2.RemoveFaqEntriesResponse(
+            removed_count=len(request.ids) - len(missing), missing_ids=missing
+        )
+
+    @rpc(retrieval_pb2.ListFaqEntriesResponse)
+    async def ListFaqEntries(
+        self, request: retrieval_pb2.ListFaqEntriesRequest
+    ) -> retrieval_pb2.ListFaqEntriesResponse:
+        await self.take(request)
+        ids = [id for id in sorted(self.faq) if id > request.after_id]
+        return retrieval_pb2.ListFaqEntriesResponse(
+            entries=[self.faq[id] for id in ids[: request.limit]], is_last_page=len(ids) <= request.limit
+        )
+
+    @rpc(retrieval_pb2.MatchFaqResponse)
+    async def MatchFaq(self, request: retrieval_pb2.MatchFaqRequest) -> retrieval_pb2.MatchFaqResponse:
+        """The entry with this very question answers it; the others are near."""
+        await self.take(request)
+        found = self._faq_candidates(request.question)
+        has_answer = bool(found) and found[0].confidence > 0.5
+        return retrieval_pb2.MatchFaqResponse(candidates=found[: request.limit], has_answer=has_answer)
+
+    def _faq_candidates(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
+        found = [
+            retrieval_pb2.FaqCandidate(
+                entry=entry, confidence=0.9 if entry.question == question else 0.1, matched_question=entry.question
+            )
+            for entry in self.faq.values()
+        ]
+        return sorted(found, key=lambda candidate: -candidate.confidence)
+
     def _candidates(self, ids: list[str]) -> retrieval_pb2.Candidates:
         count = len(ids)
         return retrieval_pb2.Candidates(
@@ -297,6 +353,9 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     def __init__(self) -> None:
         super().__init__()
         self.propensities: list[float] = []
+        # Versions of the ranking model that keep retrieval's order, and those that answer too late.
+        self.keeping: set[str] = set()
+        self.late: set[str] = set()
         # Of each item that is explained.
         self.reasons = ranker_pb2.ItemReasons(baseline=0.25)
         self.rankings: dict[str, StoredRanking] = {}
@@ -327,7 +386,11 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         await self.take(request)
-        ids = list(reversed(request.candidates.ids))
+        if request.ranking_version in self.late:
+            await asyncio.sleep(SLOW_S)
+        ids = list(request.candidates.ids)
+        if request.ranking_version not in self.keeping:
+            ids.reverse()
         answer = ranker_pb2.RankItemsResponse(
             item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
             propensities=self.propensities[: len(ids)], reasons=self._reasons(request, ids),

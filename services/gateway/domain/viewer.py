@@ -39,6 +39,8 @@ class Viewer:
     # Whether the answer is for nobody: the ranker stores no ranking, and the session does not move.
     is_preview: bool = False
     viewing: Viewing = GENERAL
+    # Where the shop shows the answer.
+    placement: str = ""
 
     @property
     def explained(self) -> Explained | None:

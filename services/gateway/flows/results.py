@@ -101,6 +101,7 @@ def _log_shown(
     if positions or is_empty_exposure:
         shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions, prices=prices, sponsored=ads)
         shown.shown_at.FromNanoseconds(int(parts.clock() * 1e9))
+        shown.placement = viewer.placement
         shown.latency_ms = max(0.0, (calls.clock() - calls.info.received_s) * 1e3)
         for stage, reason in dict.fromkeys((each.stage, each.reason) for each in calls.degradations):
             shown.degradations.add(stage=stage, reason=reason)
