@@ -79,7 +79,7 @@ def retrieval_late(
     parts: Parts, tenant: str, viewer: Viewer, is_excluded: Callable[[Product], bool] = lambda _: False
 ) -> Ranking:
     """The cached popular items that match the request's filter, most popular first."""
-    products = parts.popular_items.matching(tenant, viewer.filter, is_excluded)
+    products = parts.popular_items.matching(tenant, viewer.filter, is_excluded, viewer.viewing)
     ids = list(products)
     return Ranking(
         new_ranking_id(), ids, [1 / (place + 1) for place in range(len(ids))], "popular-memory",

@@ -46,6 +46,7 @@ BEYOND: dict[str, list[Any]] = {
     "page_token": ["x" * 4_097],
     **{f"{GATEWAY}{method}Request.page_token": ["x" * 4_097, "x"] for method in ("Search", "Recommend")},
     "model_version": ["x" * 257],
+    "market": ["x" * 17, "DE", "-"],
     "currency_code": ["usd", "QQQ", "US", "x" * 1_000],
     "facets": [["brand"] * 9, ["x"], ["attributes." + "x" * 65]],
     "image": [b"x" * ((8 << 20) + 1)],
