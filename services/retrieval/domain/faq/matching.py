@@ -1,0 +1,89 @@
+"""From the questions that were found to the entries that may answer, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.common.faq import FaqEntry
+from services.retrieval.domain.faq.confidence import ANSWERS_FROM, Calibration, Evidence, similarity
+
+
+# Of the most similar question of an entry; the rest is that of the next ones, if the entry has so many.
+_FIRST, _NEXT = 0.5, 2
+
+
+@dataclass(frozen=True)
+class FoundQuestion:
+    """A question of an entry, with what it has in common with the question that was asked.
+
+    `questions`: how many the entry has.
+    """
+
+    entry_id: str
+    language: str
+    question: str
+    evidence: Evidence
+    questions: int = 1
+
+
+@dataclass(frozen=True)
+class FaqMatch:
+    """An entry that may answer; `confidence`: the probability that it does."""
+
+    entry: FaqEntry
+    confidence: float
+    matched_question: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An entry by its most similar questions. `margin`: over the best other entry of its language."""
+
+    best: FoundQuestion
+    similarity: float
+    margin: float
+
+
+def scored(found: Sequence[FoundQuestion]) -> list[Scored]:
+    """Each entry once, most similar first.
+
+    An entry in another language that says the same is no rival: it would take away the margin.
+    """
+    by_entry: dict[str, list[tuple[float, FoundQuestion]]] = {}
+    for each in found:
+        by_entry.setdefault(each.entry_id, []).append((similarity(each.evidence), each))
+    lowest = min((value for its in by_entry.values() for value, _ in its), default=0.0)
+    entries = [_scored(its, lowest) for its in by_entry.values()]
+    entries.sort(key=lambda pair: (-pair[0], pair[1].entry_id))
+    result = []
+    for value, best in entries:
+        rivals = (
+            other
+            for other, rival in entries
+            if rival.entry_id != best.entry_id and (not rival.language or rival.language == best.language)
+        )
+        result.append(Scored(best, value, value - next(rivals, 0.0)))
+    return result
+
+
+def _scored(found: list[tuple[float, FoundQuestion]], lowest: float) -> tuple[float, FoundQuestion]:
+    """The similarity of one entry, and its most similar question. `lowest`: for questions that were not found."""
+    found = sorted(found, key=lambda pair: -pair[0])
+    first, best = found[0]
+    following = min(_NEXT, best.questions - 1)
+    if not following:
+        return first, best
+    values = [value for value, _ in found[1 : 1 + following]]
+    values += [lowest] * (following - len(values))
+    return _FIRST * first + (1 - _FIRST) * sum(values) / following, best
+
+
+def in_order(entries: Sequence[Scored], calibration: Calibration, language: str) -> list[tuple[Scored, float]]:
+    """With the confidence of each, the most likely first; of those that answer, one in `language` first."""
+    sure = [(each, calibration.confidence(each.similarity, each.margin)) for each in entries]
+    sure.sort(key=lambda pair: -pair[1])
+    preferred = next(
+        (p for p, (each, share) in enumerate(sure) if share >= ANSWERS_FROM and each.best.language == language), 0
+    )
+    return [sure[preferred], *sure[:preferred], *sure[preferred + 1 :]] if sure else []
