@@ -46,6 +46,7 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "QuotePrices": MessageLimit(64 * _KB, 200, 100),
     # 1,000 events with ids, query and token at their longest.
     "RecordEvents": MessageLimit(7 * _MB, 21_000, 1_000),
+    "RecordFeedback": _SMALL._replace(size=16 * _KB),
     "GetProduct": _SMALL,
     # 500 products with 64 fields each, in any distribution.
     "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),

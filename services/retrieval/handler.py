@@ -67,7 +67,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.RetrieveCandidatesResponse:
             names = self._attribute_names.get(context.tenant, ())
-            query, began_s = replace(convert.query_from_proto(request), attribute_names=names), time.perf_counter()
+            asked = convert.query_from_proto(request)
+            query = replace(asked, attribute_names=names, viewing=context.viewing)
+            began_s = time.perf_counter()
             found = self._retriever.retrieve(context.tenant, query, context.remaining_s)
             self._shadow.look(context.tenant, query, found, time.perf_counter() - began_s)
             return convert.retrieval_to_proto(found)
@@ -91,7 +93,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             )
             names = self._attribute_names.get(context.tenant, ())
             candidates, missing_ids = lookup(
-                index, context.tenant, request.ids, columns, offers, time.time(), names, soft_filter
+                index, context.tenant, request.ids, columns, offers, time.time(), names, soft_filter, context.viewing
             )
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
@@ -107,6 +109,20 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             products, vectors, images, others = convert.upsert_from_proto(request)
             self._index.upsert(context.tenant, products, vectors, images, others)
             return retrieval_pb2.UpsertProductsResponse(upserted_count=len(products))
+
+        return await self._run(self._writes, context, work)
+
+    @rpc(retrieval_pb2.SetModerationResponse)
+    async def SetModeration(self, request: retrieval_pb2.SetModerationRequest) -> retrieval_pb2.SetModerationResponse:
+        context = context_from_proto(request.context)
+        check_ids([product.id for product in request.products], "products")
+        changes = convert.moderation_from_proto(request)
+
+        def work() -> retrieval_pb2.SetModerationResponse:
+            missing_ids = self._index.set_moderation(context.tenant, changes)
+            return retrieval_pb2.SetModerationResponse(
+                changed_count=len(changes) - len(missing_ids), missing_ids=missing_ids
+            )
 
         return await self._run(self._writes, context, work)
 
@@ -134,7 +150,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.ListVariantsResponse:
             index = self._index.pinned(context.tenant)
-            groups = list_variants(index, context.tenant, request.item_group_ids, offers, time.time())
+            groups = list_variants(index, context.tenant, request.item_group_ids, offers, time.time(), context.viewing)
             return convert.variants_to_proto(groups)
 
         return await self._run(self._reads, context, work)
@@ -159,7 +175,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         prefix, limit = convert.prefix_from_proto(request)
 
         def work() -> retrieval_pb2.CompleteIdentifiersResponse:
-            found = complete_identifiers(self._index.pinned(context.tenant), context.tenant, prefix, limit)
+            found = complete_identifiers(
+                self._index.pinned(context.tenant), context.tenant, prefix, limit, context.viewing
+            )
             return convert.completed_to_proto(found)
 
         return await self._run(self._reads, context, work)

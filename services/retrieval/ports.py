@@ -4,7 +4,7 @@ searches, and a staged one while the catalogue is re-embedded.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from services.common.faq import FaqEntry
 from services.common.offers import Offer
+from services.common.visibility import Moderated
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.faq.matching import FaqMatch
@@ -206,6 +207,9 @@ class ProductIndex(Protocol):
         `other_vectors` are of further models: each collection takes those of its own. Raises Conflict if there are
         only vectors of models, or of dimensions, that no collection of the tenant has.
         """
+
+    def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
+        """By product id what moderation says now; None: nothing. Returns the ids that were not there."""
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """Returns the ids that were not there."""

@@ -17,6 +17,7 @@ from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from kairos.sponsored.v1 import sponsored_pb2, sponsored_pb2_grpc
 from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.convert_moderation import viewing_from_proto, visibility_of
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.filters import matches
 from services.common.rpc import rpc
@@ -176,7 +177,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         if request.similar_to_id and request.similar_to_id not in self.stored:
             raise NotFound(f"there is no product {request.similar_to_id!r}")
         brands = set(request.filter.brands)
-        excluded = self.hidden | set(request.excluded_ids)
+        excluded = self.hidden | set(request.excluded_ids) | self._not_shown(request.context)
         ids = [
             id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
         ]
@@ -210,10 +211,11 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self, request: retrieval_pb2.LookupProductsRequest
     ) -> retrieval_pb2.LookupProductsResponse:
         await self.take(request)
-        known = [id for id in request.ids if id in self.stored]
+        shown = self.stored.keys() - self._not_shown(request.context)
+        known = [id for id in request.ids if id in shown]
         return retrieval_pb2.LookupProductsResponse(
             candidates=self._candidates(known),
-            missing_ids=[id for id in request.ids if id not in self.stored],
+            missing_ids=[id for id in request.ids if id not in shown],
             fingerprints=[self.stored[id][1] for id in known],
         )
 
@@ -225,6 +227,21 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         for entry, fingerprint in zip(request.products, request.fingerprints, strict=True):
             self.stored[entry.id] = (entry, fingerprint)
         return retrieval_pb2.UpsertProductsResponse(upserted_count=len(request.products))
+
+    @rpc(retrieval_pb2.SetModerationResponse)
+    async def SetModeration(self, request: retrieval_pb2.SetModerationRequest) -> retrieval_pb2.SetModerationResponse:
+        await self.take(request)
+        for entry in request.products:
+            message = self.stored[entry.id][0]
+            message.ClearField("moderation")
+            if entry.HasField("moderation"):
+                message.moderation.CopyFrom(entry.moderation)
+        return retrieval_pb2.SetModerationResponse(changed_count=len(request.products))
+
+    def _not_shown(self, context: common_pb2.RequestContext) -> set[str]:
+        """The products that moderation hides from the request."""
+        viewing = viewing_from_proto(context)
+        return {id for id, (entry, _) in self.stored.items() if not visibility_of(entry).shows_to(viewing)}
 
     @rpc(retrieval_pb2.RemoveProductsResponse)
     async def RemoveProducts(
@@ -336,6 +353,9 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     def __init__(self) -> None:
         super().__init__()
         self.propensities: list[float] = []
+        # Versions of the ranking model that keep retrieval's order, and those that answer too late.
+        self.keeping: set[str] = set()
+        self.late: set[str] = set()
         # Of each item that is explained.
         self.reasons = ranker_pb2.ItemReasons(baseline=0.25)
         self.rankings: dict[str, StoredRanking] = {}
@@ -366,7 +386,11 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         await self.take(request)
-        ids = list(reversed(request.candidates.ids))
+        if request.ranking_version in self.late:
+            await asyncio.sleep(SLOW_S)
+        ids = list(request.candidates.ids)
+        if request.ranking_version not in self.keeping:
+            ids.reverse()
         answer = ranker_pb2.RankItemsResponse(
             item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
             propensities=self.propensities[: len(ids)], reasons=self._reasons(request, ids),

@@ -14,6 +14,7 @@ _PATIENCE = {"ExplainItem": 0.0, "Suggest": 0.25, "QuotePrices": 1.0, "Recommend
 _ANONYMOUS_RECOMMENDATION = 0.5
 
 SHOPPER_METHODS = frozenset(_PATIENCE)
+EVENT_METHODS = frozenset(("RecordEvents", "RecordFeedback"))
 
 
 def patience_of(method: str, message: Any = None) -> float:

@@ -22,6 +22,7 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.abstention import clear_relevance, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
+from services.gateway.flows.interleaving import ranked_and_arranged
 from services.gateway.flows.interpretation import (
     add_operators,
     asked_type,
@@ -190,8 +191,14 @@ async def _find_and_rank(
     if by_relevance:
         vector = _of_model(vectors, found.model_version)
         candidates = await rules.with_named(calls, parts, viewer, found.candidates, _AFTER_RETRIEVAL)
-        ranking = await rank_items(calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained)
-        ranking = rules.arranged(ranking, candidates)
+        ranking = await ranked_and_arranged(
+            calls, viewer, candidates, explained,
+            lambda arms, turn: rank_items(
+                calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained, assignment=arms,
+                turn=turn,
+            ),
+            lambda arms: rules_of_search(calls, parts, message, understood, audience, arms), rules,
+        )  # fmt: skip
         if has_ads:
             ranking.ad_space = space_of_search(message, understood, audience, candidates)
     else:
