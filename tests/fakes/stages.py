@@ -203,6 +203,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             candidates=found, total_size=total_size, model_version=MODEL, degradations=self.degradations,
             soft_filter_applied=self.applies_soft_filters,
             facets=[product_pb2.Facet(field=name) for name in request.facets],
+            faq=next(iter(self._faq_answers(request.faq_question)), None),
             next_page_token=page[-1] if not has_query and first + len(page) < len(ids) else "",
         )  # fmt: skip
 
@@ -297,6 +298,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         found = self._faq_candidates(request.question)
         has_answer = bool(found) and found[0].confidence > 0.5
         return retrieval_pb2.MatchFaqResponse(candidates=found[: request.limit], has_answer=has_answer)
+
+    def _faq_answers(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
+        return [each for each in self._faq_candidates(question) if question and each.confidence > 0.5]
 
     def _faq_candidates(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
         found = [
