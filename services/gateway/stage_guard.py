@@ -8,7 +8,7 @@ from prometheus_client import Counter
 
 from services.gateway.domain.base_latency import BaseLatency
 from services.gateway.domain.budget import Stage
-from services.gateway.domain.circuit_breaker import CircuitBreaker
+from services.common.circuit_breaker import CircuitBreaker
 from services.gateway.domain.gradient_limit import GradientLimit
 from services.gateway.domain.places import Places
 from services.gateway.domain.retry_budget import RetryBudget

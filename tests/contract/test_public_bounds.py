@@ -200,6 +200,7 @@ def whole(method: str) -> list[Any]:
         "ExplainItem": [{"item_id": "p1", "search": search}, {"item_id": "p1", "recommend": recommend}],
         "QuotePrices": [{"product_ids": ["p1"]}],
         "RecordEvents": [{"events": [event]}],
+        "RecordFeedback": [{"feedback_id": "f", "user_id": "u", "feedback": event_pb2.Feedback(rating=1)}],
         "GetProduct": [{"id": "p1"}],
         "ImportProducts": [{"products": [product]}],
         "UpdateOffers": [{"offers": [offer]}],

@@ -250,7 +250,7 @@ class QdrantFaq:
             known = Wording.of(text, self._encoder.terms(text))
             of_asked, of_known = coverage(own, known, state.weights)
             evidence = Evidence(cosine, of_asked, of_known, spelled_alike(own, known))
-            result.append(FoundQuestion(entry.id, entry.language, text, evidence))
+            result.append(FoundQuestion(entry.id, entry.language, text, evidence, len(entry.questions)))
         return result
 
     def _state(self, tenant: str) -> _State:
@@ -305,7 +305,8 @@ class QdrantFaq:
         examples = []
         for truth, found in zip(truths, self._found(state, version, asked, excluded), strict=True):
             if order := scored(found):
-                examples.append(Example(order[0].similarity, order[0].margin, order[0].best.entry_id == truth))
+                best = order[0]
+                examples.append(Example(best.similarity, best.margin, best.best.entry_id == truth, not truth))
         return prior.fitted(examples)
 
     def _follow_forever(self) -> None:
