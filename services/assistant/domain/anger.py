@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from services.common.sentiment import CLEAR, sentiment_of
 
-# Utterances that are read, the newest last. One angry sentence is a complaint; several are a shopper who needs a person.
+# Utterances that are read, the newest last. One angry sentence is a complaint; several show that a person is needed.
 _TURNS = 3
 # Sum of their sentiments. Two remarks on a product, "too expensive" and "still too big", stay above it.
 _ANGRY = -1.2
