@@ -1,4 +1,4 @@
-"""`kairos experiments`: A/B tests: which run, what the log says of them, start and stop."""
+"""`kairos experiments`: A/B tests and interleavings: which run, what the log says of them, start and stop."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cli.calls import failed, out
 from cli.control_client import Client, checked_input, client_of, connect
 from cli.control_files import read_resources
 from cli.options import Json
-from experiments.analysis import Analysis, analysed
+from experiments.analysis import Analysis
 from experiments.log import LogReader
-from experiments.report import NAMES, comparison_row, document, page, value_text, verdict_lines
+from experiments.report import comparison_row, document, names_of, page, value_text, verdict_lines
 from experiments.resources import MAX_NOTE, Known, State, experiments, published, state_of, stop
+from experiments.verdict import verdict_of
 from kairos.control.v1 import control_pb2
 from ops.client import Connection, explain_error
-from services.common.experiment import METRICS
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 app.callback()(connect)
@@ -49,7 +49,10 @@ def list_experiments(
     table = Table("id", "state", "layer", "traffic", "arms", "decided by", box=None, pad_edge=False)
     for one in found:
         definition = one.definition
-        arms = ", ".join(f"{arm.name} {arm.share:g}" for arm in definition.arms)
+        shares = [f" {arm.share:g}" if arm.share else "" for arm in definition.arms]
+        arms = ", ".join(f"{arm.name}{share}" for arm, share in zip(definition.arms, shares, strict=True))
+        if definition.is_interleaving:
+            arms += " interleaved"
         traffic = f"{definition.traffic_from:g} to {definition.traffic_to:g}"
         row = (one.id, one.state.value, definition.layer, traffic, arms, definition.primary_metric)
         table.add_row(*map(escape, row))
@@ -72,7 +75,7 @@ def show(
     """
     client = client_of(context)
     known = _known(client, id)
-    found = analysed(_log_of(context).table, id, known.definition)
+    found = verdict_of(_log_of(context).table, id, known.definition)
     if report is not None:
         report.write_text(page(found), "utf-8")
     if as_json:
@@ -175,11 +178,12 @@ def _print(known: Known, found: Analysis) -> None:
     out.print(f"[bold]{escape(found.id)}[/], {known.state.value}")
     if known.definition.note:
         out.print(escape(known.definition.note), soft_wrap=True)
+    names = names_of(found)
     arms = Table("", *(arm.name for arm in found.arms), box=None, pad_edge=False)
     arms.add_row("units", *(f"{arm.units:,}" for arm in found.arms))
     arms.add_row("answers", *(f"{arm.answers:,}" for arm in found.arms))
-    for metric in METRICS:
-        arms.add_row(NAMES[metric], *(value_text(metric, arm.values[metric], found.currency) for arm in found.arms))
+    for metric in found.metrics:
+        arms.add_row(names[metric], *(value_text(metric, arm.values[metric], found.currency) for arm in found.arms))
     arms.add_row("latency p95, ms", *(re.sub("nan", "-", f"{arm.latency_p95_ms:.0f}") for arm in found.arms))
     out.print(arms)
     for arm in found.verdicts:
@@ -188,8 +192,8 @@ def _print(known: Known, found: Analysis) -> None:
             continue
         table = Table(f"{arm} - {found.control_arm}", "difference", "interval", "", box=None, pad_edge=False)
         for one in compared:
-            _, _, difference, interval, *_, judgement, _ = comparison_row(one, found.currency)
-            table.add_row(*map(escape, (NAMES[one.metric], difference, interval, judgement)))
+            _, name, difference, interval, *_, judgement, _ = comparison_row(one, found.currency, names)
+            table.add_row(*map(escape, (name, difference, interval, judgement)))
         out.print(table)
     for line in [*found.notes, *verdict_lines(found)]:
         out.print(escape(line), soft_wrap=True)

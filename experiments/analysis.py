@@ -10,7 +10,7 @@ import numpy as np
 from experiments.outcomes import Outcomes, Sample
 from experiments.sequential import LEAST_UNITS, Difference, adjusted, difference_of, linearised, ratio_p_value
 from experiments.table import LogTable
-from services.common.experiment import LOWER_IS_BETTER, METRICS, Experiment, Metric
+from services.common.experiment import CREDITS, LOWER_IS_BETTER, METRICS, Experiment, Metric
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
 # A sample ratio as unlikely as this makes an experiment invalid.
@@ -84,6 +84,12 @@ class Analysis:
     notes: list[str]
     looks: list[Look]
     currency: str
+    # The values and differences are those of experiments.interleaving.
+    is_interleaving: bool = False
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return CREDITS if self.is_interleaving else METRICS
 
 
 def analysed(table: LogTable, id: str, experiment: Experiment, until_s: float = np.inf) -> Analysis:

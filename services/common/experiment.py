@@ -12,9 +12,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from services.common.limits import id_problem
 
 # What can decide an experiment, and what can only protect it.
-PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position"]
-Metric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "latency", "degradation"]
+PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "satisfaction"]
+Metric = Literal[
+    "click_through", "add_to_cart", "conversion", "revenue", "click_position", "satisfaction", "latency", "degradation"
+]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+# What can decide an interleaving: which events give credit to the arm that brought their product.
+CREDITS: tuple[Metric, ...] = ("click_through", "add_to_cart", "conversion")
 # Of these a smaller value is better.
 LOWER_IS_BETTER: frozenset[Metric] = frozenset(("click_position", "latency", "degradation"))
 DEFAULT_LAYER = "default"
@@ -34,6 +38,9 @@ RuleIds = Annotated[tuple[RuleId, ...], Field(max_length=_MAX_RULES)]
 Unit = Literal[
     "EXPERIMENT_UNIT_UNSPECIFIED", "EXPERIMENT_UNIT_PERSON", "EXPERIMENT_UNIT_USER", "EXPERIMENT_UNIT_VISITOR"
 ]  # fmt: skip
+Mode = Literal["EXPERIMENT_MODE_UNSPECIFIED", "EXPERIMENT_MODE_AB_TEST", "EXPERIMENT_MODE_INTERLEAVING"]
+# The arm that contexts and the log name for a request whose answer may be interleaved.
+INTERLEAVED = "interleaved"
 # The defaults of the guardrails.
 GUARDED: tuple[Metric, ...] = ("latency", "degradation", "revenue")
 
@@ -49,7 +56,8 @@ class Guardrail(_Part):
 
 class Arm(_Part):
     name: Name
-    share: Decimal = Field(gt=0, le=1)
+    # 0 in an interleaving only.
+    share: Decimal = Field(default=Decimal(0), ge=0, le=1)
     serving_configuration_id: str = Field(default="", pattern=rf"^$|{_RESOURCE_ID}")
     rule_ids: RuleIds = ()
     without_rule_ids: RuleIds = ()
@@ -82,12 +90,17 @@ class Experiment(_Part):
     planned_units: int = Field(default=10_000, ge=100, le=1_000_000_000)
     control_arm: str = ""
     note: str = Field(default="", max_length=_MAX_NOTE)
+    mode: Mode = "EXPERIMENT_MODE_UNSPECIFIED"
 
     @model_validator(mode="after")
     def _is_sound(self) -> Experiment:
         names = [arm.name for arm in self.arms]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"arms has {twice[0]!r} twice; give each arm its own name")
+        if self.is_interleaving:
+            self._check_interleaving()
+        elif without := [arm.name for arm in self.arms if not arm.share]:
+            raise ValueError(f"arms has {without[0]!r} without a share; set it to more than 0")
         if (total := sum(arm.share for arm in self.arms)) > 1:
             raise ValueError(f"arms have shares of {total} together; they may add up to at most 1")
         if self.traffic_to > 1:
@@ -105,6 +118,34 @@ class Experiment(_Part):
             raise ValueError("ends_at is not later than starts_at; swap them, or leave one out")
         return self
 
+    def _check_interleaving(self) -> None:
+        if len(self.arms) != 2:
+            raise ValueError(f"arms has {len(self.arms)}; an interleaving has exactly 2: leave the others out")
+        for arm in self.arms:
+            if arm.share:
+                raise ValueError(
+                    f"arms has a share for {arm.name!r}; in an interleaving all units see both arms: remove share, and "
+                    "set traffic_share to say how many take part"
+                )
+            if arm.is_holdout:
+                raise ValueError("arms has is_holdout, which an interleaving cannot have; remove it")
+        first, second = self.arms
+        if first.model_copy(update={"name": second.name}) == second:
+            raise ValueError("arms has two that rank alike; give one another ranking_version, configuration or rule")
+        if bool(first.serving_configuration_id) != bool(second.serving_configuration_id):
+            raise ValueError("arms has a serving_configuration_id in one arm only; give both one, or none")
+        usable = ", ".join(CREDITS)
+        if self.primary_metric not in CREDITS:
+            raise ValueError(f"primary_metric {self.primary_metric!r} decides no interleaving; use one of {usable}")
+        if wrong := [one.metric for one in self.guardrails if one.metric not in CREDITS]:
+            raise ValueError(
+                f"guardrails has {wrong[0]!r}, which does not differ between arms that share each answer; use {usable}"
+            )
+
+    @property
+    def is_interleaving(self) -> bool:
+        return self.mode == "EXPERIMENT_MODE_INTERLEAVING"
+
     @property
     def traffic_to(self) -> Decimal:
         return Decimal(1) if self.traffic_share is None else self.traffic_from + self.traffic_share
@@ -120,7 +161,13 @@ class Experiment(_Part):
 
     @property
     def guards(self) -> tuple[Guardrail, ...]:
-        return self.guardrails or tuple(Guardrail(metric=metric) for metric in GUARDED)
+        default = (self.primary_metric,) if self.is_interleaving else GUARDED
+        return self.guardrails or tuple(Guardrail(metric=metric) for metric in default)
+
+    @property
+    def other(self) -> Arm:
+        """Of an interleaving, the arm beside the control arm."""
+        return next(arm for arm in self.arms if arm.name != self.control.name)
 
     def overlaps(self, other: Experiment) -> bool:
         """Whether a unit could be in both at the same time."""
@@ -128,6 +175,10 @@ class Experiment(_Part):
             return False
         if max(self.traffic_from, other.traffic_from) >= min(self.traffic_to, other.traffic_to):
             return False
+        return self.coincides(other)
+
+    def coincides(self, other: Experiment) -> bool:
+        """Whether there is a time at which both run."""
         starts = [one.starts_at for one in (self, other) if one.starts_at]
         ends = [one.ends_at for one in (self, other) if one.ends_at]
         return not starts or not ends or max(starts) < min(ends)
@@ -152,6 +203,15 @@ def experiment_conflicts(experiments: Mapping[str, Experiment]) -> Iterator[tupl
                     f"traffic_from: {experiment.range_text} overlaps with {other_id!r}: {_free(experiment, known)}",
                 )
                 break
+        if experiment.is_interleaving:
+            for other_id, other in known:
+                if other.is_interleaving and other.layer != experiment.layer and other.coincides(experiment):
+                    yield (
+                        id,
+                        f"layer: an answer is interleaved once, and {other_id!r} interleaves answers of the layer "
+                        f"{other.layer!r}; use that layer, and a range of it that is free",
+                    )
+                    break
         known.append((id, experiment))
         if any(arm.is_holdout for arm in experiment.arms):
             if holdout:

@@ -119,6 +119,9 @@ def _experiments(view: TenantView, contents: Contents) -> Iterator[Problem]:
         for place, arm in enumerate(experiment.arms):
             for problem in _arm_problems(arm, contents):
                 yield keys[id], f"arms[{place}].{problem}"
+        if experiment.is_interleaving:
+            for problem in _interleaving_problems(experiment, contents):
+                yield keys[id], problem
 
 
 def _arm_problems(arm: Arm, contents: Contents) -> Iterator[str]:
@@ -135,6 +138,27 @@ def _arm_problems(arm: Arm, contents: Contents) -> Iterator[str]:
                     "is effective only in experiments; name it in rule_ids of the other arms"
                 )  # fmt: skip
                 yield f"{field}: the rule {id!r} {what}, or remove it here"
+
+
+def _interleaving_problems(experiment: Experiment, contents: Contents) -> Iterator[str]:
+    """What would make the arms' answers differ in more than the order of the same products."""
+    for place, arm in enumerate(experiment.arms):
+        for field in ("rule_ids", "without_rule_ids"):
+            for id in getattr(arm, field):
+                rule = contents.get(Key(Kind.MERCHANDISING_RULE.value, id), {})
+                if wrong := sorted({name for action in rule.get("actions", ()) for name in action} - {"boost"}):
+                    yield (
+                        f"arms[{place}].{field}: the rule {id!r} has the action {wrong[0]!r}, and arms of an "
+                        "interleaving differ in boosts only; compare them in an A/B test, or remove it here"
+                    )
+    named = [Key(Kind.SERVING_CONFIGURATION.value, arm.serving_configuration_id) for arm in experiment.arms]
+    if all(key in contents for key in named):
+        first, second = (configuration_of(contents[key], "") for key in named)
+        if first.without_ranking() != second.without_ranking():
+            yield (
+                f"arms: the serving configurations {named[0].id!r} and {named[1].id!r} differ in more than slate and "
+                "business of their placements; compare them in an A/B test, or make the rest equal"
+            )
 
 
 def _campaigns(view: TenantView, contents: Contents) -> Iterator[Problem]:

@@ -62,6 +62,22 @@ def logged(fake: FakeTrainingGateway, units: int = 300, **slower: float) -> None
             fake.events.append(event)
 
 
+def interleaved(fake: FakeTrainingGateway, units: int = 300) -> None:
+    """Pages of two products, one of each arm; four of five units click on that of b, whose place varies."""
+    for number in range(units):
+        page = event_pb2.Impressions(ranking_id=f"r{number}", user_id=f"u{number}", item_ids=["p1", "p2"])
+        page.positions.extend([1, 2])
+        page.shown_at.seconds = NOW_S - 900 + number
+        page.experiment_arms.add(experiment="test", arm="interleaved")
+        teams = [1, 2] if number % 2 else [2, 1]
+        page.interleaving.CopyFrom(event_pb2.Interleaving(experiment="test", arms=["a", "b"], teams=teams))
+        fake.pages.append(page)
+        of_arm = 2 if number % 5 else 1
+        event = event_pb2.Event(event_id=f"e{number}", user_id=f"u{number}", type=event_pb2.EVENT_TYPE_CLICK)
+        event.item_id, event.occurred_at.seconds = f"p{teams.index(of_arm) + 1}", NOW_S - 890 + number
+        fake.events.append(event)
+
+
 def write(shell: Shell, **fields: Any) -> None:
     documents = [
         {"kind": "serving_configuration", "id": "popular", "serving_configuration": {"version": "p", **POPULAR}},
@@ -126,6 +142,32 @@ def test_from_start_to_stop(shell: Shell, gateway: tuple[FakeTrainingGateway, st
     assert "ended test, snapshot 2" in run(shell, "stop", "test", "--note", "b wins")
     assert "test: b wins" in run(shell, "list")
     assert "is ended; nothing is to be stopped" in run(shell, "stop", "test", expected=2)
+
+
+def test_an_interleaving_from_start_to_stop(
+    shell: Shell, gateway: tuple[FakeTrainingGateway, str], call: Callable[[str, Any], Any], tmp_path: Path
+) -> None:
+    """The log says which arm won more answers; the watch ends it if the other arm loses."""
+    fake, address = gateway
+    arms = [{"name": name, "ranking_version": version} for name, version in (("a", ""), ("b", "0002"))]
+    fields = {"mode": "EXPERIMENT_MODE_INTERLEAVING", "primary_metric": "click_through"}
+    write(shell, arms=arms, **fields)
+    run(shell, "start", "test.yaml")
+    assert "a, b interleaved" in run(shell, "list")
+    interleaved(fake)
+    report = tmp_path / "r.html"
+    text = shown(shell, address, "--report", str(report))
+    assert "b against a, answers won by clicks: better." in text
+    assert "80.00%" in text
+    assert report.read_text().count("<svg") == 2
+    watch(shell, call, address, tmp_path)
+    assert state(shell) == "running"
+    for page in fake.pages:
+        page.interleaving.arms[:] = ["b", "a"]
+    watch(shell, call, address, tmp_path)
+    (known,) = experiments(call, shell.tenant)
+    assert known.state is State.ENDED
+    assert known.definition.note.startswith("Stopped automatically: click_through of b is worse than of a")
 
 
 def test_an_id_is_used_once(shell: Shell) -> None:
