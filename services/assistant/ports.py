@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from services.assistant.domain.conversation import Dialogue
-from services.assistant.domain.facts import Draft, Fact, Sentence
+from services.assistant.domain.facts import Draft, Sentence
 from services.assistant.domain.shop import FaqAnswer, Found, Item, OrderStatus
 from services.common.filters import ProductFilter, SortOrder
 from services.common.money import Money
@@ -166,13 +166,7 @@ class LanguageModel(Protocol):
     late or may not be called now.
     """
 
-    def generate(self, writing: Writing) -> AsyncIterator[str]: ...
-
-
-class Verifier(Protocol):
-    """The sentence with the facts that support all its claims; None if a claim has no support."""
-
-    def verified(self, text: str, language: str, facts: Sequence[Fact]) -> Sentence | None: ...
+    def generate(self, writing: Writing) -> AsyncGenerator[str]: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator
 import structlog
 
 from kairos.gateway.v1 import faq_pb2, gateway_pb2, gateway_pb2_grpc
-from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
+from services.common.visibility import GENERAL
+from services.gateway.convert import (
+    check_texts,
+    viewer_of_explanation,
+    viewer_of_recommendation,
+    viewer_of_search,
+    viewing_of,
+)
 from services.gateway.domain.experiments import NOT_ASSIGNED
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
@@ -52,7 +59,9 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.SuggestResponse)
     async def Suggest(self, message: gateway_pb2.SuggestRequest) -> gateway_pb2.SuggestResponse:
-        return await suggest(self._read_calls(message.locale), self._parts, message)
+        calls = self._read_calls(message.locale)
+        calls.viewing = viewing_of(message)
+        return await suggest(calls, self._parts, message)
 
     @rpc_method(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
@@ -83,7 +92,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.GetProductResponse)
     async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
-        return await get_product(self._write_calls(), self._parts, message.id)
+        check_texts(message)
+        calls = self._write_calls()
+        if calls.info.role != "write":
+            calls.viewing = viewing_of(message)
+        return await get_product(calls, self._parts, message.id)
 
     @rpc_method(gateway_pb2.ListProductsResponse)
     async def ListProducts(self, message: gateway_pb2.ListProductsRequest) -> gateway_pb2.ListProductsResponse:
@@ -227,10 +240,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         """`viewer`: of a request that may be in experiments."""
         info = current_request.get()
         self._parts.popular_items.track(info.tenant)
-        assignment = NOT_ASSIGNED
+        assignment, viewing = NOT_ASSIGNED, GENERAL
         if viewer is not None:
+            viewing = viewer.viewing
             assignment = self._parts.experiments.assign(info.tenant, viewer.user_id, viewer.visitor_id)
-        return self._parts.access.for_read(info, locale, default_ms, assignment)
+        return self._parts.access.for_read(info, locale, default_ms, assignment, viewing)
 
     def _write_calls(self) -> StageCalls:
         info = current_request.get()

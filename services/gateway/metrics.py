@@ -31,6 +31,8 @@ BACKGROUND_TASKS = (
     "serving_configuration",
     "merchandising_rules",
     "control",
+    "moderation",
+    "reviews",
     "metrics",
 )
 
@@ -166,6 +168,13 @@ class Metrics:
         )  # fmt: skip
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
+        )
+        self.moderated_products = Counter(
+            named("moderated_products"), "Products of imports in which moderation found something.",
+            ["category", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.reviews_asked = Counter(
+            named("reviews_asked"), "Reviews that were asked for in control.", ["outcome"], registry=registry
         )
         self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)

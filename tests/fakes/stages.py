@@ -17,6 +17,7 @@ from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from kairos.sponsored.v1 import sponsored_pb2, sponsored_pb2_grpc
 from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.convert_moderation import viewing_from_proto, visibility_of
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.filters import matches
 from services.common.rpc import rpc
@@ -176,7 +177,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         if request.similar_to_id and request.similar_to_id not in self.stored:
             raise NotFound(f"there is no product {request.similar_to_id!r}")
         brands = set(request.filter.brands)
-        excluded = self.hidden | set(request.excluded_ids)
+        excluded = self.hidden | set(request.excluded_ids) | self._not_shown(request.context)
         ids = [
             id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
         ]
@@ -202,6 +203,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             candidates=found, total_size=total_size, model_version=MODEL, degradations=self.degradations,
             soft_filter_applied=self.applies_soft_filters,
             facets=[product_pb2.Facet(field=name) for name in request.facets],
+            faq=next(iter(self._faq_answers(request.faq_question)), None),
             next_page_token=page[-1] if not has_query and first + len(page) < len(ids) else "",
         )  # fmt: skip
 
@@ -210,10 +212,11 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self, request: retrieval_pb2.LookupProductsRequest
     ) -> retrieval_pb2.LookupProductsResponse:
         await self.take(request)
-        known = [id for id in request.ids if id in self.stored]
+        shown = self.stored.keys() - self._not_shown(request.context)
+        known = [id for id in request.ids if id in shown]
         return retrieval_pb2.LookupProductsResponse(
             candidates=self._candidates(known),
-            missing_ids=[id for id in request.ids if id not in self.stored],
+            missing_ids=[id for id in request.ids if id not in shown],
             fingerprints=[self.stored[id][1] for id in known],
         )
 
@@ -225,6 +228,21 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         for entry, fingerprint in zip(request.products, request.fingerprints, strict=True):
             self.stored[entry.id] = (entry, fingerprint)
         return retrieval_pb2.UpsertProductsResponse(upserted_count=len(request.products))
+
+    @rpc(retrieval_pb2.SetModerationResponse)
+    async def SetModeration(self, request: retrieval_pb2.SetModerationRequest) -> retrieval_pb2.SetModerationResponse:
+        await self.take(request)
+        for entry in request.products:
+            message = self.stored[entry.id][0]
+            message.ClearField("moderation")
+            if entry.HasField("moderation"):
+                message.moderation.CopyFrom(entry.moderation)
+        return retrieval_pb2.SetModerationResponse(changed_count=len(request.products))
+
+    def _not_shown(self, context: common_pb2.RequestContext) -> set[str]:
+        """The products that moderation hides from the request."""
+        viewing = viewing_from_proto(context)
+        return {id for id, (entry, _) in self.stored.items() if not visibility_of(entry).shows_to(viewing)}
 
     @rpc(retrieval_pb2.RemoveProductsResponse)
     async def RemoveProducts(
@@ -280,6 +298,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         found = self._faq_candidates(request.question)
         has_answer = bool(found) and found[0].confidence > 0.5
         return retrieval_pb2.MatchFaqResponse(candidates=found[: request.limit], has_answer=has_answer)
+
+    def _faq_answers(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
+        return [each for each in self._faq_candidates(question) if question and each.confidence > 0.5]
 
     def _faq_candidates(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
         found = [
