@@ -20,22 +20,19 @@ import gzip
 import json
 import multiprocessing
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import grpc
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from kairos.common.v1 import common_pb2
-from kairos.control.v1 import budgets_pb2, budgets_pb2_grpc, control_pb2, control_pb2_grpc, merchandising_pb2
+from benchmarks.ads_control import cents, publishing_control
+from kairos.control.v1 import control_pb2, merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from ops.in_process import in_process_suite
@@ -51,45 +48,6 @@ _CHUNK = 50
 _MAP = "id=product_uid,title=product_title"
 
 
-class _Control(control_pb2_grpc.ControlServiceServicer, budgets_pb2_grpc.BudgetServiceServicer):
-    """Publishes one snapshot, and leases whatever is asked for."""
-
-    def __init__(self, snapshot: control_pb2.Snapshot) -> None:
-        self._snapshot, self.stop = snapshot, threading.Event()
-
-    def WatchSnapshots(  # noqa: N802 - gRPC's name, as the next one
-        self, request: Any, context: Any
-    ) -> Iterator[control_pb2.WatchSnapshotsResponse]:
-        yield control_pb2.WatchSnapshotsResponse(snapshot=self._snapshot)
-        self.stop.wait()
-
-    def LeaseBudgets(self, request: Any, context: Any) -> budgets_pb2.LeaseBudgetsResponse:  # noqa: N802
-        answer = budgets_pb2.LeaseBudgetsResponse()
-        answer.lease_duration.FromSeconds(60)
-        for asked in request.asked:
-            answer.leased.add(campaign_id=asked.campaign_id, held=10**15)
-        return answer
-
-
-@contextmanager
-def _control(snapshot: control_pb2.Snapshot) -> Iterator[str]:
-    """Its address."""
-    # The services ask every 10 s whether it is still there.
-    options = [("grpc.http2.min_ping_interval_without_data_ms", 5_000)]
-    # Nobody calls the other methods.
-    control = _Control(snapshot)  # type: ignore[abstract]
-    server = grpc.server(ThreadPoolExecutor(8), options=options)
-    control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
-    budgets_pb2_grpc.add_BudgetServiceServicer_to_server(control, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        control.stop.set()
-        server.stop(None)
-
-
 def campaigns_of(titles: Mapping[str, str], count: int, random: Random) -> control_pb2.Snapshot:
     """Of five random products each. Half of them want a word of the first product's title in the query."""
     ids, snapshot = sorted(titles), control_pb2.Snapshot(tenant="default", version=1)
@@ -97,7 +55,7 @@ def campaigns_of(titles: Mapping[str, str], count: int, random: Random) -> contr
         chosen = random.sample(ids, 5)
         campaign = control_pb2.Campaign(
             advertiser=f"a{number % _ADVERTISERS}", payer="Payer", product_ids=chosen,
-            bid=_cents(random.randint(10, 200)), daily_budget=_cents(10**9),
+            bid=cents(random.randint(10, 200)), daily_budget=cents(10**9),
         )  # fmt: skip
         words = [word for word in titles[chosen[0]].split() if word.isalpha()]
         if words and random.random() < 0.5:
@@ -105,10 +63,6 @@ def campaigns_of(titles: Mapping[str, str], count: int, random: Random) -> contr
         kind = control_pb2.RESOURCE_KIND_CAMPAIGN
         snapshot.resources.append(control_pb2.Resource(kind=kind, id=f"c{number}", version=1, campaign=campaign))
     return snapshot
-
-
-def _cents(amount: int) -> common_pb2.Money:
-    return common_pb2.Money(currency_code="USD", units=amount // 100, nanos=amount % 100 * 10_000_000)
 
 
 def asked(target: str, queries: Sequence[str], rounds: int) -> list[dict[str, Any]]:
@@ -205,7 +159,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     titles = _served(catalogue, {id for query in queries for id in judgements[query]}, options.others, random)
     snapshot = campaigns_of(catalogue, options.campaigns, random)
     report: dict[str, Any] = {"campaigns": options.campaigns, "products": len(titles)}
-    with tempfile.TemporaryDirectory(prefix="kairos-ads-") as name, _control(snapshot) as control:
+    with tempfile.TemporaryDirectory(prefix="kairos-ads-") as name, publishing_control(snapshot) as (_, control):
         folder = Path(name)
         served = folder / "products.csv"
         with served.open("w", newline="") as file:

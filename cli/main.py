@@ -25,6 +25,7 @@ from cli import (
     price,
     reviews,
     rules,
+    satisfaction,
     suite,
     users,
 )
@@ -86,6 +87,7 @@ app.add_typer(price.app, name="price")
 app.add_typer(offers.app, name="offers")
 app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
+app.add_typer(satisfaction.app, name="satisfaction")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")

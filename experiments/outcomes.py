@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from experiments.table import CART, CLICK, NOBODY, PURCHASE, REFUND, Column, LogTable
+from experiments.table import CART, CLICK, FEEDBACK, NOBODY, PURCHASE, REFUND, Column, LogTable
 from services.common.experiment import METRICS, Experiment, Metric
 
 Floats = npt.NDArray[np.float64]
@@ -99,12 +99,9 @@ class Outcomes:
         revenue[returned] = -revenue[bought] * pieces / quantity[bought]
         after = act_s >= self._first_s[act_unit] if len(units) else np.zeros(0, bool)
         self.unpriced = int((buys & after & ~is_counted).sum())
-        self._act_unit, self._act_kind, self._act_s, self._revenue = (
-            act_unit[after],
-            kind[after],
-            act_s[after],
-            revenue[after],
-        )
+        satisfaction = np.where(kind == FEEDBACK, acts["satisfaction"][kept], 0.0)
+        self._act_unit, self._act_kind, self._act_s = act_unit[after], kind[after], act_s[after]
+        self._revenue, self._satisfaction = revenue[after], satisfaction[after]
         self.before = _before(self.count, act_unit[~after], kind[~after], revenue[~after])
         clicks = np.flatnonzero((kind == CLICK) & (seen >= 0) & after)
         # One click of each product of a page: the first.
@@ -142,12 +139,14 @@ class Outcomes:
             "conversion": np.sign(_sums(act_unit, n, kind == PURCHASE)),
             "revenue": _sums(act_unit, n, self._revenue[acts]),
             "click_position": _sums(of_click, n, self._click_position[clicks]),
+            "satisfaction": _sums(act_unit, n, self._satisfaction[acts]),
             "latency": _sums(unit, n, timed & (latency > slow_ms)),
             "degradation": _sums(unit, n, self._degraded[pages]),
         }
         denominators: dict[Metric, Floats] = {
             "click_through": answers, "add_to_cart": ones, "conversion": ones, "revenue": ones,
-            "click_position": _sums(of_click, n), "latency": _sums(unit, n, timed), "degradation": answers,
+            "click_position": _sums(of_click, n), "satisfaction": _sums(act_unit, n, kind == FEEDBACK),
+            "latency": _sums(unit, n, timed), "degradation": answers,
         }  # fmt: skip
         version = self._version[pages]
         versions = [

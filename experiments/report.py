@@ -22,16 +22,19 @@ NAMES: dict[Metric, str] = {
     "conversion": "units with a purchase",
     "revenue": "revenue a unit",
     "click_position": "position of clicks",
+    "satisfaction": "satisfaction",
     "latency": "slow answers",
     "degradation": "degraded answers",
 }
+_SHARES: frozenset[Metric] = frozenset(
+    ("click_through", "add_to_cart", "conversion", "satisfaction", "latency", "degradation")
+)
 # Of an interleaving: which kind of acts decides who won an answer.
 _WON: dict[Metric, str] = {
     "click_through": "answers won by clicks",
     "add_to_cart": "answers won by carts",
     "conversion": "answers won by purchases",
 }
-_SHARES: frozenset[Metric] = frozenset(("click_through", "add_to_cart", "conversion", "latency", "degradation"))
 
 
 # Of a switchback.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 Column = npt.NDArray[Any]
 NOBODY = -1
 # Kinds of acts.
-CLICK, CART, PURCHASE, REFUND = range(4)
+CLICK, CART, PURCHASE, REFUND, FEEDBACK = range(5)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Page:
 @dataclass(frozen=True)
 class Act:
     """`price` of one piece in whole units of `currency`; NaN if it is not known. `quantity`: of pieces; 0 of a refund
-    means all.
+    means all. `satisfaction`: of FEEDBACK, 0 to 1.
     """
 
     user_id: str
@@ -53,6 +53,7 @@ class Act:
     price: float
     currency: str
     quantity: int
+    satisfaction: float = 0.0
 
 
 class _Columns:
@@ -92,7 +93,15 @@ class LogTable:
         )
         self._shown = _Columns(page="q", item="q", position="q", price="d", currency="q", team="q")
         self._acts = _Columns(
-            user="q", visitor="q", item="q", kind="b", at_s="d", price="d", currency="q", quantity="q"
+            user="q",
+            visitor="q",
+            item="q",
+            kind="b",
+            at_s="d",
+            price="d",
+            currency="q",
+            quantity="q",
+            satisfaction="d",
         )
 
     def add_page(self, page: Page) -> None:
@@ -115,7 +124,7 @@ class LogTable:
         self._acts.add(
             user=self._users.number(act.user_id), visitor=self._visitors.number(act.visitor_id),
             item=self._items.number(act.item_id), kind=act.kind, at_s=act.at_s, price=act.price,
-            currency=self._currencies.number(act.currency), quantity=act.quantity,
+            currency=self._currencies.number(act.currency), quantity=act.quantity, satisfaction=act.satisfaction,
         )  # fmt: skip
 
     def extend(self, pages: Iterable[Page] = (), acts: Iterable[Act] = ()) -> None:

@@ -13,10 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from services.common.limits import id_problem
 
 # What can decide an experiment, and what can only protect it.
-PrimaryMetric = Literal["click_through", "add_to_cart", "conversion", "revenue", "click_position", "profit"]
-GuardedMetric = Literal[
-    "click_through", "add_to_cart", "conversion", "revenue", "click_position", "latency", "degradation"
+PrimaryMetric = Literal[
+    "click_through", "add_to_cart", "conversion", "revenue", "click_position", "satisfaction", "profit"
 ]  # fmt: skip
+GuardedMetric = Literal[
+    "click_through", "add_to_cart", "conversion", "revenue", "click_position", "satisfaction", "latency", "degradation"
+]
 Metric = Literal[GuardedMetric, "profit"]
 # Of an A/B test.
 METRICS: tuple[Metric, ...] = get_args(GuardedMetric)

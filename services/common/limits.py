@@ -12,6 +12,8 @@ MAX_LIST_ID = 64
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024
+# Of feedback: characters of the text, and the best rating.
+MAX_FEEDBACK_TEXT, MAX_RATING = 2_000, 5
 # Declared attributes of one request; texts of one attribute; characters of a name, and of a text.
 MAX_SET_ATTRIBUTES, MAX_ATTRIBUTE_TEXTS = 32, 16
 MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT = 64, 64

@@ -31,6 +31,8 @@ BACKGROUND_TASKS = (
     "serving_configuration",
     "merchandising_rules",
     "control",
+    "moderation",
+    "reviews",
     "metrics",
 )
 
@@ -167,6 +169,13 @@ class Metrics:
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
         )
+        self.moderated_products = Counter(
+            named("moderated_products"), "Products of imports in which moderation found something.",
+            ["category", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.reviews_asked = Counter(
+            named("reviews_asked"), "Reviews that were asked for in control.", ["outcome"], registry=registry
+        )
         self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
         self.sponsored_items = Counter(
@@ -175,6 +184,12 @@ class Metrics:
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.no_good_matches = Counter(
             named("no_good_matches"), "Searches whose results are no good match.", registry=registry
+        )
+        self.faq_questions = Counter(
+            named("faq_questions"), "Questions of AskFaq, by outcome.", ["outcome"], registry=registry
+        )
+        self.faq_shown = Counter(
+            named("faq_shown"), "Searches that an entry of the FAQ stands above.", registry=registry
         )
         self.later_pages = Counter(
             named("later_pages"), "Pages after the first, by the source of the order.", ["ranking"], registry=registry

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from services.gateway.domain.criticality import SHOPPER_METHODS, patience_of
+from services.gateway.domain.criticality import EVENT_METHODS, SHOPPER_METHODS, patience_of
 from services.gateway.domain.quotas import ByteBudget, Pool, TokenBucket
 from services.gateway.receiving import Receiver
 from services.gateway.request_info import RequestInfo
@@ -76,7 +76,7 @@ class Reception:
     async def working(self, method: str, message: Any, info: RequestInfo) -> AsyncIterator[None]:
         """Holds a place for the work on a call with one message. Raises Overloaded at once if there is none."""
         if method not in SHOPPER_METHODS:
-            pool = self.event_calls if method == "RecordEvents" else self.other_calls
+            pool = self.event_calls if method in EVENT_METHODS else self.other_calls
             with pool.place(""):
                 yield
             return

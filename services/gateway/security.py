@@ -46,6 +46,9 @@ _WRITES = frozenset(
         "ExportUser",
         "ExplainItem",
         "PreviewRules",
+        "ImportFaqEntries",
+        "DeleteFaqEntries",
+        "ListFaqEntries",
     }
 )
 

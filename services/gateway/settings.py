@@ -203,6 +203,12 @@ class MetricsSettings(_Group):
     port: int = Field(default=9464, ge=0, le=65535)
 
 
+class ModerationSettings(_Group):
+    # YAML file with moderation rules: docs/how-to/moderation.md. Its categories replace embedded ones of the same name.
+    # Unset: the embedded rules.
+    rules: Path | None = None
+
+
 class GatewaySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_GATEWAY_")
 
@@ -225,6 +231,7 @@ class GatewaySettings(ServiceSettings):
     # YAML file with the merchandising rules of the tenant "default", or a folder with a file TENANT.yaml for each
     # tenant: docs/how-to/merchandising-rules.md. Files are read again when they change. Unset: no rules.
     merchandising_rules: Path | None = None
+    moderation: ModerationSettings = ModerationSettings()
     # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
     # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
     # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.

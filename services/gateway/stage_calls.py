@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from kairos.common.v1 import common_pb2
 from services.common.convert import context_to_proto
 from services.common.telemetry import span_of_stage
+from services.common.visibility import GENERAL, SEES_ALL, Viewing
 from services.gateway.domain.budget import RequestBudget, Stage, StageShare
 from services.gateway.domain.experiments import NOT_ASSIGNED, Assignment
 from services.gateway.domain.gateway_limit import GatewayLimit
@@ -66,18 +67,27 @@ class StageAccess:
         return min(own_s, self._budget.maximum_ms / 1e3)
 
     def for_read(
-        self, info: RequestInfo, locale: str, default_ms: float = 0.0, assignment: Assignment = NOT_ASSIGNED
+        self,
+        info: RequestInfo,
+        locale: str,
+        default_ms: float = 0.0,
+        assignment: Assignment = NOT_ASSIGNED,
+        viewing: Viewing = GENERAL,
     ) -> StageCalls:
         """For a shopper's request: the caller's deadline is the budget, up to the maximum, else the default."""
         given_s = None if info.deadline_s is None else info.deadline_s - info.received_s
         total_s = self.budget_s(given_s, default_ms)
-        return self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale, assignment)
+        calls = self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale, assignment)
+        calls.viewing = viewing
+        return calls
 
     def for_write(self, info: RequestInfo) -> StageCalls:
         """For a request that no shopper waits for. The budget starts now: an import creates one for each batch."""
         now_s, own_s = self._clock(), self._budget.write_ms / 1e3
         total_s = own_s if info.deadline_s is None else min(own_s, info.deadline_s - now_s)
-        return self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
+        calls = self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
+        calls.viewing = SEES_ALL
+        return calls
 
     def for_background(
         self,
@@ -86,6 +96,7 @@ class StageAccess:
         total_s: float,
         answers: Answers | None = None,
         assignment: Assignment = NOT_ASSIGNED,
+        viewing: Viewing = GENERAL,
     ) -> StageCalls:
         """For work that belongs to no request. `name` is the request id in logs.
 
@@ -93,7 +104,7 @@ class StageAccess:
         """
         info = RequestInfo(name, tenant, self._clock())
         calls = self._calls(info, info.received_s, total_s, _WHOLE, Origin.BACKGROUND)
-        return replace(calls, answers=answers, assignment=assignment)
+        return replace(calls, answers=answers, assignment=assignment, viewing=viewing)
 
     def _calls(
         self,
@@ -131,6 +142,8 @@ class StageCalls:
     answers: Answers | None = None
     # The arms of experiments.
     assignment: Assignment = NOT_ASSIGNED
+    # Products that moderation does not show there are as if unknown.
+    viewing: Viewing = GENERAL
     degradations: list[common_pb2.Degradation] = field(default_factory=list)
     # Stage, start, latency and budget of each call, in seconds; the last two are 0 for one that was skipped.
     _timings: list[tuple[Stage, float, float, float]] = field(default_factory=list)
@@ -297,7 +310,7 @@ class StageCalls:
         metadata = (("application", guard.stage.value), *trace)
         for is_last in (False, True):
             remaining_s = deadline_s - self.clock()
-            context = self.info.context(deadline_s, self.locale, self.assignment.arms)
+            context = self.info.context(deadline_s, self.locale, self.assignment.arms, self.viewing)
             request.context.CopyFrom(context_to_proto(context))
             if self.is_list_price_only and "offer_context" in request.DESCRIPTOR.fields_by_name:
                 request.offer_context.list_price_only = True

@@ -19,6 +19,7 @@ from services.common.convert import (
     vectors_to_proto,
 )
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.limits import MAX_LIST_ID, text_problem
 from services.ranker.convert import MAX_CANDIDATES, candidate_source, check_id, check_ids
 from services.ranker.convert_shown_ads import shown_ad_to_proto, shown_ads_from_proto
 from services.ranker.convert_shown_prices import shown_prices_from_proto, shown_prices_to_proto
@@ -134,6 +135,8 @@ def check_shown(message: ranker_pb2.RecordImpressionsRequest) -> None:
         if not (math.isfinite(entry.latency_ms) and entry.latency_ms >= 0):
             problem = f"is {entry.latency_ms}; send a number of milliseconds that is not negative"
             raise InvalidArgument.of(f"shown[{index}].latency_ms", problem)
+        if problem := text_problem(entry.placement, MAX_LIST_ID):
+            raise InvalidArgument.of(f"shown[{index}].placement", problem)
         if len(entry.degradations) > _MAX_DEGRADATIONS:
             problem = f"holds {len(entry.degradations)}; send at most {_MAX_DEGRADATIONS}"
             raise InvalidArgument.of(f"shown[{index}].degradations", problem)
@@ -162,7 +165,7 @@ def impressions_from_proto(
         page = replace(page, ads=shown_ads_from_proto(entry.sponsored, set(page.item_ids), f"{path}.sponsored"))
     if entry.HasField("latency_ms"):
         degradations = [(each.stage, each.reason) for each in entry.degradations]
-        page = replace(page, answer=PageAnswer(entry.latency_ms, degradations))
+        page = replace(page, answer=PageAnswer(entry.latency_ms, degradations, entry.placement))
     return Impressions(page, positions, shown_s)
 
 
@@ -195,7 +198,7 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         message.tiers.extend(policy.tiers.tolist())
         message.exploration_share = policy.share
     if (answer := ranking.answer) is not None:
-        message.latency_ms = answer.latency_ms
+        message.latency_ms, message.placement = answer.latency_ms, answer.placement
         for stage, reason in answer.degradations:
             message.degradations.add(
                 stage=common_pb2.Stage.ValueType(stage), reason=common_pb2.DegradationReason.ValueType(reason)

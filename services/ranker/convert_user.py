@@ -12,7 +12,7 @@ from kairos.common.v1 import common_pb2, event_pb2
 from kairos.ranker.v1 import profile_pb2
 from services.common.convert import money_to_proto, time_to_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
-from services.ranker.convert_events import EVENT_TYPES
+from services.ranker.convert_events import EVENT_TYPES, THUMBS
 from services.ranker.domain.event import Event, HistoryEntry
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.profile import Profile, purchased
@@ -28,6 +28,7 @@ MAX_PAGE = 1_000
 PAGE_BYTES = 2 << 20
 LOGS = ("events", "impressions", "rankings")
 _TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
+_THUMBS = {value: number for number, value in THUMBS.items()}
 
 
 def profile_to_proto(
@@ -91,6 +92,13 @@ def event_to_proto(event: Event) -> event_pb2.Event:
     )  # fmt: skip
     if event.price is not None:
         message.price.CopyFrom(money_to_proto(event.price))
+    if (said := event.feedback) is not None:
+        message.feedback.CopyFrom(
+            event_pb2.Feedback(
+                thumb=_THUMBS[said.thumb], rating=said.rating, text=said.text, conversation_id=said.conversation_id,
+                turn_id=said.turn_id,
+            )
+        )  # fmt: skip
     return message
 
 

@@ -10,9 +10,10 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
+from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
 
-from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
+from kairos.common.v1 import event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
@@ -24,9 +25,11 @@ from tests.fakes.stages import FakeStages
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods
+METHODS_BY_NAME = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods_by_name
 FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
 GATEWAY = "kairos.gateway.v1."
 ATTRIBUTE = "kairos.ranker.v1.UserAttribute"
+FAQ = "kairos.common.v1.FaqEntry"
 CONTROL = "kairos.control.v1."
 
 # Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
@@ -43,6 +46,7 @@ BEYOND: dict[str, list[Any]] = {
     "page_token": ["x" * 4_097],
     **{f"{GATEWAY}{method}Request.page_token": ["x" * 4_097, "x"] for method in ("Search", "Recommend")},
     "model_version": ["x" * 257],
+    "market": ["x" * 17, "DE", "-"],
     "currency_code": ["usd", "QQQ", "US", "x" * 1_000],
     "facets": [["brand"] * 9, ["x"], ["attributes." + "x" * 65]],
     "image": [b"x" * ((8 << 20) + 1)],
@@ -57,6 +61,14 @@ BEYOND: dict[str, list[Any]] = {
     "cart_item_ids": [["x"] * 101, *([id] for id in ID)],
     "fingerprints": [[b"x" * 16] * 2, [b"x" * 17]],
     "attribution_token": ["x" * 1_025, "x"],
+    "question": ["x" * 513, " "],
+    "near_count": [-1],
+    f"{FAQ}.alternative_questions": [["x"] * 51, ["x" * 513]],
+    f"{FAQ}.answer": ["x" * 4_001, ""],
+    f"{FAQ}.product_ids": [["x"] * 51, *([id] for id in ID)],
+    f"{FAQ}.categories": [["x"] * 21, ["x" * 257]],
+    f"{FAQ}.locale": TAG,
+    f"{GATEWAY}ListFaqEntriesRequest.page_token": ID,
     f"{FILTER}.categories": [["x"] * 65, ["x"] * 100, ["x" * 1_046]],
     f"{FILTER}.brands": [["x"] * 65, ["x"] * 100, ["x" * 257]],
     **{f"{FILTER}.{name}": [["x"] * 65, ["x"] * 100, ["x" * 65]] for name in ("product_types", "compatible_with")},
@@ -77,6 +89,7 @@ BEYOND: dict[str, list[Any]] = {
     "kairos.common.v1.Tensor.data": [b"x" * 9],
     **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
     "sort": [99],
+    f"{GATEWAY}SearchRequest.faq": [99],
     "collapse": [99],
     "fulfilment": [9],
     "best_facet_count": [-1, 9],
@@ -114,6 +127,7 @@ MANY = {
     f"{GATEWAY}RecordEventsRequest.events": 1_001,
     f"{GATEWAY}ImportProductsRequest.products": 501,
     f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
+    f"{GATEWAY}ImportFaqEntriesRequest.entries": 501,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
     f"{GATEWAY}PreviewRulesRequest.rules": 11,
     f"{CONTROL}RuleTrigger.queries": 33,
@@ -186,10 +200,14 @@ def whole(method: str) -> list[Any]:
         "ExplainItem": [{"item_id": "p1", "search": search}, {"item_id": "p1", "recommend": recommend}],
         "QuotePrices": [{"product_ids": ["p1"]}],
         "RecordEvents": [{"events": [event]}],
+        "RecordFeedback": [{"feedback_id": "f", "user_id": "u", "feedback": event_pb2.Feedback(rating=1)}],
         "GetProduct": [{"id": "p1"}],
         "ImportProducts": [{"products": [product]}],
         "UpdateOffers": [{"offers": [offer]}],
         "DeleteProducts": [{"ids": ["p1"]}],
+        "AskFaq": [{"question": "a"}],
+        "ImportFaqEntries": [{"entries": [faq_pb2.FaqEntry(id="f", question="a", answer="b")]}],
+        "DeleteFaqEntries": [{"ids": ["f"]}],
         "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
         "ReadLog": [{"log": ranker_pb2.LOG_KIND_EVENTS}],
         "BeginItemVectors": [{"model_version": "m@1", "dimensions": 2, "map": vectors}],
@@ -204,7 +222,7 @@ def whole(method: str) -> list[Any]:
             for name in ("BeginReembedding", "ReembedProducts", "SwitchCollections", "DropCollection")
         },
     }
-    request = getattr(gateway_pb2, f"{method}Request")
+    request = message_factory.GetMessageClass(METHODS_BY_NAME[method].input_type)
     return [request(**each) for each in fields.get(method, [{}])]
 
 
@@ -306,6 +324,9 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
     elif method == "UpdateOffers" and paths[0].startswith("offers["):
         answer = await gateway.stub.UpdateOffers(iter([sent]))
         assert f"offers[0].{answer.rejected[0].field}" in paths
+    elif method == "ImportFaqEntries" and paths[0].startswith("entries["):
+        summary = await gateway.stub.ImportFaqEntries(sent)
+        assert f"entries[0].{summary.rejected[0].field}" in paths
     elif method in STREAMS:
         assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:

@@ -10,10 +10,11 @@ from typing import Any
 
 # Calls of shoppers: the part of the time that they could wait in the queue and that they may wait. At 0 a call is
 # served only if a place is free.
-_PATIENCE = {"ExplainItem": 0.0, "Suggest": 0.25, "QuotePrices": 1.0, "Recommend": 1.0, "Search": 1.0}
+_PATIENCE = {"ExplainItem": 0.0, "Suggest": 0.25, "QuotePrices": 1.0, "Recommend": 1.0, "Search": 1.0, "AskFaq": 1.0}
 _ANONYMOUS_RECOMMENDATION = 0.5
 
 SHOPPER_METHODS = frozenset(_PATIENCE)
+EVENT_METHODS = frozenset(("RecordEvents", "RecordFeedback"))
 
 
 def patience_of(method: str, message: Any = None) -> float:

@@ -66,7 +66,8 @@ def to_bytes(ranking: StoredRanking) -> bytes:
         header["explored"] = policy.share
         arrays += [(_PLACES, policy.positions), (_PLACES, policy.tiers)]
     if (answer := ranking.answer) is not None:
-        header["answer"] = [round(answer.latency_ms, 2), [list(one) for one in answer.degradations]]
+        degradations = [list(one) for one in answer.degradations]
+        header["answer"] = [round(answer.latency_ms, 2), degradations, answer.placement]
     header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join(
@@ -98,8 +99,9 @@ def from_bytes(data: bytes) -> StoredRanking:
         interleaving = Interleaving(experiment, (control_arm, other_arm), teams)
     answer = None
     if "answer" in header:
-        latency_ms, degradations = header["answer"]
-        answer = PageAnswer(latency_ms, [(stage, reason) for stage, reason in degradations])
+        # A log from before placements has two entries.
+        latency_ms, degradations, placement = [*header["answer"], ""][:3]
+        answer = PageAnswer(latency_ms, [(stage, reason) for stage, reason in degradations], placement)
     return StoredRanking(
         **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],

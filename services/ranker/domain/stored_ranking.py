@@ -101,10 +101,14 @@ class LoggedPolicy:
 
 @dataclass(frozen=True)
 class PageAnswer:
-    """How the gateway answered with a page. `degradations`: (stage, reason), as common.proto numbers them."""
+    """How the gateway answered with a page. `degradations`: (stage, reason), as common.proto numbers them.
+
+    `placement`: where the page was shown; empty in records from before it was logged.
+    """
 
     latency_ms: float
     degradations: Sequence[tuple[int, int]] = ()
+    placement: str = ""
 
 
 @dataclass(frozen=True)

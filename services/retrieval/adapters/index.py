@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from services.common.arrays import unit_rows
 from services.common.errors import NotFound
 from services.common.offers import Offer
+from services.common.visibility import Moderated
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
 from services.retrieval.adapters.collection import Collection, Collections, Hits, Pair, VectorQuery
 from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vectors
@@ -94,6 +95,9 @@ class QdrantIndex:
         other_vectors: Sequence[Vectors] = (),
     ) -> None:
         self._writer.upsert(tenant, products, vectors, images, other_vectors)
+
+    def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
+        return self._writer.set_moderation(tenant, changes)
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         return self._writer.remove(tenant, ids)

@@ -7,13 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from kairos.common.v1 import product_pb2
+from services.common.convert_moderation import moderated_to_proto
 from services.common.errors import Conflict
 from services.common.offers import Offer
+from services.common.visibility import Moderated
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.item_spaces import with_item_vectors
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
-from services.retrieval.adapters.records import record_of, table_entry
+from services.retrieval.adapters.records import entry_of, record_of, table_entry
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.catalogue.table import Entry
@@ -77,6 +80,26 @@ class ProductWriter:
                 staged.upsert(new)
             self._catalogue(tenant).columns.replace(_entries(products, points))
 
+    def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
+        """See ports.ProductIndex. Vectors, offers and fingerprints stay as they are."""
+        keys = {point_id(id): id for id in changes}
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is None:
+                return list(changes)
+            changed: dict[int, PointData] = {}
+            # The staged one first, as it has no product that differs from the live one's if this is interrupted later.
+            for collection in (pair.staged, pair.live):
+                if collection is None:
+                    continue
+                points = [point for point in collection.points(list(keys)) if point.record.id == keys[point.id]]
+                changed = {point.id: _moderated(point, changes[keys[point.id]]) for point in points}
+                if changed:
+                    collection.upsert(list(changed.values()))
+            entries = [entry_of(point.id, point.record, point.lexical.indices) for point in changed.values()]
+            self._catalogue(tenant).columns.replace(entries)
+        return [id for key, id in keys.items() if key not in changed]
+
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """The ids that were not there."""
         keys = {id: point_id(id) for id in ids}
@@ -134,6 +157,14 @@ class ProductWriter:
         record = record_of(indexed, self._encoder.heading_terms(indexed.product))
         picture = image.tolist() if image is not None and image.any() else None
         return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
+
+
+def _moderated(point: PointData, moderated: Moderated | None) -> PointData:
+    product = product_pb2.Product.FromString(point.record.product)
+    product.ClearField("moderation")
+    if moderated is not None:
+        product.moderation.CopyFrom(moderated_to_proto(moderated))
+    return replace(point, record=point.record._replace(product=product.SerializeToString()))
 
 
 def _entries(products: Sequence[IndexedProduct], points: Sequence[PointData]) -> list[Entry]:

@@ -32,6 +32,8 @@ class Verdict(Enum):
     RING = "ring"
     # Again by the same person.
     REPEATED = "repeated"
+    # Of a campaign with far more clicks than its ads that were seen let expect: by one of those who click most eagerly.
+    EXCESSIVE = "excessive"
     BILLED = "billed"
 
 
@@ -47,7 +49,7 @@ class ClickRules:
     fast_clicks: int = 6
     fast_s: float = 30.0
     # With m expected clicks, clicks are improbable from least + factor * m + 3 * sqrt(factor * m) on. People differ in
-    # how much they click: the factor.
+    # how much they click: the factor. The same bound holds for all clicks on a campaign.
     improbable_least: float = 4.0
     improbable_factor: float = 3.0
     # A ring has so many people or more. Each shares so many campaigns with one less than so many others of the ring, or
@@ -60,6 +62,8 @@ class ClickRules:
 
 
 Known = tuple[Click, Impression]
+# Billionths of an expected click that are added to those of a person: one click on one ad says little.
+_USUAL_CHANCE = 10**8
 
 
 def judge(facts: Facts, campaigns: Mapping[str, Campaign], rules: ClickRules) -> dict[str, Verdict]:
@@ -103,7 +107,50 @@ def judge(facts: Facts, campaigns: Mapping[str, Campaign], rules: ClickRules) ->
                 verdicts[click.event_id] = verdict
             else:
                 verdicts[click.event_id] = Verdict.REPEATED if click.event_id in repeated else Verdict.BILLED
+    billed = [pair for pair in known if verdicts[pair[0].event_id] is Verdict.BILLED]
+    for event_id in _excessive(billed, facts, rules):
+        verdicts[event_id] = Verdict.EXCESSIVE
     return verdicts
+
+
+def _excessive(billed: Sequence[Known], facts: Facts, rules: ClickRules) -> set[str]:
+    """Of each campaign with improbably many clicks those of the most eager people, until the others are probable.
+
+    Fake people who click one campaign a few times, once each day, are no ring and none of them is improbable.
+    """
+    of_campaign: dict[str, dict[str, list[Click]]] = defaultdict(lambda: defaultdict(list))
+    for click, impression in billed:
+        of_campaign[impression.campaign_id][click.person_id].append(click)
+    many = {
+        campaign: people
+        for campaign, people in of_campaign.items()
+        if sum(map(len, people.values())) >= rules.improbable_least
+    }
+    if not many:
+        return set()
+    # In billionths, as above. By campaign and person, and of a person with all campaigns.
+    expected: Counter[tuple[str, str]] = Counter()
+    of_person: Counter[str] = Counter()
+    for impression in facts.impressions.values():
+        chance = round(impression.expected_clicks * 1e9)
+        of_person[impression.person_id] += chance
+        if impression.campaign_id in many:
+            expected[impression.campaign_id, impression.person_id] += chance
+    clicks = Counter(click.person_id for click, _ in billed)
+    totals: Counter[str] = Counter()
+    for (campaign, _), chance in expected.items():
+        totals[campaign] += chance
+    found = set[str]()
+    for campaign, people in many.items():
+        left, chances = sum(map(len, people.values())), totals[campaign]
+        eager = sorted(people, key=lambda person: (-clicks[person] / (of_person[person] + _USUAL_CHANCE), person))
+        for person in eager:
+            if not _is_improbable(left, chances / 1e9, rules):
+                break
+            found.update(click.event_id for click in people[person])
+            left -= len(people[person])
+            chances -= expected[campaign, person]
+    return found
 
 
 def _repeated(pairs: Sequence[Known], rules: ClickRules) -> set[str]:

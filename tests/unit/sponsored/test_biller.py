@@ -133,6 +133,7 @@ def some_days(random: Random) -> list[Fact]:
         impression(
             number, random.choice(["a", "b", "gone"]), price=random.randint(1, 60),
             person_id=f"v{random.randrange(30)}", shown_s=MONDAY_S + number * 1_000.0, item_id=random.choice("pq"),
+            expected_clicks=0.5,
         )
         for number in range(200)
     ]  # fmt: skip

@@ -179,3 +179,16 @@ def test_a_ring_is_not_billed() -> None:
     clicks = [click_on(one) for one in shown]
     assert set(verdict_of(shown, clicks, *campaigns)) == {Verdict.RING}
     assert set(verdict_of(shown, clicks[:9], *campaigns)) == {Verdict.BILLED}
+
+
+def test_fake_people_who_click_one_campaign_are_not_billed() -> None:
+    """Of 90 people who click one ad each, of one campaign and nothing else, so many are billed as its ads make
+    probable, and of the other visitors all.
+    """
+    honest = [impression(number, "c0", person_id=f"honest-{number % 50}") for number in range(200)]
+    fake = [impression(1_000 + number, "c0", person_id=f"fake-{number}") for number in range(90)]
+    own, their = [click_on(one) for one in honest[::20]], [click_on(one) for one in fake]
+    verdicts = verdict_of([*honest, *fake], [*own, *their], campaign("c0"))
+    assert set(verdicts[: len(own)]) == {Verdict.BILLED}
+    assert verdicts[len(own) :].count(Verdict.EXCESSIVE) >= 35
+    assert set(verdict_of(honest, own, campaign("c0"))) == {Verdict.BILLED}

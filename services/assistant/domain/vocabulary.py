@@ -1,0 +1,107 @@
+"""Names of values in English and Chinese, from the concept graph of the domain: 红色 is red, "women" is 女士."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from services.common.noun_phrases import singular
+from services.common.scripts import has_han
+
+# Of the graph: words that say nothing.
+_FILLERS = "fillers"
+_PRODUCTS = "products"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """`concepts`: by label, the names of its concepts. `labels`: by name, its labels in the order of the graph.
+    `parents`: by name, what it is a kind of. `groups`: by name, the kind of the concept, such as "colours".
+    """
+
+    concepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    parents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, content: Any) -> Vocabulary:
+        """From the content of concepts.yaml."""
+        concepts, labels, parents = defaultdict[str, list[str]](list), dict[str, tuple[str, ...]](), dict[str, Any]()
+        groups = dict[str, str]()
+        for group, entries in content.items() if isinstance(content, dict) else ():
+            if group != _FILLERS and isinstance(entries, dict):
+                for name, own, above in _walk(entries, ()):
+                    labels[name], parents[name] = own, (*parents.get(name, ()), *above)
+                    groups[name] = group
+                    for label in (name, *own):
+                        concepts[value_form(label)].append(name)
+        return cls({label: tuple(names) for label, names in concepts.items()}, labels, parents, groups)
+
+    def names(self, value: str) -> frozenset[str]:
+        """The value and all labels of its concepts, in the form of `value_form`."""
+        found = {value_form(value)}
+        for name in self.concepts.get(value_form(value), ()):
+            found |= {value_form(label) for label in (name, *self.labels[name])}
+        return frozenset(found)
+
+    def ancestors(self, value: str) -> frozenset[str]:
+        """All labels of what the value is directly a kind of: those of blue for indigo."""
+        found = set[str]()
+        for name in self.concepts.get(value_form(value), ()):
+            for parent in self.parents.get(name, ()):
+                found |= {value_form(label) for label in (parent, *self.labels.get(parent, ()))}
+        return frozenset(found)
+
+    def groups_of(self, value: str) -> frozenset[str]:
+        """The kinds of the concepts that a value is: "colours" for black."""
+        return frozenset(self.groups[name] for name in self.concepts.get(value_form(value), ()))
+
+    def groups_in(self, text: str) -> frozenset[str]:
+        """The kinds of the concepts that describe products, of single words and Chinese labels in the text."""
+        words = value_form(text).split()
+        pairs = [" ".join(pair) for pair in pairwise(words)]
+        found = {group for form in (*words, *pairs) for group in self.groups_of(form)}
+        if has_han(text):
+            found |= {
+                self.groups[n]
+                for label, names in self.concepts.items()
+                if has_han(label) and label in text
+                for n in names
+            }
+        return frozenset(found - {_PRODUCTS})
+
+    def shown(self, value: str, language: str) -> str:
+        """The value in the language of an answer; the shop's own word if the graph has none."""
+        if language == "zh" and not has_han(value):
+            for name in self.concepts.get(value_form(value), ()):
+                chinese = [label for label in self.labels[name] if has_han(label)]
+                if longer := [label for label in chinese if len(label) > 1] or chinese:
+                    # The plain word is a part of the others: 牛仔裤 of 弹力牛仔裤.
+                    return max(longer, key=lambda label: sum(label in other for other in chinese))
+        return value
+
+
+def value_form(text: str) -> str:
+    """As values are compared: lower case, words in the singular, single spaces."""
+    lowered = text.casefold().replace("’", "'").replace("-", " ")
+    return " ".join(singular(word.removesuffix("'s").removesuffix("'")) for word in lowered.split())
+
+
+def _walk(entries: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """(name, labels, parents) of each concept."""
+    for name, entry in entries.items():
+        name = str(name)
+        if isinstance(entry, dict):
+            yield name, _texts(entry.get("labels")), (*above, *_texts(entry.get("is_a")))
+            if isinstance(kinds := entry.get("kinds"), dict):
+                yield from _walk(kinds, (name,))
+        else:
+            yield name, _texts(entry), above
+
+
+def _texts(entry: Iterable[Any] | None) -> tuple[str, ...]:
+    return tuple(map(str, entry)) if isinstance(entry, list) else ()
