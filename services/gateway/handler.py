@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
-from kairos.gateway.v1 import faq_pb2, gateway_pb2, gateway_pb2_grpc
-from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
+from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc
+from services.common.visibility import GENERAL
+from services.gateway.convert import (
+    check_texts,
+    viewer_of_explanation,
+    viewer_of_recommendation,
+    viewer_of_search,
+    viewing_of,
+)
 from services.gateway.domain.experiments import NOT_ASSIGNED
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
+from services.gateway.flows.conversations import append_turn, get_conversation
+from services.gateway.flows.converse import converse
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.faq import ask_faq, delete_faq_entries, import_faq_entries, list_faq_entries
 from services.gateway.flows.import_products import Import
@@ -52,7 +62,9 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.SuggestResponse)
     async def Suggest(self, message: gateway_pb2.SuggestRequest) -> gateway_pb2.SuggestResponse:
-        return await suggest(self._read_calls(message.locale), self._parts, message)
+        calls = self._read_calls(message.locale)
+        calls.viewing = viewing_of(message)
+        return await suggest(calls, self._parts, message)
 
     @rpc_method(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
@@ -83,7 +95,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.GetProductResponse)
     async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
-        return await get_product(self._write_calls(), self._parts, message.id)
+        check_texts(message)
+        calls = self._write_calls()
+        if calls.info.role != "write":
+            calls.viewing = viewing_of(message)
+        return await get_product(calls, self._parts, message.id)
 
     @rpc_method(gateway_pb2.ListProductsResponse)
     async def ListProducts(self, message: gateway_pb2.ListProductsRequest) -> gateway_pb2.ListProductsResponse:
@@ -201,6 +217,25 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def PreviewRules(self, message: gateway_pb2.PreviewRulesRequest) -> gateway_pb2.PreviewRulesResponse:
         return await preview_rules(current_request.get(), self._parts, message)
 
+    @rpc_method(conversation_pb2.ConverseResponse)
+    async def Converse(  # type: ignore[override]  # the decorator sends the messages itself
+        self, message: conversation_pb2.ConverseRequest
+    ) -> AsyncGenerator[conversation_pb2.ConverseResponse]:
+        calls = self._parts.access.for_conversation(current_request.get(), message.shopper.locale)
+        async with contextlib.aclosing(converse(calls, self._parts, message)) as events:
+            async for event in events:
+                yield conversation_pb2.ConverseResponse(event=event)
+
+    @rpc_method(conversation_pb2.AppendTurnResponse)
+    async def AppendTurn(self, message: conversation_pb2.AppendTurnRequest) -> conversation_pb2.AppendTurnResponse:
+        return await append_turn(self._write_calls(), self._parts, message)
+
+    @rpc_method(conversation_pb2.GetConversationResponse)
+    async def GetConversation(
+        self, message: conversation_pb2.GetConversationRequest
+    ) -> conversation_pb2.GetConversationResponse:
+        return await get_conversation(self._write_calls(), self._parts, message)
+
     @rpc_method(faq_pb2.AskFaqResponse)
     async def AskFaq(self, message: faq_pb2.AskFaqRequest) -> faq_pb2.AskFaqResponse:
         calls = self._read_calls(message.locale)
@@ -227,10 +262,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         """`viewer`: of a request that may be in experiments."""
         info = current_request.get()
         self._parts.popular_items.track(info.tenant)
-        assignment = NOT_ASSIGNED
+        assignment, viewing = NOT_ASSIGNED, GENERAL
         if viewer is not None:
+            viewing = viewer.viewing
             assignment = self._parts.experiments.assign(info.tenant, viewer.user_id, viewer.visitor_id)
-        return self._parts.access.for_read(info, locale, default_ms, assignment)
+        return self._parts.access.for_read(info, locale, default_ms, assignment, viewing)
 
     def _write_calls(self) -> StageCalls:
         info = current_request.get()

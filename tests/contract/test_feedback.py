@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -21,13 +20,10 @@ def sent(running: Running, kind: type[Any]) -> Any:
     return [request for request in running.stages.ranker.requests if isinstance(request, kind)][-1]
 
 
-def is_shown(running: Running, pages: int) -> bool:
-    return len(running.stages.ranker.shown) >= pages
-
-
 def feedback(**fields: Any) -> gateway_pb2.RecordFeedbackRequest:
     said = event_pb2.Feedback(rating=4, thumb=event_pb2.THUMB_UP, text="good", conversation_id="c", turn_id="t")
-    return gateway_pb2.RecordFeedbackRequest(**{"feedback_id": "f1", "visitor_id": "v", "feedback": said} | fields)
+    known: dict[str, Any] = {"feedback_id": "f1", "visitor_id": "v", "feedback": said}
+    return gateway_pb2.RecordFeedbackRequest(**known | fields)
 
 
 async def test_feedback_is_an_event(running: Running) -> None:
@@ -42,6 +38,13 @@ async def test_feedback_is_an_event(running: Running) -> None:
     assert (event.event_id, event.visitor_id, event.session_id, event.item_id) == ("f1", "v", "s", "p1")
     assert (event.type, event.feedback) == (event_pb2.EVENT_TYPE_FEEDBACK, request.feedback)
     assert event.attribution_token == answer.attribution_token
+
+
+async def test_personal_data_is_not_recorded(running: Running) -> None:
+    """Where it was stands what it was."""
+    await running.stub.RecordFeedback(feedback(feedback=event_pb2.Feedback(text="Write to ann@example.com, I wait")))
+    (event,) = sent(running, ranker_pb2.RecordEventsRequest).events
+    assert event.feedback.text == "Write to [email_address], I wait"
 
 
 @pytest.mark.parametrize(
@@ -78,12 +81,9 @@ async def test_events_are_not_feedback(running: Running) -> None:
 
 async def test_pages_in_the_log_name_their_placement(running: Running) -> None:
     """That of the request, else "search" or the default placement."""
-    for number, (request, placement) in enumerate((
-        (search(), "search"), (search(placement="header"), "header"),
-        (gateway_pb2.RecommendRequest(visitor_id="v"), "home"),
-    )):  # fmt: skip
-        method = running.stub.Search if isinstance(request, gateway_pb2.SearchRequest) else running.stub.Recommend
-        await method(request, timeout=10)
-        await until(partial(is_shown, running, number + 1))
-        shown = sent(running, ranker_pb2.RecordImpressionsRequest).shown
-        assert shown[-1].placement == placement
+    await running.stub.Search(search(), timeout=10)
+    await running.stub.Search(search(placement="header"), timeout=10)
+    await running.stub.Recommend(gateway_pb2.RecommendRequest(visitor_id="v"), timeout=10)
+    await until(lambda: len(running.stages.ranker.shown) == 3)
+    sent_pages = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RecordImpressionsRequest)]
+    assert sorted(page.placement for one in sent_pages for page in one.shown) == ["header", "home", "search"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from kairos.common.v1 import event_pb2
@@ -10,6 +11,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.events import event_violations
+from services.common.personal_data import masked
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken
@@ -53,6 +55,8 @@ async def record_feedback(
         await check_events([event], parts.token_keys.of(calls.info.tenant), parts.clock(), takes_feedback=True)
     except InvalidArgument as error:
         raise InvalidArgument(*(_of_feedback(violation) for violation in error.violations)) from None
+    # In a thread: loading the patterns takes a second, once.
+    event.feedback.text = await asyncio.to_thread(masked, event.feedback.text)
     recorded, _ = await _record(calls, parts, [event])
     return gateway_pb2.RecordFeedbackResponse(is_duplicate=not recorded, request_id=calls.info.request_id)
 

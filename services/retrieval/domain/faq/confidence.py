@@ -19,6 +19,9 @@ from services.common.arrays import FloatArray
 ANSWERS_FROM, SHOWN_FROM = 0.5, 0.9
 # How much the prior counts, in examples a weight; and the steps of Newton's method, which converges in fewer.
 _PRIOR_STRENGTH, _STEPS = 4.0, 12
+# Of the questions about what a shop does, so many are taken to have no entry.
+_ABSENT = 0.1
+_SIZES = tuple(0.5**halvings for halvings in range(12))
 _LARGEST = 30.0
 
 
@@ -44,11 +47,15 @@ def similarity(evidence: Evidence) -> float:
 
 @dataclass(frozen=True)
 class Example:
-    """A question with the best entry that was found for it, and whether that one was right."""
+    """A question with the best entry that was found for it, and whether that one was right.
+
+    `is_absent`: whether the entry that answers it was left out.
+    """
 
     similarity: float
     margin: float
     is_right: bool
+    is_absent: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,28 +70,38 @@ class Calibration:
 
     def fitted(self, examples: Sequence[Example]) -> Calibration:
         """This one as the prior, and the examples: the most likely weights (Newton's method)."""
-        if not examples:
+        absent = sum(each.is_absent for each in examples)
+        present = len(examples) - absent
+        if not present:
             return self
         rows = np.array([[each.similarity, each.margin, 1.0] for each in examples])
         right = np.array([float(each.is_right) for each in examples])
+        share = _ABSENT / (1 - _ABSENT) * present / max(absent, 1)
+        counts = np.array([share if each.is_absent else 1.0 for each in examples])
         prior = np.array(self.weights)
+        # A weight may move by about its own size.
+        precision = _PRIOR_STRENGTH / np.square(prior)
+
+        def loss(weights: FloatArray) -> float:
+            scores = rows @ weights
+            return float(
+                counts @ (np.logaddexp(0, scores) - right * scores) + precision @ np.square(weights - prior) / 2
+            )
+
         weights = prior.copy()
         for _ in range(_STEPS):
             likely = 1 / (1 + np.exp(-np.clip(rows @ weights, -_LARGEST, _LARGEST)))
-            slope = rows.T @ (likely - right) + _precision(prior) @ (weights - prior)
-            curve = (rows * (likely * (1 - likely))[:, np.newaxis]).T @ rows + _precision(prior)
-            weights = weights - np.linalg.solve(curve, slope)
+            slope = rows.T @ (counts * (likely - right)) + precision * (weights - prior)
+            curve = (rows * (counts * likely * (1 - likely))[:, np.newaxis]).T @ rows + np.diag(precision)
+            step = np.linalg.solve(curve, slope)
+            # Far from the best weights a whole step may go too far.
+            size = next((size for size in _SIZES if loss(weights - size * step) < loss(weights)), 0.0)
+            weights = weights - size * step
         return Calibration((float(weights[0]), float(weights[1]), float(weights[2])))
 
 
 PRIOR_WITH_VECTORS = Calibration((14.0, 8.0, -8.0))
 PRIOR_WITHOUT_VECTORS = Calibration((10.0, 6.0, -5.0))
-
-
-def _precision(prior: FloatArray) -> FloatArray:
-    # A weight may move by about its own size.
-    precision: FloatArray = np.diag(_PRIOR_STRENGTH / np.square(prior))
-    return precision
 
 
 def _sigmoid(value: float) -> float:

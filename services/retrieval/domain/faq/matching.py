@@ -8,15 +8,22 @@ from dataclasses import dataclass
 from services.common.faq import FaqEntry
 from services.retrieval.domain.faq.confidence import ANSWERS_FROM, Calibration, Evidence, similarity
 
+# Of the most similar question of an entry; the rest is that of the next ones, if the entry has so many.
+_FIRST, _NEXT = 0.5, 2
+
 
 @dataclass(frozen=True)
 class FoundQuestion:
-    """A question of an entry, with what it has in common with the question that was asked."""
+    """A question of an entry, with what it has in common with the question that was asked.
+
+    `questions`: how many the entry has.
+    """
 
     entry_id: str
     language: str
     question: str
     evidence: Evidence
+    questions: int = 1
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,9 @@ class FaqMatch:
 
 @dataclass(frozen=True)
 class Scored:
-    """An entry by the most similar of its questions. `margin`: over the best other entry of its language."""
+    """An entry with its most similar question. `margin`: of the score over that of the best other entry of its
+    language.
+    """
 
     best: FoundQuestion
     similarity: float
@@ -38,25 +47,38 @@ class Scored:
 
 
 def scored(found: Sequence[FoundQuestion]) -> list[Scored]:
-    """Each entry once, most similar first.
+    """Each entry once, best first: by the similarity of its best question, and of the next ones.
 
     An entry in another language that says the same is no rival: it would take away the margin.
     """
-    best: dict[str, tuple[float, FoundQuestion]] = {}
+    by_entry: dict[str, list[tuple[float, FoundQuestion]]] = {}
     for each in found:
-        value = similarity(each.evidence)
-        if each.entry_id not in best or value > best[each.entry_id][0]:
-            best[each.entry_id] = value, each
-    order = sorted(best.values(), key=lambda pair: (-pair[0], pair[1].entry_id))
+        by_entry.setdefault(each.entry_id, []).append((similarity(each.evidence), each))
+    lowest = min((value for its in by_entry.values() for value, _ in its), default=0.0)
+    entries = []
+    for its in by_entry.values():
+        its.sort(key=lambda pair: -pair[0])
+        entries.append((_score([value for value, _ in its], its[0][1].questions, lowest), *its[0]))
+    entries.sort(key=lambda entry: (-entry[0], entry[2].entry_id))
     result = []
-    for value, each in order:
+    for score, value, best in entries:
         rivals = (
             other
-            for other, rival in order
-            if rival.entry_id != each.entry_id and (not rival.language or rival.language == each.language)
+            for other, _, rival in entries
+            if rival.entry_id != best.entry_id and (not rival.language or rival.language == best.language)
         )
-        result.append(Scored(each, value, value - next(rivals, 0.0)))
+        result.append(Scored(best, value, score - next(rivals, 0.0)))
     return result
+
+
+def _score(similarities: Sequence[float], questions: int, lowest: float) -> float:
+    """`similarities`: of the questions that were found, best first; `lowest`: for others of the entry."""
+    following = min(_NEXT, questions - 1)
+    if not following:
+        return similarities[0]
+    values = [*similarities[1 : 1 + following]]
+    values += [lowest] * (following - len(values))
+    return _FIRST * similarities[0] + (1 - _FIRST) * sum(values) / following
 
 
 def in_order(entries: Sequence[Scored], calibration: Calibration, language: str) -> list[tuple[Scored, float]]:
