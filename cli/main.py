@@ -18,6 +18,7 @@ from cli import (
     evaluate,
     events,
     experiments,
+    faq,
     judge,
     label,
     models,
@@ -100,6 +101,7 @@ app.add_typer(reviews.app, name="reviews")
 app.add_typer(campaigns.app, name="campaigns")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
+app.add_typer(faq.app, name="faq")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):
     app.command()(operation)
