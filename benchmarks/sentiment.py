@@ -2,7 +2,7 @@
 
     python -m benchmarks.sentiment benchmarks/data/sentiment.csv --out sentiment.json
 
-The data have columns text, language ("en", "zh") and sentiment ("positive", "neutral", "negative"), and kind. Nothing was
+The data have columns text, language ("en", "zh"), kind and sentiment ("positive", "neutral", "negative"). Nothing was
 tuned on them. Intervals: 2,000 bootstrap samples of texts, 95 %.
 """
 
@@ -79,7 +79,10 @@ def main() -> None:
     results: dict[str, dict[str, object]] = {}
     for name, chosen in slices.items():
         results[name] = {judge: figures(chosen, by, asked.seed) for judge, by in judges.items()}
-        cells = [f"{one['macro_f1']:.3f} ({one['interval'][0]:.3f}-{one['interval'][1]:.3f})" for one in results[name].values()]  # type: ignore[index]
+        cells = [
+            f"{one['macro_f1']:.3f} ({one['interval'][0]:.3f}-{one['interval'][1]:.3f})"
+            for one in results[name].values()
+        ]  # type: ignore[index]
         table.add_row(name, str(len(chosen)), *cells)
     Console().print(table)
     asked.out.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
-from kairos.gateway.v1 import faq_pb2, gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
+from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
 from services.common.visibility import GENERAL
 from services.gateway.convert import (
     check_texts,
@@ -20,6 +21,8 @@ from services.gateway.domain.experiments import NOT_ASSIGNED
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
+from services.gateway.flows.conversations import append_turn, get_conversation
+from services.gateway.flows.converse import converse
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.faq import ask_faq, delete_faq_entries, import_faq_entries, list_faq_entries
 from services.gateway.flows.import_products import Import
@@ -226,6 +229,25 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.PreviewRulesResponse)
     async def PreviewRules(self, message: gateway_pb2.PreviewRulesRequest) -> gateway_pb2.PreviewRulesResponse:
         return await preview_rules(current_request.get(), self._parts, message)
+
+    @rpc_method(conversation_pb2.ConverseResponse)
+    async def Converse(  # type: ignore[override]  # the decorator sends the messages itself
+        self, message: conversation_pb2.ConverseRequest
+    ) -> AsyncGenerator[conversation_pb2.ConverseResponse]:
+        calls = self._parts.access.for_conversation(current_request.get(), message.shopper.locale)
+        async with contextlib.aclosing(converse(calls, self._parts, message)) as events:
+            async for event in events:
+                yield conversation_pb2.ConverseResponse(event=event)
+
+    @rpc_method(conversation_pb2.AppendTurnResponse)
+    async def AppendTurn(self, message: conversation_pb2.AppendTurnRequest) -> conversation_pb2.AppendTurnResponse:
+        return await append_turn(self._write_calls(), self._parts, message)
+
+    @rpc_method(conversation_pb2.GetConversationResponse)
+    async def GetConversation(
+        self, message: conversation_pb2.GetConversationRequest
+    ) -> conversation_pb2.GetConversationResponse:
+        return await get_conversation(self._write_calls(), self._parts, message)
 
     @rpc_method(faq_pb2.AskFaqResponse)
     async def AskFaq(self, message: faq_pb2.AskFaqRequest) -> faq_pb2.AskFaqResponse:

@@ -81,6 +81,11 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "DropItemVectors": _SMALL,
     # 1,000 queries and 10 rules at their longest.
     "PreviewRules": _SEARCH._replace(fields=40_000, entries=1_000),
+    # 8 transcripts of 1,000 characters and 20 ids.
+    "Converse": MessageLimit(64 * _KB, 128, 20),
+    # A turn of 5,000 characters with 20 ids, and a state of 4 KiB.
+    "AppendTurn": MessageLimit(64 * _KB, 64, 20),
+    "GetConversation": _SMALL,
     "AskFaq": _SMALL,
     # 500 entries with 1,000 questions, and answers, products and categories at their longest in most of them.
     "ImportFaqEntries": MessageLimit(16 * _MB, 44_000, 500),

@@ -26,7 +26,7 @@ DEFAULT_PAGE = 500
 MAX_PAGE = 1_000
 # An export's page ends with the record that reaches this size: a gRPC message holds 4 MiB by default.
 PAGE_BYTES = 2 << 20
-LOGS = ("events", "impressions", "rankings")
+LOGS = ("events", "impressions", "rankings", "conversations")
 _TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
 _THUMBS = {value: number for number, value in THUMBS.items()}
 

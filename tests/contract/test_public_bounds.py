@@ -12,10 +12,13 @@ import pytest
 import pytest_asyncio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from kairos.assistant.v1 import assistant_pb2
 from kairos.common.v1 import event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2, product_reviews_pb2
+from kairos.ranker.v1 import conversation_pb2 as stored_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
 from services.common.product import PRICE_BOUNDS
@@ -29,8 +32,8 @@ METHODS_BY_NAME = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].meth
 FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
 GATEWAY = "kairos.gateway.v1."
 ATTRIBUTE = "kairos.ranker.v1.UserAttribute"
+CONTROL, ASSISTANT = "kairos.control.v1.", "kairos.assistant.v1."
 FAQ = "kairos.common.v1.FaqEntry"
-CONTROL = "kairos.control.v1."
 
 # Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
 # texts the first value is a list that is too long, the second one has an entry that is too long.
@@ -93,7 +96,7 @@ BEYOND: dict[str, list[Any]] = {
     "feedback_id": ID,
     "kairos.common.v1.Feedback.rating": [-1, 6],
     "kairos.common.v1.Feedback.text": ["x" * 2_001],
-    **dict.fromkeys(("conversation_id", "turn_id"), ["x" * 129]),
+    "turn_id": ["x" * 129],
     f"{GATEWAY}ProductReview.review_id": ["x" * 101, "", "a\nb"],
     f"{GATEWAY}ProductReview.rating": [0, 6],
     f"{GATEWAY}ProductReview.text": ["x" * 2_001],
@@ -131,6 +134,14 @@ BEYOND: dict[str, list[Any]] = {
     "starts_at": ["24:00", "x"],
     "ends_at": ["24:01", "x"],
     "days": [["monday"] * 2, ["x"]],
+    **dict.fromkeys(("conversation_id", "chip_id"), ID),
+    f"{GATEWAY}AppendTurnRequest.conversation_id": ["", "x" * 21, "x" * 129, "x" * 21 + "/"],
+    **{f"{ASSISTANT}{name}.text": ["x" * 1_001, " "] for name in ("Utterance", "TranscriptAlternative")},
+    "confidence": [-0.1, 1.1, math.nan],
+    "utterance": ["x" * 1_001],
+    "shown_item_ids": [["x"] * 21, *([id] for id in ID)],
+    "state": [b"x" * 4_097],
+    "turn_count": [-1],
 }  # fmt: skip
 # Lists of messages: one entry more than is allowed.
 MANY = {
@@ -143,6 +154,7 @@ MANY = {
     f"{GATEWAY}ImportFaqEntriesRequest.entries": 501,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
     f"{GATEWAY}PreviewRulesRequest.rules": 11,
+    f"{ASSISTANT}Utterance.transcripts": 9,
     f"{CONTROL}RuleTrigger.queries": 33,
     f"{CONTROL}RuleTrigger.audience": 9,
     f"{CONTROL}MerchandisingRule.actions": 33,
@@ -158,6 +170,9 @@ MAPS: dict[str, list[dict[str, Any]]] = {
 # Lists of bytes that belong to the products of a message.
 IMAGES = f"{GATEWAY}ImportProductsRequest.images"
 STREAMS = ("ImportProducts", "UpdateOffers")
+CONVERSE = "Converse"
+# What is too long is cut.
+CUT = ("turn.answer",)
 # ExplainItem and PreviewRules do not read these of the request that they are about. Previews are of searches.
 IGNORED = (
     "search.page_token", "search.facets", "search.best_facet_count", "recommend.page_token",
@@ -210,6 +225,9 @@ def whole(method: str) -> list[Any]:
         for action in actions
     ]  # fmt: skip
     vectors = vectors_to_proto(np.ones((1, 2), np.float32), "m@1")
+    shopper = assistant_pb2.Shopper(visitor_id="v")
+    heard = assistant_pb2.Utterance(transcripts=[assistant_pb2.TranscriptAlternative(text="a")])
+    turn = stored_pb2.ConversationTurn(id="t", time=Timestamp(seconds=1))
     fields: dict[str, list[dict[str, Any]]] = {
         "Search": [{"filter": narrowing}],
         "Recommend": [{"filter": narrowing}],
@@ -234,6 +252,9 @@ def whole(method: str) -> list[Any]:
         "SetUserAttributes": [{"user_id": "u", "attributes": [profile_pb2.UserAttribute(name="size", texts=["M"])]}],
         "PreviewRules": [{"rules": [rule], "search": search} for rule in rules],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
+        "Converse": [{"shopper": shopper, "utterance": heard}],
+        "AppendTurn": [{"conversation_id": "c" * 22, "user_id": "u", "turn": turn, "state": b"x"}],
+        "GetConversation": [{"conversation_id": "c" * 22, "user_id": "u"}],
         **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
         **{
             name: [{"model_version": "m@1"}]
@@ -253,7 +274,7 @@ def beyond(root: Any, get: Change = lambda root: root, path: str = "") -> Iterat
     for field in message.DESCRIPTOR.fields:
         at, name = path + field.name, field.name
         is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-        if at in IGNORED or field.full_name == IMAGES:
+        if at in (*IGNORED, *CUT) or field.full_name == IMAGES:
             continue
         if is_map:
             for entries in MAPS[field.full_name]:
@@ -348,7 +369,8 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
     elif method in STREAMS:
         assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:
-        assert set(await violated_fields(getattr(gateway.stub, method)(sent))) <= set(paths)
+        call = getattr(gateway.stub, method)(sent)
+        assert set(await violated_fields(call.read() if method == CONVERSE else call)) <= set(paths)
     assert asked(gateway) == calls
 
 
@@ -360,6 +382,9 @@ async def test_within_the_bounds(gateway: Running, method: str) -> None:
             assert (await gateway.stub.ImportProducts(iter([request_]))).imported_count == 1
             continue
         call = getattr(gateway.stub, method)(iter([request_]) if method in STREAMS else request_)
+        if method == CONVERSE:
+            assert [event async for event in call]
+            continue
         # The fakes do not serve every method: UNAVAILABLE says that the gateway found nothing wrong.
         assert await call.code() in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE), await call.details()
 
@@ -369,6 +394,6 @@ def asked(gateway: Running) -> int:
     stages = gateway.stages
     return sum(
         request.context.request_id not in ("popular", "impressions", "rankings")
-        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing)
+        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing, stages.assistant)
         for request in stage.requests
     )

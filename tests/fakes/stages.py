@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 
+from kairos.assistant.v1 import assistant_pb2, assistant_pb2_grpc
 from kairos.common.v1 import common_pb2, event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
@@ -20,7 +21,7 @@ from services.common.convert import filter_from_proto, product_from_proto, vecto
 from services.common.convert_moderation import viewing_from_proto, visibility_of
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.filters import matches
-from services.common.rpc import rpc
+from services.common.rpc import rpc, set_status
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
@@ -203,6 +204,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             candidates=found, total_size=total_size, model_version=MODEL, degradations=self.degradations,
             soft_filter_applied=self.applies_soft_filters,
             facets=[product_pb2.Facet(field=name) for name in request.facets],
+            faq=next(iter(self._faq_answers(request.faq_question)), None),
             next_page_token=page[-1] if not has_query and first + len(page) < len(ids) else "",
         )  # fmt: skip
 
@@ -308,6 +310,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         found = self._faq_candidates(request.question)
         has_answer = bool(found) and found[0].confidence > 0.5
         return retrieval_pb2.MatchFaqResponse(candidates=found[: request.limit], has_answer=has_answer)
+
+    def _faq_answers(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
+        return [each for each in self._faq_candidates(question) if question and each.confidence > 0.5]
 
     def _faq_candidates(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
         found = [
@@ -663,6 +668,39 @@ class Garbage(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
+class FakeAssistant(Behaviour, assistant_pb2_grpc.AssistantServiceServicer):
+    """Answers every utterance with `events`, and waits for `pause_s` before each one after the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        begun = assistant_pb2.TurnBegun(conversation_id="c" * 22, turn_id="t1")
+        self.events = [
+            assistant_pb2.ConverseResponse(begun=begun),
+            assistant_pb2.ConverseResponse(segment=assistant_pb2.TextSegment(text="Here are shoes.")),
+            assistant_pb2.ConverseResponse(ended=assistant_pb2.TurnEnded(language="en", is_stored=True)),
+        ]
+        self.pause_s = 0.0
+        # Of the last call.
+        self.metadata: dict[str, str | bytes] = {}
+        # Calls in progress.
+        self.open = 0
+
+    async def Converse(
+        self, request: assistant_pb2.ConverseRequest, grpc_context: Any
+    ) -> AsyncIterator[assistant_pb2.ConverseResponse]:
+        self.metadata = dict(grpc_context.invocation_metadata())
+        self.open += 1
+        try:
+            await self.take(request)
+            for place, event in enumerate(self.events):
+                await asyncio.sleep(self.pause_s if place else 0)
+                yield event
+        except Exception as error:
+            set_status(grpc_context, error)
+        finally:
+            self.open -= 1
+
+
 @dataclass
 class FakeStages:
     """All of them, each on a port of its own: each can be stopped by itself."""
@@ -672,11 +710,12 @@ class FakeStages:
     ranker: FakeRanker = field(default_factory=FakeRanker)
     sponsored: FakeSponsored = field(default_factory=FakeSponsored)
     pricing: FakePricing = field(default_factory=FakePricing)
+    assistant: FakeAssistant = field(default_factory=FakeAssistant)
     servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:
-        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing"):
+        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant"):
             await self._serve(name, "127.0.0.1:0")
 
     async def revive(self, stage: str) -> None:
@@ -691,6 +730,7 @@ class FakeStages:
             "ranker": (self.ranker, ranker_pb2_grpc.add_RankerServiceServicer_to_server),
             "sponsored": (self.sponsored, sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server),
             "pricing": (self.pricing, pricing_pb2_grpc.add_PricingServiceServicer_to_server),
+            "assistant": (self.assistant, assistant_pb2_grpc.add_AssistantServiceServicer_to_server),
         }
         servicer, register = add[name]
         # As Serve's own.

@@ -287,7 +287,7 @@ class QdrantFaq:
         if not keys or state.collection is None:
             return prior
         rows = state.collection.vectors(keys, [space.using]) if space is not None else {}
-        asked, excluded, truths = list[_Asked](), list[frozenset[int]](), list[str]()
+        asked, excluded, truths = list[_Asked](), list[frozenset[int]](), list[tuple[str, str]]()
         for key in keys:
             id, number = state.questions[key]
             entry, row = state.entries[id], rows.get(key, {}).get(space.using) if space is not None else None
@@ -298,13 +298,14 @@ class QdrantFaq:
             if len(its) > 1:
                 asked.append(one)
                 excluded.append(frozenset((key,)))
-                truths.append(id)
+                truths.append((id, entry.language))
             asked.append(one)
             excluded.append(its)
-            truths.append("")
+            truths.append(("", entry.language))
         examples = []
-        for truth, found in zip(truths, self._found(state, version, asked, excluded), strict=True):
-            if order := scored(found):
+        for (truth, language), found in zip(truths, self._found(state, version, asked, excluded), strict=True):
+            # One in another language that says the same is not wrong.
+            if order := scored([each for each in found if each.language == language]):
                 best = order[0]
                 examples.append(Example(best.similarity, best.margin, best.best.entry_id == truth, not truth))
         return prior.fitted(examples)

@@ -84,7 +84,9 @@ class Calibration:
 
         def loss(weights: FloatArray) -> float:
             scores = rows @ weights
-            return float(counts @ (np.logaddexp(0, scores) - right * scores) + precision @ np.square(weights - prior) / 2)
+            return float(
+                counts @ (np.logaddexp(0, scores) - right * scores) + precision @ np.square(weights - prior) / 2
+            )
 
         weights = prior.copy()
         for _ in range(_STEPS):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from services.common.faq import FaqEntry
 from services.retrieval.domain.faq.confidence import ANSWERS_FROM, Calibration, Evidence, similarity
 
-
 # Of the most similar question of an entry; the rest is that of the next ones, if the entry has so many.
 _FIRST, _NEXT = 0.5, 2
 
@@ -38,7 +37,9 @@ class FaqMatch:
 
 @dataclass(frozen=True)
 class Scored:
-    """An entry by its most similar questions. `margin`: over the best other entry of its language."""
+    """An entry with its most similar question. `margin`: of the score over that of the best other entry of its
+    language.
+    """
 
     best: FoundQuestion
     similarity: float
@@ -46,7 +47,7 @@ class Scored:
 
 
 def scored(found: Sequence[FoundQuestion]) -> list[Scored]:
-    """Each entry once, most similar first.
+    """Each entry once, best first: by the similarity of its best question, and of the next ones.
 
     An entry in another language that says the same is no rival: it would take away the margin.
     """
@@ -54,29 +55,30 @@ def scored(found: Sequence[FoundQuestion]) -> list[Scored]:
     for each in found:
         by_entry.setdefault(each.entry_id, []).append((similarity(each.evidence), each))
     lowest = min((value for its in by_entry.values() for value, _ in its), default=0.0)
-    entries = [_scored(its, lowest) for its in by_entry.values()]
-    entries.sort(key=lambda pair: (-pair[0], pair[1].entry_id))
+    entries = []
+    for its in by_entry.values():
+        its.sort(key=lambda pair: -pair[0])
+        entries.append((_score([value for value, _ in its], its[0][1].questions, lowest), *its[0]))
+    entries.sort(key=lambda entry: (-entry[0], entry[2].entry_id))
     result = []
-    for value, best in entries:
+    for score, value, best in entries:
         rivals = (
             other
-            for other, rival in entries
+            for other, _, rival in entries
             if rival.entry_id != best.entry_id and (not rival.language or rival.language == best.language)
         )
-        result.append(Scored(best, value, value - next(rivals, 0.0)))
+        result.append(Scored(best, value, score - next(rivals, 0.0)))
     return result
 
 
-def _scored(found: list[tuple[float, FoundQuestion]], lowest: float) -> tuple[float, FoundQuestion]:
-    """The similarity of one entry, and its most similar question. `lowest`: for questions that were not found."""
-    found = sorted(found, key=lambda pair: -pair[0])
-    first, best = found[0]
-    following = min(_NEXT, best.questions - 1)
+def _score(similarities: Sequence[float], questions: int, lowest: float) -> float:
+    """`similarities`: of the questions that were found, best first; `lowest`: for others of the entry."""
+    following = min(_NEXT, questions - 1)
     if not following:
-        return first, best
-    values = [value for value, _ in found[1 : 1 + following]]
+        return similarities[0]
+    values = [*similarities[1 : 1 + following]]
     values += [lowest] * (following - len(values))
-    return _FIRST * first + (1 - _FIRST) * sum(values) / following, best
+    return _FIRST * similarities[0] + (1 - _FIRST) * sum(values) / following
 
 
 def in_order(entries: Sequence[Scored], calibration: Calibration, language: str) -> list[tuple[Scored, float]]:
