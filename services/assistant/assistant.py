@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from services.assistant.domain.anger import grows_angry
 from services.assistant.domain.conversation import Chip, Question
 from services.assistant.domain.intents import Intent
 from services.assistant.domain.shop import Degraded
@@ -60,7 +61,7 @@ class Assistant:
         transcript = await self._chosen(caller, utterance.transcripts)
         words = chip.text if chip else transcript or utterance.text
         turn = self._turn(caller, utterance, stored, words)
-        answer = await self._answer(turn, chip)
+        answer = await self._answer(turn, stored, chip)
         said, removed = list[str](), 0
         writing = Writing(
             caller.tenant, turn.language, words, stored.turns, answer.draft, caller.deadline_s - _STORING_S
@@ -111,7 +112,7 @@ class Assistant:
         item_ids = list(utterance.item_ids)
         return Turn(caller, self._tools, self._texts[language], words, text, item_ids, stored.dialogue)
 
-    async def _answer(self, turn: Turn, chip: Chip | None) -> Answer:
+    async def _answer(self, turn: Turn, stored: StoredConversation, chip: Chip | None) -> Answer:
         if chip is None and (refusal := self._safety.refusal(turn.words, turn.language)) is not None:
             return routing.refuse(turn, refusal)
         try:
@@ -121,7 +122,7 @@ class Assistant:
             answer.say(turn.texts.say("unavailable"))
             answer.degradations.append(_degraded("a fixed text", error))
             return answer
-        return _after_failures(turn, answer)
+        return _with_person(turn, stored, answer)
 
     async def _chosen(self, caller: Caller, transcripts: Sequence[Transcript]) -> str:
         """The alternative that is likely and names what the shop has; empty without alternatives."""
@@ -141,8 +142,11 @@ class Assistant:
         return best
 
 
-def _after_failures(turn: Turn, answer: Answer) -> Answer:
-    """A person is offered after several turns without an answer."""
+def _with_person(turn: Turn, stored: StoredConversation, answer: Answer) -> Answer:
+    """A person is offered to a shopper who grows angry, and after several turns without an answer."""
+    if answer.hand_over is None and grows_angry([*(one.utterance for one in stored.turns), turn.words]):
+        answer.say(turn.texts.say("angry"))
+        answer.hand_over = HandOverReason.SAFETY
     unanswered = 0 if answer.is_answered else turn.dialogue.unanswered + 1
     if unanswered >= _PATIENCE and answer.hand_over is None:
         answer.say(turn.texts.say("no_answer_twice"))

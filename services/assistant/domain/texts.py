@@ -81,9 +81,11 @@ class Texts:
 
     def subject(self, dialogue: Dialogue, currency: str) -> str:
         """What is searched for, with the conditions."""
-        shown = [one for one in dialogue.conditions if one.field != CATEGORY or not dialogue.query]
+        category = dialogue.condition(CATEGORY)
+        query = dialogue.query or (self.listed(list(map(self.value, category.values))) if category else "")
+        shown = [one for one in dialogue.conditions if one is not category]
         parts = [self.condition(one, currency) for one in shown if one.field != PRICE or currency]
-        subject = self.say("subject", query=dialogue.query) if dialogue.query else self.say("no_subject")
+        subject = self.say("subject", query=query) if query else self.say("no_subject")
         if not parts:
             return subject
         return self.say("with_conditions", subject=subject, conditions=self.sentences["comma"].join(parts))

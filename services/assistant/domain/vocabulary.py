@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from services.common.scripts import has_han
 # Of the graph: words that say nothing.
 _FILLERS = "fillers"
 _PRODUCTS = "products"
+# "150 g".
+_MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ class Vocabulary:
         found = {value_form(value)}
         for name in self.concepts.get(value_form(value), ()):
             found |= {value_form(label) for label in (name, *self.labels[name])}
+        if measured := _MEASURED.fullmatch(value):
+            for label in self.names(measured.group(2)):
+                found |= {f"{measured.group(1)}{label}", f"{measured.group(1)} {label}"}
         return frozenset(found)
 
     def ancestors(self, value: str) -> frozenset[str]:
@@ -76,6 +82,12 @@ class Vocabulary:
 
     def shown(self, value: str, language: str) -> str:
         """The value in the language of an answer; the shop's own word if the graph has none."""
+        if (
+            language == "zh"
+            and (measured := _MEASURED.fullmatch(value))
+            and self.concepts.get(measured.group(2).casefold())
+        ):
+            return f"{measured.group(1)} {self.shown(measured.group(2), language)}"
         if language == "zh" and not has_han(value):
             for name in self.concepts.get(value_form(value), ()):
                 chinese = [label for label in self.labels[name] if has_han(label)]

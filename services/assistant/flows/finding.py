@@ -47,10 +47,11 @@ _AT_LEAST = re.compile(r"\b(?:at least|from|over|above|more than|min(?:imum)?)\b
 # Products with less of the relevance of the best one are left out. Several products of one category are its search.
 _LEAST_SHARE = 0.6
 _ENOUGH = 3
+_FEW = 3
+# Of a page of the gateway.
+_MOST_RESULTS = 100
 # Below it the nearest products are not worth showing.
 _LEAST_RELEVANCE = 0.2
-# Characters beside the values of an answer to a question: a longer text asks for something else.
-_LONGEST_REST = 24
 # Around an amount without "under": a quarter on both sides.
 _AROUND = re.compile(r"\b(?:around|about|roughly|approximately|circa)\b|左右|大约|差不多")
 
@@ -99,11 +100,7 @@ async def read_answer(turn: Turn, question: Question) -> Condition | None:
             return chip.condition
     if question.field == PRICE:
         return _read_price(turn)
-    offered = [chip.condition.values[0] for chip in question.chips if chip.condition]
-    facet = FieldCounts(question.field, tuple(FacetValue(value, 1) for value in offered))
-    named = [one for one in named_values(turn.text, [facet], turn.tools.vocabulary) if not one.is_excluded]
-    rest = _rest(turn.text, named, ())
-    return next(iter(conditions_of(named)), None) if named and len(rest) < _LONGEST_REST else None
+    return None
 
 
 def looked_up(turn: Turn) -> str:
@@ -121,8 +118,12 @@ async def show(
     answer = Answer(intent, dialogue)
     for note in notes:
         answer.say(note)
-    query = turn.query(dialogue, dialogue.currency, 3 * turn.tools.cards if is_next else 0)
+    size = min(_MOST_RESULTS, len(dialogue.seen) + turn.tools.cards) if is_next else 0
+    query = turn.query(dialogue, dialogue.currency, size)
     found = _fitting(found if found is not None else await turn.shop.search(turn.caller, query))
+    if found.items and found.total < _FEW:
+        # Few products are shown with all their variants.
+        found = _fitting(await turn.shop.search(turn.caller, replace(query, variants=True)))
     dialogue = answer.dialogue = _scoped(dialogue, found)
     if not found.items and not first:
         found, dialogue = await _relaxed(turn, dialogue, answer)
@@ -134,6 +135,8 @@ async def show(
     if is_next:
         seen = set(dialogue.seen)
         items.sort(key=lambda item: item.id in seen)
+        if items and all(item.id in seen for item in items) and found.total <= len(items):
+            answer.say(turn.texts.say("nothing_more", subject=turn.texts.subject(dialogue, dialogue.currency)))
     if not found.has_good_match and (found.relevance or 0.0) < _LEAST_RELEVANCE and dialogue.query and not first:
         # Nothing is near: the search before stays.
         answer.say(turn.texts.say("nothing", subject=turn.texts.subject(dialogue, dialogue.currency)))
@@ -224,12 +227,23 @@ def _is_new(turn: Turn, text: str, read: Interpretation, named: Sequence[NamedVa
 async def _found_new(turn: Turn, text: str, reading: Found) -> Answer:
     understood = _understand(turn, text, reading, reading.facets, is_refining=False)
     query = understood.rest or (text if not understood.conditions else "")
-    dialogue = replace(turn.dialogue.searching(query), currency=understood.currency, seen=())
-    dialogue = dialogue.with_conditions(understood.conditions)
+    conditions = list(understood.conditions)
+    category = await _category(turn, query, reading.interpretation)
+    if category:
+        conditions.insert(0, Condition(CATEGORY, (category,)))
+        query = ""
+    dialogue = replace(turn.dialogue.searching(query), currency=understood.currency)
+    dialogue = dialogue.with_conditions(conditions)
     relative = relative_of(turn.text)
     dialogue = replace(dialogue, sort=_SORTS.get(relative, SortOrder.RELEVANCE) if relative else SortOrder.RELEVANCE)
-    is_whole = not understood.conditions and query == text and dialogue.sort is SortOrder.RELEVANCE
+    is_whole = not conditions and query == text and dialogue.sort is SortOrder.RELEVANCE
     return await show(turn, dialogue, Intent.FIND, found=reading if is_whole and reading.items else None)
+
+
+async def _category(turn: Turn, query: str, read: Interpretation) -> str:
+    """The category that is looked for and nothing else; empty if the text says more."""
+    stated = (one.value for one in read.conditions if one.field == CATEGORY and one.matched_text == query)
+    return next(stated, "") or (await turn.tools.categories.named(turn.caller, query) if query else "")
 
 
 async def _refined(turn: Turn, text: str, reading: Found, current: Found) -> Answer:
@@ -353,8 +367,8 @@ def _rest(text: str, named: Sequence[NamedValue], stated: Sequence[str]) -> str:
     for words in stated:
         if words:
             left = left.replace(words, " ")
-    if left == text:
-        return text
+    if left.strip() == text.strip():
+        return text.strip()
     if not any(map(str.isalnum, _DANGLING.sub(" ", left))):
         return ""
     left = re.sub(r"\s+", " ", left).strip(" ,.;!?，。！？；、")
@@ -410,8 +424,9 @@ def _question(turn: Turn, found: Found, dialogue: Dialogue) -> Question | None:
 
 def _chip(turn: Turn, field: str, value: FacetValue) -> Chip | None:
     if value.price is not None:
-        low, high = value.price.minimum, value.price.maximum
-        low = low if low and low.amount else None
+        low, high = None, value.price.maximum
+        if high is None:
+            return None
         ends = ":".join("" if end is None else format(end.amount, "f") for end in (low, high))
         condition = price_condition(low.amount if low else None, high.amount if high else None)
         currency = value.price.currency

@@ -42,8 +42,11 @@ async def answer(turn: Turn) -> Answer:
     kind = rules.chat(text)
     if kind is not None and not (kind is Chat.THANKS and (len(text) > _LONGEST_THANKS or rules.has("question", text))):
         return service.chat(turn, kind)
-    if relative_of(text) is Relative.RESET:
+    relative = relative_of(text)
+    if relative is Relative.RESET:
         return service.reset(turn)
+    if relative is Relative.MORE and not turn.dialogue.has_search:
+        return service.unclear(turn)
     if turn.dialogue.question is not None and (found := await _to_question(turn, turn.dialogue.question)):
         return found
     return await _about_shown(turn) or await _from_faq_or_search(turn)
@@ -109,7 +112,8 @@ async def _names_products(turn: Turn) -> bool:
 
 async def _from_faq_or_search(turn: Turn) -> Answer:
     rules, text = turn.tools.rules, turn.text
-    is_policy, is_question = rules.has("policy", text), rules.has("question", text)
+    is_policy = rules.has("policy", text)
+    is_question = rules.has("question", text) and not rules.has("seek", text)
     if not (is_policy or is_question):
         return await finding.find(turn)
     entry, reading = await asyncio.gather(service.entry_for(turn), turn.shop.search(turn.caller, _reading(turn)))
