@@ -190,10 +190,8 @@ async def _start(
     # The assistant calls the gateway: it starts last, at an address that the gateway knows.
     assistant_server = grpc.aio.server(options=_OPTIONS)
     assistant_target = f"127.0.0.1:{assistant_server.add_insecure_port('127.0.0.1:0')}"
-    at, own_stage = (
-        StagesSettings.at(target),
-        StagesSettings().assistant.model_copy(update={"target": assistant_target}),
-    )
+    at = StagesSettings.at(target)
+    own_stage = at.assistant.model_copy(update={"target": assistant_target})
     gateway = await start_gateway(
         GatewaySettings(
             server=ServerSettings(port=0),
