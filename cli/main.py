@@ -32,6 +32,7 @@ from cli import (
 )
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
+from cli.chat import chat
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
@@ -81,7 +82,7 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, explain, demand):
+for request in (search, suggest, recommend, explain, chat, demand):
     app.command()(request)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(price.app, name="price")
