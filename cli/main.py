@@ -18,6 +18,7 @@ from cli import (
     evaluate,
     events,
     experiments,
+    fairness,
     faq,
     judge,
     label,
@@ -93,6 +94,7 @@ app.add_typer(satisfaction.app, name="satisfaction")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(fairness.app, name="fairness")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
