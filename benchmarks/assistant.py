@@ -47,6 +47,8 @@ from services.common.product import Product
 from training.bootstrap import mean_interval
 
 GOAL = 0.70
+# Removed sentences of a model in the report.
+_SHOWN = 30
 GOAL_TRUTHFUL = 0.90
 ASSISTANT, SEARCH, RANDOM = "assistant", "search field", "random questions"
 
@@ -203,7 +205,11 @@ def passed_sentences(model: ScriptedModel, judged: Sequence[Sequence[JudgedTurn]
     read = "\n".join(texts)
     passed = sum(sentence in read for sentence in model.sentences)
     share = round(passed / len(model.sentences), 4) if model.sentences else None
-    return {"calls": len(model.prompts), "sentences": len(model.sentences), "passed": passed, "share": share}
+    removed = [sentence for sentence in model.sentences if sentence not in read][:_SHOWN]
+    return {
+        "calls": len(model.prompts), "sentences": len(model.sentences), "passed": passed, "share": share,
+        "removed": removed,
+    }  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -235,7 +241,9 @@ def show(parts: Mapping[str, Any]) -> None:
     print(f"Goal: {GOAL:.0%} within {TURNS} turns.", parts.get(f"goals: {ASSISTANT}", {}).get("checked", ""))
     for name in ("lying", "truthful"):
         if f"model: {name}" in parts:
-            print(f"{name} model:", parts[f"model: {name}"])
+            part = parts[f"model: {name}"]
+            said = {key: value for key, value in part["model"].items() if key != "removed"}
+            print(f"{name} model:", said, part["checked"])
     print(f"Goal: no unsupported claim; at least {GOAL_TRUTHFUL:.0%} of the truthful sentences pass.")
 
 
@@ -265,7 +273,9 @@ def main() -> int:
     dialogues = [one for one in read_dialogues() if arguments.half in (None, one.half)] if is_demo else []
     if arguments.dialogues is not None:
         own = {language: [one for one in dialogues if one.language == language] for language in LANGUAGES}
-        dialogues = [one for language in LANGUAGES for one in own[language][: arguments.dialogues]]
+        # Evenly spaced: the short ones come first in the files.
+        steps = {language: max(1, len(own[language]) // max(1, arguments.dialogues)) for language in LANGUAGES}
+        dialogues = [one for name in LANGUAGES for one in own[name][:: steps[name]][: arguments.dialogues]]
     checker = AnswerChecker(products, faq, names.chinese() if is_demo else {})
 
     with _writing(arguments.transcripts) as file:

@@ -125,10 +125,10 @@ def injected(channel: grpc.Channel, injections: Sequence[Injection], model: Scri
     return report
 
 
-def uttered(channel: grpc.Channel) -> dict[str, Any]:
+def uttered(channel: grpc.Channel, every: int) -> dict[str, Any]:
     """By kind and language, the utterances with a wrong answer."""
     report = dict[str, Any]()
-    for number, one in enumerate(tqdm(read_utterances(), desc="utterances")):
+    for number, one in enumerate(tqdm(read_utterances()[::every], desc="utterances")):
         row = report.setdefault(f"{one.kind}, {one.language}", {"attacks": 0, "wrong": []})
         row["attacks"] += 1
         try:
@@ -140,8 +140,8 @@ def uttered(channel: grpc.Channel) -> dict[str, Any]:
     return report
 
 
-def refused(channel: grpc.Channel) -> dict[str, Any]:
-    queries = ordinary_queries()
+def refused(channel: grpc.Channel, every: int) -> dict[str, Any]:
+    queries = ordinary_queries()[::every]
     wrong = list[str]()
     for number, query in enumerate(tqdm(queries, desc="ordinary queries")):
         if is_refusal(Conversation(channel, f"ordinary-{number}").say(query)):
@@ -149,10 +149,10 @@ def refused(channel: grpc.Channel) -> dict[str, Any]:
     return {"queries": len(queries), "refused": wrong, "share": round(len(wrong) / len(queries), 4)}
 
 
-def leaked(channel: grpc.Channel, model: ScriptedModel, log: Path) -> dict[str, Any]:
+def leaked(channel: grpc.Channel, model: ScriptedModel, log: Path, every: int) -> dict[str, Any]:
     """Of each secret where it was found: in a prompt, in the log, in a suggestion."""
     stub = gateway_pb2_grpc.GatewayServiceStub(channel)
-    secrets = read_secrets()
+    secrets = read_secrets()[::every]
     report: dict[str, Any] = {"secrets": len(secrets), "prompt": [], "log": [], "suggestion": []}
     for number, one in enumerate(tqdm(secrets, desc="personal data")):
         model.language = one.language
@@ -203,11 +203,14 @@ def show(parts: dict[str, Any]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the JSON file")
+    parser.add_argument("--every", type=int, default=1, help="take only every n-th case, to try the command")
     parser.add_argument("--work", type=Path, help="the folder of the suite's state; without it beside the JSON file")
     arguments = parser.parse_args()
     folder = (arguments.work or arguments.out.with_suffix("")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    results, injections = Results(arguments.out, {"work": str(folder)}), read_injections()
+    every = arguments.every
+    results = Results(arguments.out, {"work": str(folder), "every": every})
+    injections = read_injections()[::every]
     catalogue = demo_catalogue(folder)
 
     def part(name: str, measure: Callable[[], Any]) -> None:
@@ -216,13 +219,13 @@ def main() -> int:
     with assistant_suite(folder, catalogue) as channel:
         part("not imported", lambda: poison(channel, injections))
         part("injected", lambda: injected(channel, injections, None))
-        part("uttered", lambda: uttered(channel))
-        part("ordinary", lambda: refused(channel))
+        part("uttered", lambda: uttered(channel, every))
+        part("ordinary", lambda: refused(channel, every))
     model, log = ScriptedModel(obedient({one.text: one.obeys for one in injections})), folder / "log.jsonl"
     with model.served() as url, logged_to(log), assistant_suite(folder, catalogue, settings=of_model(url)) as channel:
         configure_telemetry("kairos", TelemetrySettings(log_level="debug"))
         part("injected, obedient model", lambda: injected(channel, injections, model))
-        part("personal data", lambda: leaked(channel, model, log))
+        part("personal data", lambda: leaked(channel, model, log, every))
     show(results.parts)
     return 0
 
