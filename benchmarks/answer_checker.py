@@ -67,7 +67,7 @@ _DENIAL = re.compile(
 _BOAST = re.compile(
     r"\b(?:best[- ]?sell\w*|most popular|top[- ]rated|highest[- ]rated|number one|award\w*|customers (?:love|prefer)"
     r"|everyone|bestseller|trending|limited edition|world.s)\b"
-    r"|最畅销|热销|销量(?:第一|最高)|最受欢迎|评分最高|爆款|获奖|限量|全网最",
+    r"|最畅销|热销|销量(?:第一|最高)|最受欢迎|评分最高|爆款|获奖|大奖|限量|全网最",
     re.IGNORECASE,
 )  # fmt: skip
 _CHEAPEST = re.compile(
@@ -182,7 +182,7 @@ class _Sentence:
 
 
 class AnswerChecker:
-    """`chinese`: Chinese words of attribute values. `count`: the number of products behind a serialised SearchRequest,
+    """`chinese`: Chinese words of each attribute value. `count`: the number of products of a serialised SearchRequest,
     in groups and alone; None if a number of products found is never right.
     """
 
@@ -190,7 +190,7 @@ class AnswerChecker:
         self,
         products: Mapping[str, Product],
         faq: Mapping[str, FaqText],
-        chinese: Mapping[str, str] | None = None,
+        chinese: Mapping[str, Sequence[str]] | None = None,
         count: Callable[[bytes], set[int]] | None = None,
     ) -> None:
         self._products = products
@@ -199,8 +199,10 @@ class AnswerChecker:
         self._count = count
         self._brands = sorted({one.brand for one in products.values() if one.brand}, key=len, reverse=True)
         values = {value for one in products.values() for own in one.attributes.values() for value in own}
-        forms = {form.lower(): value for value in values for form in (value, self._chinese.get(value, "")) if form}
-        self._forms = {form: value for form, value in forms.items() if self._is_telling(form)}
+        self._forms = dict[str, set[str]]()
+        for value in values:
+            for form in filter(self._is_telling, self._forms_of(value)):
+                self._forms.setdefault(form, set()).add(value)
         self._value_pattern = _any_of(self._forms)
         self._brand_pattern = _any_of(brand.lower() for brand in self._brands)
 
@@ -222,10 +224,12 @@ class AnswerChecker:
         for segment in reply.segments:
             found += self._citations(segment)
             cited = [self._products[one.product_id] for one in segment.citations if one.product_id in self._products]
+            # Values of other variants, which the citations' own check has compared with the group.
+            others = "\n".join(one.value for one in segment.citations if one.field.startswith("variants.")).lower()
             entries = [self._faq[one.faq_id] for one in segment.citations if one.faq_id in self._faq]
             cited = list({one.id: one for one in cited}.values())
             for sentence in self._sentences(segment.text, cited, cards, entries):
-                found += self._claims(sentence, own_words, counts, [*cards, *cited])
+                found += self._claims(sentence, f"{own_words}\n{others}", counts, [*cards, *cited])
         if reply.question is not None:
             found += self._question(reply.question, cards, own_words)
         return found
@@ -289,11 +293,8 @@ class AnswerChecker:
             if match[0] not in free and not any(match[0] == one.brand.lower() for one in sentence.about(match.start())):
                 yield wrong("brand", match[0])
         for match in self._value_pattern.finditer(lowered):
-            value = self._forms[match[0]]
-            about = sentence.about(match.start())
-            if (match[0] not in free and about and not any(self._has(one, value, match[0]) for one in about)) or (
-                match[0] not in free and not about and seen and not any(self._has(one, value, match[0]) for one in seen)
-            ):
+            values, about = self._forms[match[0]], sentence.about(match.start()) or seen
+            if match[0] not in free and about and not any(self._has(one, values, match[0]) for one in about):
                 yield wrong("attribute", match[0])
         yield from self._names(sentence, bare, free, wrong)
         yield from self._availability(sentence, bare, entries, wrong)
@@ -401,7 +402,7 @@ class AnswerChecker:
             return not wanted or any(wanted == _squeezed(part) for part in (*product.category_path, product.category))
         if name.startswith("attributes."):
             own = product.attributes.get(name.removeprefix("attributes."), ())
-            forms = {_squeezed(form) for one in own for form in (one, self._chinese.get(one, one))}
+            forms = {form for one in own for form in self._forms_of(one)}
             return bool(own) and (not wanted or all(part in forms for part in map(_squeezed, value.split(", "))))
         if name.startswith("variants."):
             own_name = name.removeprefix("variants.")
@@ -436,7 +437,7 @@ class AnswerChecker:
         if not question.field.startswith("attributes."):
             return
         values = {form for one in self._products.values() for value in one.attributes.get(name, ())
-                  for form in (value.lower(), self._chinese.get(value, value).lower())}  # fmt: skip
+                  for form in self._forms_of(value)}  # fmt: skip
         for chip in question.chips:
             text = chip.text.lower()
             if not any(value in text for value in values) and not _ANY_CHIP.search(text) and not _NUMBER.search(text):
@@ -457,10 +458,11 @@ class AnswerChecker:
             numbers.add(Decimal(product.stock))
         return numbers | {_price(product)}
 
-    def _has(self, product: Product, value: str, form: str) -> bool:
-        return any(value == own for values in product.attributes.values() for own in values) or form in self._text(
-            product
-        )
+    def _forms_of(self, value: str) -> list[str]:
+        return [form.lower() for form in (value, *self._chinese.get(value, ()))]
+
+    def _has(self, product: Product, values: set[str], form: str) -> bool:
+        return any(not values.isdisjoint(own) for own in product.attributes.values()) or form in self._text(product)
 
     @staticmethod
     def _text(product: Product) -> str:

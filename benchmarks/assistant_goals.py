@@ -4,8 +4,8 @@ A goal is drawn from a catalogue. Its shopper first names only the category, and
 each answer. Does one fit, the goal is reached; otherwise the shopper goes on, for four turns in all:
 
 * A question is answered truthfully: with the chip that means the goal's value, in words if no chip does, and "I don't
-  mind" for a field that the goal leaves open; the category is repeated. A budget takes a chip only if its upper end is
-  between 80 and 100 % of it.
+  mind" for a field that the goal leaves open; the category is repeated. A budget takes a chip only if it has no lower
+  end, and its upper end is between 80 and 100 % of the budget.
 * Without a question, a shopper who *volunteers* states the next condition, in random order. One who does not only asks
   for more.
 
@@ -51,6 +51,20 @@ _WORDS = {
 }
 
 
+# Chinese words beside those of the shop's own titles.
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "navy": ("深蓝", "藏青", "藏蓝"), "beige": ("米黄",), "olive": ("军绿",), "pink": ("粉红",),
+    "orange": ("橘色", "橘黄"),
+    "mustard": ("姜黄",), "sage": ("灰绿",), "burgundy": ("暗红",), "black": ("黑",), "white": ("白",),
+    "bluetooth": ("蓝牙",), "usb-c": ("usb-c 接口", "c口"), "noise cancelling": ("降噪",),
+    "in-ear": ("入耳",),
+    "over-ear": ("头戴",), "on-ear": ("贴耳",), "wood": ("木",), "dimmable": ("调光",), "black tea": ("红茶",),
+    "herbal tea": ("花草茶", "草本茶"), "oolong tea": ("乌龙",), "leather": ("皮革", "皮"), "women": ("女",),
+    "men": ("男",),
+    "kids": ("童",), "large": ("大号", "大码"), "medium": ("中号", "中码"), "small": ("小号", "小码"),
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Chip:
     id: str
@@ -92,9 +106,15 @@ class Names:
     categories: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, str] = field(default_factory=dict)
 
+    def chinese(self) -> dict[str, list[str]]:
+        """The forms beside the value itself, of all values that have some."""
+        return {value: self.forms(value)[1:] for value in {*self.values, *_SYNONYMS}}
+
     def forms(self, value: str) -> list[str]:
-        """How a value may be written, in lower case."""
-        return [form.lower() for form in (value, self.values.get(value, "")) if form]
+        """How a value may be written, in lower case: also with words that a Chinese reader takes for the same."""
+        chinese = self.values.get(value, "")
+        others = (*_SYNONYMS.get(value, ()), chinese.removesuffix("色"))
+        return list(dict.fromkeys(form.lower() for form in (value, chinese, *others) if form))
 
 
 def demo_names(products: Iterable[Product]) -> Names:
@@ -111,13 +131,15 @@ def demo_names(products: Iterable[Product]) -> Names:
 
 @dataclass(frozen=True)
 class Goal:
-    """`conditions`: values by field. `known`: the values of each field in the category. `fits`: ids of products."""
+    """`conditions`: values by field. `budget`: None if the catalogue has no prices. `known`: all values of each field in
+    the category. `fits`: ids of products.
+    """
 
     language: str
     category: str
     label: str
     conditions: Mapping[str, str]
-    budget: Decimal
+    budget: Decimal | None
     volunteers: bool
     fits: frozenset[str]
     category_size: int
@@ -136,28 +158,33 @@ class Outcome:
 
 def draw_goals(products: Sequence[Product], names: Names, count: int, seed: int) -> list[Goal]:
     """Goals whose fitting products are in stock; half of the shoppers volunteer. With Chinese words every second one is
-    Chinese. Raises ValueError if no category of the catalogue has ten products with prices and two fields.
+    Chinese. Raises ValueError if no category of the catalogue has ten products and a field that tells them apart.
     """
     random = Random(seed)
     shelves = defaultdict[tuple[str, ...], list[Product]](list)
     for product in products:
-        if product.category_path and product.price is not None:
+        if product.category_path:
             shelves[product.category_path].append(product)
     fields = {path: _fields(shelf) for path, shelf in shelves.items() if len(shelf) >= 10}
-    usable = {path: found for path, found in fields.items() if len(found) >= _CONDITIONS}
+    usable = {path: found for path, found in fields.items() if found}
     targets = [one for path in usable for one in shelves[path] if one.stock is None or one.stock > 0]
     if not targets:
-        raise ValueError("the catalogue has no category of ten products with prices and two attributes")
+        raise ValueError("the catalogue has no category of ten products that differ in brand or attributes")
     goals = list[Goal]()
     while len(goals) < count:
         target = random.choice(targets)
         shelf, known = shelves[target.category_path], usable[target.category_path]
         having = [name for name in known if values_of(target, name)]
-        if len(having) < _CONDITIONS:
+        if not having:
             continue
-        conditions = {name: random.choice(list(values_of(target, name))) for name in random.sample(having, _CONDITIONS)}
-        assert target.price is not None
-        budget = (target.price.amount * Decimal(random.uniform(*_BUDGETS))).quantize(Decimal(1), ROUND_CEILING)
+        conditions = {
+            name: random.choice(list(values_of(target, name)))
+            for name in random.sample(having, min(_CONDITIONS, len(having)))
+        }
+        budget = None
+        if target.price is not None:
+            exact = target.price.amount * Decimal(random.uniform(*_BUDGETS))
+            budget = exact.quantize(Decimal(1), ROUND_CEILING)
         leaf, language = target.category_path[-1], "zh" if names.categories and len(goals) % 2 else "en"
         label = names.categories.get(leaf, leaf) if language == "zh" else leaf.lower()
         goals.append(
@@ -192,8 +219,8 @@ def _fields(shelf: Sequence[Product]) -> list[str]:
     return found
 
 
-def _fits(product: Product, conditions: Mapping[str, str], budget: Decimal) -> bool:
-    is_affordable = product.price is not None and product.price.amount <= budget
+def _fits(product: Product, conditions: Mapping[str, str], budget: Decimal | None) -> bool:
+    is_affordable = budget is None or (product.price is not None and product.price.amount <= budget)
     is_there = product.stock is None or product.stock > 0
     return is_affordable and is_there and all(value in values_of(product, name) for name, value in conditions.items())
 
@@ -202,7 +229,8 @@ def pursue(goal: Goal, agent: Agent, names: Names) -> Outcome:
     """One conversation."""
     random = Random(goal.seed)
     words = _WORDS[goal.language]
-    open_fields = random.sample([PRICE, *goal.conditions], len(goal.conditions) + 1)
+    open_fields = [PRICE] * (goal.budget is not None) + list(goal.conditions)
+    random.shuffle(open_fields)
     asked = useless = 0
     shown = agent.say(random.choice(_OPENINGS[goal.language]).format(goal.label))
     for turn in range(1, TURNS + 1):
@@ -222,7 +250,7 @@ def pursue(goal: Goal, agent: Agent, names: Names) -> Outcome:
             chip = next((chip for chip in question.chips if goal.label in chip.text.lower()), None)
             shown = agent.choose(chip, question) if chip else agent.say(goal.label)
             continue
-        if question.field != PRICE and question.field not in goal.conditions:
+        if question.field not in ({*goal.conditions} if goal.budget is None else {PRICE, *goal.conditions}):
             useless += 1
             chip = next((chip for chip in question.chips if _ANY.search(chip.text)), None)
             shown = agent.choose(chip, question) if chip else agent.say(words["any"])
@@ -245,8 +273,9 @@ def _stated(goal: Goal, name: str, names: Names) -> str:
 
 
 def _right_chip(goal: Goal, question: Asked, names: Names) -> Chip | None:
-    if question.field == PRICE:
-        suitable = [(high, chip) for chip in question.chips if (high := range_of(chip.text)[1]) is not None]
+    if question.field == PRICE and goal.budget is not None:
+        ranges = [(range_of(chip.text), chip) for chip in question.chips]
+        suitable = [(high, chip) for (low, high), chip in ranges if not low and high is not None]
         within = [(high, chip) for high, chip in suitable if goal.budget * 4 / 5 <= high <= goal.budget]
         return max(within, key=lambda one: one[0])[1] if within else None
     wanted = goal.conditions[question.field]

@@ -2,7 +2,7 @@
 
     python -m benchmarks.sentiment benchmarks/data/sentiment.csv --out sentiment.json
 
-The data have columns text, language ("en", "zh") and sentiment ("positive", "neutral", "negative"), and kind. Nothing was
+The data have columns text, language ("en", "zh"), kind and sentiment ("positive", "neutral", "negative"). Nothing was
 tuned on them. Intervals: 2,000 bootstrap samples of texts, 95 %.
 """
 

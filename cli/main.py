@@ -18,6 +18,7 @@ from cli import (
     evaluate,
     events,
     experiments,
+    fairness,
     faq,
     judge,
     label,
@@ -32,6 +33,7 @@ from cli import (
 )
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
+from cli.chat import chat
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
@@ -81,7 +83,7 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, explain, demand):
+for request in (search, suggest, recommend, explain, chat, demand):
     app.command()(request)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(price.app, name="price")
@@ -92,6 +94,7 @@ app.add_typer(satisfaction.app, name="satisfaction")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(fairness.app, name="fairness")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")

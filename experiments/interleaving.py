@@ -121,7 +121,7 @@ def analysed_interleaving(table: LogTable, id: str, experiment: Experiment, unti
         [_figures(credits_, arm.name, sign, last_s) for arm, sign in ((experiment.control, -1), (experiment.other, 1))],
         [one for one in found.values() if one is not None],
         {other: UNDECIDED if primary is None else primary.judgement()}, _broken(credits_, experiment, last_s), 1.0, [],
-        notes, _looks(credits_, experiment, first_s, last_s), "", is_interleaving=True,
+        notes, _looks(credits_, experiment, first_s, last_s), "", mode="interleaving",
     )  # fmt: skip
 
 

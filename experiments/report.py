@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis import Analysis, Comparison
-from services.common.experiment import LOWER_IS_BETTER, Metric
+from services.common.experiment import LOWER_IS_BETTER, OF_PRICES, Metric
 from services.common.versions import replace_file
 
 NAMES: dict[Metric, str] = {
@@ -37,8 +37,17 @@ _WON: dict[Metric, str] = {
 }
 
 
+# Of a switchback.
+_OF_PRICES: dict[Metric, str] = {"revenue": "revenue of a product and day", "profit": "profit of a product and day"}
+
+
 def names_of(found: Analysis) -> dict[Metric, str]:
-    return _WON if found.is_interleaving else NAMES
+    return {"interleaving": _WON, "switchback": _OF_PRICES}.get(found.mode, NAMES)
+
+
+def counted_of(found: Analysis) -> tuple[str, str]:
+    """What `units` and `answers` of an arm are."""
+    return ("blocks", "days") if found.mode == "switchback" else ("units", "answers")
 
 
 def document(found: Analysis) -> dict[str, Any]:
@@ -64,7 +73,7 @@ def page(found: Analysis) -> str:
         ]
         for arm in found.arms
     ]  # fmt: skip
-    head = ["arm", "share", "units", "answers", *names.values(), "latency p50 / p95, ms", "model versions"]
+    head = ["arm", "share", *counted_of(found), *names.values(), "latency p50 / p95, ms", "model versions"]
     compared = [comparison_row(one, found.currency, names) for one in found.comparisons]
     return "\n".join(
         [
@@ -110,7 +119,7 @@ def value_text(metric: Metric, value: float, currency: str, signed: bool = False
         return "-"
     if metric in _SHARES:
         return f"{value:{sign}.2%}"
-    return f"{value:{sign}.2f} {currency}".rstrip() if metric == "revenue" else f"{value:{sign}.2f}"
+    return f"{value:{sign}.2f} {currency}".rstrip() if metric in OF_PRICES else f"{value:{sign}.2f}"
 
 
 def _number(value: float) -> str:
@@ -127,15 +136,14 @@ def _intervals(found: Analysis) -> str:
     """Relative differences of all metrics, as far as the control arm's value is not 0; of an interleaving, those of the
     arms' shares of the answers that one of them won.
     """
-    drawn = [
-        one for one in found.comparisons if found.is_interleaving or (one.difference and not math.isnan(one.relative))
-    ]
+    is_share = found.mode == "interleaving"
+    drawn = [one for one in found.comparisons if is_share or (one.difference and not math.isnan(one.relative))]
     if not drawn:
         return "<p>Too little is known for a comparison.</p>"
     pyplot = _pyplot()
     chart, axis = pyplot.subplots(figsize=(10, 0.8 + 0.35 * len(drawn)), layout="constrained")
     for row, one in enumerate(drawn):
-        scale = 100.0 if found.is_interleaving else 100 * one.relative / one.difference
+        scale = 100.0 if is_share else 100 * one.relative / one.difference
         low, high = sorted((one.low * scale, one.high * scale))
         axis.plot([low, high], [row, row], color="black")
         axis.plot([scale * one.difference], [row], marker="o", color="tab:blue")

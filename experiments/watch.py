@@ -54,7 +54,11 @@ class Watch:
             _log.warning("experiments were not looked at and are tried again", error=str(error))
 
     def _is_watched(self, one: Known) -> bool:
-        """Running, or ended since it was seen running: its last report says how."""
+        """Running, or ended since it was seen running: its last report says how. Switchbacks of prices are not in the
+        log.
+        """
+        if one.definition.is_switchback:
+            return False
         if one.state is State.RUNNING:
             self._running.add(one.id)
         return one.id in self._running and one.state in (State.RUNNING, State.ENDED)

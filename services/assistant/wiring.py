@@ -15,6 +15,7 @@ from services.assistant.domain.clarification import Chooser, best_question, no_q
 from services.assistant.domain.intents import Rules
 from services.assistant.domain.texts import Texts
 from services.assistant.domain.vocabulary import Vocabulary
+from services.assistant.flows.categories import Categories
 from services.assistant.flows.turn import Tools
 from services.assistant.handler import AssistantHandler
 from services.assistant.ports import Safety, Writer
@@ -58,7 +59,8 @@ def build_assistant(
         orders = GrpcOrders(settings.orders.connect_async(), settings.orders.metadata, settings.orders.timeout_s)
         closers.append(orders.close)
     vocabulary, rules, texts = read_language(DomainFolder(settings.domain_dir))
-    tools = Tools(shop, orders, rules, vocabulary, _chooser(settings), settings.answers.cards)
+    categories = Categories(shop, vocabulary)
+    tools = Tools(shop, orders, categories, rules, vocabulary, _chooser(settings), settings.answers.cards)
     assistant = Assistant(tools, texts, writer or TemplateWriter(), safety or NoSafety())
     return WiredAssistant(AssistantHandler(assistant, settings.turn_s), tuple(closers))
 

@@ -190,6 +190,12 @@ def interleaving(serving_configuration_id: str = "", **fields: Any) -> dict[str,
     return {**made, "arms": [first, second]}
 
 
+def switchback(first: str, second: str, **fields: Any) -> dict[str, Any]:
+    """Of two price policies."""
+    arms = [{"name": f"arm-{id}", "share": 0.5, "price_policy_id": id} for id in (first, second)]
+    return {"mode": "EXPERIMENT_MODE_SWITCHBACK", "arms": arms, "primary_metric": "revenue", "block_days": 4, **fields}
+
+
 def holdout() -> dict[str, Any]:
     return {"layer": "holdout", "arms": [{"name": "none", "share": 0.05, "is_holdout": True}, B]}
 
@@ -309,6 +315,11 @@ TOGETHER = [
     ([interleaving()], interleaving(layer="x"), "layer: an answer is interleaved once"),
     ([], interleaving(without_rule_ids=["live"]), "has the action 'pin', and arms of an interleaving differ in boosts"),
     ([], interleaving(serving_configuration_id="one"), "'one' and 'two' differ in more than slate and business"),
+    ([], switchback("daily", "none"), "arms[1].price_policy_id: the price policy 'none' is not published"),
+    ([], switchback("waiting", "daily"), "the price policy 'daily' applies to everything; set its only_in"),
+    ([], switchback("daily", "looser"), "differ in maximum_discount, and both must bound prices alike"),
+    ([], switchback("daily", "waiting", block_days=1), "periods of 48 hours do not divide blocks of 1 days"),
+    ([switchback("daily", "waiting")], switchback("daily", "waiting"), "which 'first-0' has too; stop that one first"),
 ]  # fmt: skip
 
 
@@ -320,6 +331,10 @@ async def test_experiments_that_cannot_run_together_are_refused(
     admin = clients["admin"]
     rules = {"live": CONTENTS["merchandising_rule"], "waiting": WAITING}
     first = [await admin.create("merchandising_rule", id, rule) for id, rule in rules.items()]
+    daily = {"period_hours": 48, "maximum_discount": 0.2, "policy": "list-price"}
+    policies = {"daily": daily, "waiting": {**daily, "policy": "rules", "only_in_experiments": True}}
+    policies["looser"] = {**policies["waiting"], "maximum_discount": 0.3}
+    first += [await admin.create("price_policy", id, one) for id, one in policies.items()]
     for id, source in (("one", "popular"), ("two", "interests")):
         placements = {"home": {"sources": [{"source": source}]}}
         waiting = {"version": id, "placements": placements, "only_in_experiments": True}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from services.common.experiment import INTERLEAVED, Arm, Experiment, unit_of
+from services.common.experiment import INTERLEAVED, Arm, Experiment, place_of, unit_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,9 @@ class Experiments:
     def __init__(self, experiments: Mapping[str, Experiment]) -> None:
         # Holdouts first: their units are in no other experiment.
         self._all = sorted(
-            (_Running(id, one) for id, one in experiments.items()), key=lambda one: (not one.has_holdout, one.id)
+            # A switchback is of prices, which are the same for all units.
+            (_Running(id, one) for id, one in experiments.items() if not one.is_switchback),
+            key=lambda one: (not one.has_holdout, one.id),
         )
 
     def assign(self, user_id: str, visitor_id: str, now_s: float) -> Assignment:
@@ -99,12 +100,6 @@ class _Running:
             return None
         place = place_of("arm", self._salt, unit_of(self._unit, user_id, visitor_id))
         return next((arm for end, arm in self._arms if place < end), None)
-
-
-def place_of(*texts: str) -> float:
-    """Uniform in [0, 1), the same for the same texts."""
-    digest = hashlib.blake2b("\0".join(texts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") / 2**64
 
 
 def _together(found: Iterable[tuple[str, Arm]]) -> Assignment:

@@ -35,7 +35,7 @@ RETURNS = FaqText(
 )
 CHECKER = AnswerChecker(
     {product.id: product for product in (TARN, FELL)}, {"returns": RETURNS},
-    {"suede": "绒面革", "nubuck": "磨砂皮", "black": "黑色", "tan": "棕褐色"},
+    {"suede": ["绒面革"], "nubuck": ["磨砂皮"], "black": ["黑色"], "tan": ["棕褐色"]},
 )  # fmt: skip
 
 

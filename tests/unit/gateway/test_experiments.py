@@ -146,6 +146,39 @@ def test_an_interleaving_gives_both_arms() -> None:
     assert one.interleaving.other.arms == one.arms
 
 
+def switchback(**fields: Any) -> dict[str, Any]:
+    arms = [{"name": name, "share": 0.5, "price_policy_id": name} for name in "ab"]
+    return {"mode": "EXPERIMENT_MODE_SWITCHBACK", "arms": arms, "primary_metric": "revenue", **fields}
+
+
+def test_a_switchback_of_prices_is_for_no_unit() -> None:
+    """Requests have no arm of it."""
+    experiments = Experiments({"prices": Experiment.model_validate(switchback())})
+    assert experiments.assign("u", "v", 0.0) == Assignment()
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"arms": [{"name": "a", "share": 0.5, "price_policy_id": "a"}]}, "at least 2"),
+        ({"arms": [{"name": n, "share": 0.3, "price_policy_id": n} for n in "abc"]}, "has exactly 2"),
+        ({"arms": [{"name": n, "share": 0.5} for n in "ab"]}, "without price_policy_id; name a price policy"),
+        ({"arms": [{"name": n, "share": 0.5, "price_policy_id": "a"} for n in "ab"]}, "name two policies"),
+        ({"arms": [{"name": n, "share": 0.5, "price_policy_id": n, "rule_ids": ["r"]} for n in "ab"]}, "with rule_ids"),
+        ({"layer": "x"}, "layer is of experiments with persons"),
+        ({"unit": "EXPERIMENT_UNIT_USER"}, "unit is of experiments with persons"),
+        ({"guardrails": [{"metric": "revenue"}]}, "guardrails is of experiments with persons"),
+        ({"primary_metric": "conversion"}, "set it to 'revenue' or 'profit'"),
+        ({"block_days": 2, "carry_over_days": 2}, "leaves nothing of blocks of 2 days; lower it"),
+        ({"mode": "EXPERIMENT_MODE_AB_TEST"}, "price_policy_id is of a switchback only"),
+    ],
+)
+def test_what_is_no_switchback(fields: dict[str, Any], remedy: str) -> None:
+    """The definition is refused with what to do instead."""
+    with pytest.raises(ValidationError, match=remedy):
+        Experiment.model_validate(switchback(**fields))
+
+
 @pytest.mark.parametrize(
     ("fields", "remedy"),
     [
