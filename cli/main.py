@@ -18,6 +18,8 @@ from cli import (
     evaluate,
     events,
     experiments,
+    fairness,
+    faq,
     judge,
     label,
     models,
@@ -92,6 +94,7 @@ app.add_typer(satisfaction.app, name="satisfaction")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(fairness.app, name="fairness")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
@@ -101,6 +104,7 @@ app.add_typer(reviews.app, name="reviews")
 app.add_typer(campaigns.app, name="campaigns")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
+app.add_typer(faq.app, name="faq")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):
     app.command()(operation)

@@ -240,6 +240,17 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
                 message.moderation.CopyFrom(entry.moderation)
         return retrieval_pb2.SetModerationResponse(changed_count=len(request.products))
 
+    @rpc(retrieval_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, request: retrieval_pb2.SetReviewSummariesRequest
+    ) -> retrieval_pb2.SetReviewSummariesResponse:
+        await self.take(request)
+        known = [entry for entry in request.products if entry.id in self.stored]
+        for entry in known:
+            self.stored[entry.id][0].reviews.CopyFrom(entry.summary)
+        missing = [entry.id for entry in request.products if entry.id not in self.stored]
+        return retrieval_pb2.SetReviewSummariesResponse(changed_count=len(known), missing_ids=missing)
+
     def _not_shown(self, context: common_pb2.RequestContext) -> set[str]:
         """The products that moderation hides from the request."""
         viewing = viewing_from_proto(context)

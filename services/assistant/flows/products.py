@@ -21,8 +21,9 @@ from services.assistant.domain.statements import (
 )
 from services.assistant.domain.values import named_values
 from services.assistant.domain.vocabulary import value_form
-from services.assistant.flows.finding import find, looked_up
+from services.assistant.flows.finding import find
 from services.assistant.flows.turn import Answer, Turn
+from services.assistant.flows.understanding import looked_up
 
 # Products that an answer compares, and that a question may be about.
 _MOST = 3

@@ -13,8 +13,8 @@ from services.assistant.domain.references import Relative, points_at_one, positi
 from services.assistant.domain.shop import FaqAnswer, Found
 from services.assistant.flows import finding, products, service
 from services.assistant.flows.turn import Answer, HandOverReason, Turn
+from services.assistant.flows.understanding import looked_up
 from services.assistant.ports import Query, Refusal
-from services.common.filters import ProductFilter
 
 # Characters of thanks: a longer text asks for something.
 _LONGEST_THANKS = 40
@@ -65,7 +65,7 @@ async def _of_service(turn: Turn, intent: Intent) -> Answer:
 
 
 async def _to_question(turn: Turn, question: Question) -> Answer | None:
-    condition = await finding.read_answer(turn, question)
+    condition = finding.read_answer(turn, question)
     if condition is not None:
         return await finding.answer_question(turn, condition)
     if turn.tools.rules.has("no_preference", turn.text):
@@ -136,4 +136,4 @@ def _is_searchable(reading: Found) -> bool:
 
 
 def _reading(turn: Turn) -> Query:
-    return Query(finding.looked_up(turn), ProductFilter(in_stock_only=True), size=1, locale=turn.locale)
+    return finding.reading_of(turn, looked_up(turn), size=1)
