@@ -24,7 +24,7 @@ _DANGLING = re.compile(rf"\b(?:{_SMALL})\b|[的色款得了吗呢吧啊个只双
 _AT_ENDS = re.compile(rf"^(?:(?:\b(?:{_SMALL})\b|[的色款])\s*)+|(?:\s*(?:\b(?:{_SMALL})\b|[的吗呢吧]))+$")
 # An amount of money, and no length or weight: "80", "$80", "80 dollars", 80元.
 _AMOUNT = re.compile(
-    r"(?<![\w.,-])[$€£¥]?\s?(\d+(?:[.,]\d{1,2})?)(?![\d.,]*\d)(?=\s*(?:$|[$€£¥,.!?，。]|\b(?:dollars?|usd|bucks?|euros?|eur|pounds?|"
+    r"(?<![a-z0-9_.,-])[$€£¥]?\s?(\d+(?:[.,]\d{1,2})?)(?![\d.,]*\d)(?=\s*(?:$|[$€£¥,.!?，。]|\b(?:dollars?|usd|bucks?|euros?|eur|pounds?|"
     r"gbp|or|and|to|max|maximum|at|is|would|will|please)\b|[元块刀美欧英左以之内下上到至起吧的]|-))"
 )
 _AT_LEAST = re.compile(r"\b(?:at least|from|over|above|more than|min(?:imum)?)\b|以上|起|至少|超过")
