@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
+from services.assistant.domain.anger import grows_angry
 from services.assistant.domain.conversation import Chip, Question
 from services.assistant.domain.intents import Intent
 from services.assistant.domain.shop import Degraded
@@ -37,6 +38,8 @@ _MOST_ANSWER = 4_000
 _MOST_SUMMARY = 500
 # Of a random conversation id: 32 characters.
 _ID_BYTES = 24
+# Words of a text that may be a name in any language.
+_SHORT = 2
 # Seconds that storing the turn may take: a language model has to be ready before.
 _STORING_S = 0.5
 
@@ -59,8 +62,8 @@ class Assistant:
         yield Begun(conversation_id, turn_id, caller.request_id)
         transcript = await self._chosen(caller, utterance.transcripts)
         words = chip.text if chip else transcript or utterance.text
-        turn = self._turn(caller, utterance, stored, words)
-        answer = await self._answer(turn, chip)
+        turn = self._turn(caller, utterance, stored, words, chip)
+        answer = await self._answer(turn, stored, chip)
         said, removed = list[str](), 0
         writing = Writing(
             caller.tenant, turn.language, words, stored.turns, answer.draft, caller.deadline_s - _STORING_S
@@ -105,13 +108,16 @@ class Assistant:
             return False
         return True
 
-    def _turn(self, caller: Caller, utterance: Utterance, stored: StoredConversation, words: str) -> Turn:
-        language = _language(caller.shopper.locale, words, stored.dialogue.language)
+    def _turn(
+        self, caller: Caller, utterance: Utterance, stored: StoredConversation, words: str, chip: Chip | None
+    ) -> Turn:
+        before = stored.dialogue.language
+        language = before if chip and before else _language(caller.shopper.locale, words, before)
         text = " ".join(simplified(words).casefold().replace("’", "'").split())
         item_ids = list(utterance.item_ids)
         return Turn(caller, self._tools, self._texts[language], words, text, item_ids, stored.dialogue)
 
-    async def _answer(self, turn: Turn, chip: Chip | None) -> Answer:
+    async def _answer(self, turn: Turn, stored: StoredConversation, chip: Chip | None) -> Answer:
         if chip is None and (refusal := self._safety.refusal(turn.words, turn.language)) is not None:
             return routing.refuse(turn, refusal)
         try:
@@ -121,7 +127,7 @@ class Assistant:
             answer.say(turn.texts.say("unavailable"))
             answer.degradations.append(_degraded("a fixed text", error))
             return answer
-        return _after_failures(turn, answer)
+        return _with_person(turn, stored, answer)
 
     async def _chosen(self, caller: Caller, transcripts: Sequence[Transcript]) -> str:
         """The alternative that is likely and names what the shop has; empty without alternatives."""
@@ -141,8 +147,11 @@ class Assistant:
         return best
 
 
-def _after_failures(turn: Turn, answer: Answer) -> Answer:
-    """A person is offered after several turns without an answer."""
+def _with_person(turn: Turn, stored: StoredConversation, answer: Answer) -> Answer:
+    """A person is offered to a shopper who grows angry, and after several turns without an answer."""
+    if answer.hand_over is None and grows_angry([*(one.utterance for one in stored.turns), turn.words]):
+        answer.say(turn.texts.say("angry"))
+        answer.hand_over = HandOverReason.SAFETY
     unanswered = 0 if answer.is_answered else turn.dialogue.unanswered + 1
     if unanswered >= _PATIENCE and answer.hand_over is None:
         answer.say(turn.texts.say("no_answer_twice"))
@@ -169,7 +178,7 @@ def _language(locale: str, words: str, before: str) -> str:
         return CHINESE if locale.partition("-")[0].lower() == "zh" else ENGLISH
     if has_han(words):
         return CHINESE
-    return before if before and not any(map(str.isalpha, words)) else ENGLISH
+    return before if before and len(words.split()) <= _SHORT else ENGLISH
 
 
 def _degraded(fallback: str, error: KairosError) -> Degraded:

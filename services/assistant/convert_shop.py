@@ -63,6 +63,7 @@ def request_of(query: Query, shopper: Shopper) -> gateway_pb2.SearchRequest:
         best_facet_count=_BEST_FACETS if query.facets else 0,
         page_size=query.size,
         explain=query.explain,
+        collapse=product_pb2.COLLAPSE_MODE_NONE if query.variants else product_pb2.COLLAPSE_MODE_GROUP,
         price_list_id=shopper.price_list_id,
         currency_code=shopper.currency_code,
         place_id=shopper.place_id,

@@ -46,7 +46,9 @@ class Caller:
 
 @dataclass(frozen=True)
 class Query:
-    """A search. Without `text` it lists the products that match `filter`. `explain`: items have explanations."""
+    """A search. Without `text` it lists the products that match `filter`. `explain`: items have explanations.
+    `variants`: each variant is an item, instead of the best one of a group.
+    """
 
     text: str = ""
     filter: ProductFilter = field(default_factory=ProductFilter)
@@ -55,6 +57,7 @@ class Query:
     locale: str = ""
     facets: bool = False
     explain: bool = False
+    variants: bool = False
 
 
 @dataclass(frozen=True)

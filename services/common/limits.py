@@ -23,6 +23,9 @@ MAX_MODEL_VERSION = 256
 MAX_LANGUAGE = 35
 # Queries of one PreviewRules.
 MAX_PREVIEWS = 1_000
+# Characters of what a shopper says in a turn of a conversation, and of what the assistant answers; alternatives of a
+# transcript; products of a turn; bytes of a conversation's state.
+MAX_UTTERANCE, MAX_ANSWER, MAX_TRANSCRIPTS, MAX_TURN_ITEMS, MAX_STATE_BYTES = 1_000, 4_000, 8, 20, 4 << 10
 # Products whose neighbours one CheckEmbeddings looks up.
 MAX_SAMPLE = 200
 # Length of the item vectors of a shopper model.

@@ -17,6 +17,7 @@
 | retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
 | retrieval, products of the history | none | explanations that do not name them |
+| assistant | `flows.converse` | a fixed text and a hand-over to a person |
 | any, a source of a placement | none | the other sources, then the placement's fallback |
 | ranker, declared attributes for rules and campaigns | none | rules and campaigns without those for an audience |
 | retrieval, entries of the FAQ | none | no answer, or results without an entry of the FAQ |
@@ -63,6 +64,7 @@ NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"
 WITHOUT_PAGE_PRODUCTS = "without the products of the page"
 
+HAND_OVER = "hand-over to a person"
 WITHOUT_AUDIENCE = "rules and campaigns without those for an audience"
 WITHOUT_NAMED_PRODUCTS = "without products that only rules name"
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
-from kairos.gateway.v1 import faq_pb2, gateway_pb2, gateway_pb2_grpc
+from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
 from services.common.visibility import GENERAL
 from services.gateway.convert import (
     check_texts,
@@ -20,11 +21,14 @@ from services.gateway.domain.experiments import NOT_ASSIGNED
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
+from services.gateway.flows.conversations import append_turn, get_conversation
+from services.gateway.flows.converse import converse
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.faq import ask_faq, delete_faq_entries, import_faq_entries, list_faq_entries
 from services.gateway.flows.import_products import Import
 from services.gateway.flows.preview_rules import preview_rules
 from services.gateway.flows.prices import quote_prices
+from services.gateway.flows.product_reviews import import_product_reviews, set_review_summaries
 from services.gateway.flows.recommend import recommend
 from services.gateway.flows.record_events import record_events, record_feedback
 from services.gateway.flows.search import search
@@ -109,6 +113,18 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         stream = Import(self._write_calls, self._parts)
         await stream.run(messages)
         return stream.summary
+
+    @rpc_method(product_reviews_pb2.ImportProductReviewsResponse)
+    async def ImportProductReviews(
+        self, message: product_reviews_pb2.ImportProductReviewsRequest
+    ) -> product_reviews_pb2.ImportProductReviewsResponse:
+        return await import_product_reviews(self._write_calls(), self._parts, message)
+
+    @rpc_method(product_reviews_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, message: product_reviews_pb2.SetReviewSummariesRequest
+    ) -> product_reviews_pb2.SetReviewSummariesResponse:
+        return await set_review_summaries(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
@@ -213,6 +229,25 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.PreviewRulesResponse)
     async def PreviewRules(self, message: gateway_pb2.PreviewRulesRequest) -> gateway_pb2.PreviewRulesResponse:
         return await preview_rules(current_request.get(), self._parts, message)
+
+    @rpc_method(conversation_pb2.ConverseResponse)
+    async def Converse(  # type: ignore[override]  # the decorator sends the messages itself
+        self, message: conversation_pb2.ConverseRequest
+    ) -> AsyncGenerator[conversation_pb2.ConverseResponse]:
+        calls = self._parts.access.for_conversation(current_request.get(), message.shopper.locale)
+        async with contextlib.aclosing(converse(calls, self._parts, message)) as events:
+            async for event in events:
+                yield conversation_pb2.ConverseResponse(event=event)
+
+    @rpc_method(conversation_pb2.AppendTurnResponse)
+    async def AppendTurn(self, message: conversation_pb2.AppendTurnRequest) -> conversation_pb2.AppendTurnResponse:
+        return await append_turn(self._write_calls(), self._parts, message)
+
+    @rpc_method(conversation_pb2.GetConversationResponse)
+    async def GetConversation(
+        self, message: conversation_pb2.GetConversationRequest
+    ) -> conversation_pb2.GetConversationResponse:
+        return await get_conversation(self._write_calls(), self._parts, message)
 
     @rpc_method(faq_pb2.AskFaqResponse)
     async def AskFaq(self, message: faq_pb2.AskFaqRequest) -> faq_pb2.AskFaqResponse:

@@ -94,7 +94,10 @@ class Metrics:
             registry=registry,
         )
         self.in_flight = Gauge(
-            named("requests_in_flight"), "Public calls being served.", multiprocess_mode="livesum", registry=registry
+            named("requests_in_flight"),
+            "Public calls being served, without streams.",
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         # By limiter: "gateway", or a stage and its method.
         self.concurrency_limit = Gauge(
@@ -124,6 +127,14 @@ class Metrics:
         self.import_streams = Gauge(
             named("import_streams"), "Open import streams.", multiprocess_mode="livesum", registry=registry
         )
+        self.conversations = Gauge(
+            named("conversations"), "Turns of conversations that are being answered.", multiprocess_mode="livesum",
+            registry=registry,
+        )  # fmt: skip
+        self.first_words_seconds = Histogram(
+            named("first_words_seconds"), "Time of turns of conversations until the first words.", buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
         self.published = PublishedMetrics(registry, "kairos_gateway")
         self.background_failures = Counter(
             named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
@@ -173,6 +184,9 @@ class Metrics:
             named("moderated_products"), "Products of imports in which moderation found something.",
             ["category", "outcome"], registry=registry,
         )  # fmt: skip
+        self.product_reviews = Counter(
+            named("product_reviews"), "Shoppers' reviews received.", ["outcome"], registry=registry
+        )
         self.reviews_asked = Counter(
             named("reviews_asked"), "Reviews that were asked for in control.", ["outcome"], registry=registry
         )

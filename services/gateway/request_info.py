@@ -24,6 +24,8 @@ class RequestInfo:
     deadline_s: float | None = None
     # Of the caller's API key; "write" if the gateway has no keys.
     role: Literal["read", "write"] = "read"
+    # The caller's metadata of this name, for the assistant, which calls the gateway for the caller. Never logged.
+    authorization: str = field(default="", repr=False)
     # The stage calls so far.
     work: Work = field(default_factory=Work)
 

@@ -42,6 +42,8 @@ class StagesSettings(_Group):
     # the others leave.
     sponsored: StageSettings = StageSettings(target="", cap=0.1, keep=0.0)
     pricing: StageSettings = StageSettings(cap=0.4, keep=0.06)
+    # Without a target there is no assistant: Converse is FAILED_PRECONDITION. Its cap is a part of budget.converse_ms.
+    assistant: StageSettings = StageSettings(target="", cap=1.0, keep=0.0)
 
     @classmethod
     def at(cls, target: str) -> StagesSettings:
@@ -73,6 +75,8 @@ class BudgetSettings(_Group):
     stored_read: float = Field(default=0.15, gt=0, le=1)
     # For PreviewRules.
     preview_ms: float = Field(default=30_000, gt=0)
+    # For a turn of a conversation.
+    converse_ms: float = Field(default=10_000, gt=0)
     # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
     write_ms: float = Field(default=10_000, gt=0)
 
@@ -96,6 +100,10 @@ class LimitSettings(_Group):
     # Open import streams, and those of one tenant. Each may hold pictures of 24 MiB in batches that are being stored.
     import_streams: int = Field(default=8, ge=1)
     import_streams_of_a_tenant: int = Field(default=4, ge=1)
+    # Turns of conversations that are being answered, and those of one tenant. The calls that the assistant makes for
+    # them count among the others.
+    conversations: int = Field(default=32, ge=1)
+    conversations_of_a_tenant: int = Field(default=16, ge=1)
     # Open calls of health and of reflection, which need no API key, and those of one address. As many open streams.
     open_calls: int = Field(default=128, ge=1)
     open_calls_of_an_address: int = Field(default=32, ge=1)

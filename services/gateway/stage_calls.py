@@ -35,6 +35,7 @@ STAGE_NUMBERS = {
     Stage.RANKER: common_pb2.STAGE_RANKER,
     Stage.SPONSORED: common_pb2.STAGE_SPONSORED,
     Stage.PRICING: common_pb2.STAGE_PRICING,
+    Stage.ASSISTANT: common_pb2.STAGE_ASSISTANT,
 }
 # Writes, reads by id and background work: each call may take all of the remaining time.
 _WHOLE = {stage: StageShare(cap=1.0, keep=0.0) for stage in Stage}
@@ -88,6 +89,13 @@ class StageAccess:
         calls = self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
         calls.viewing = SEES_ALL
         return calls
+
+    def for_conversation(self, info: RequestInfo, locale: str) -> StageCalls:
+        """For a turn of a conversation: the caller's deadline is the budget, up to that of conversations."""
+        total_s = self._budget.converse_ms / 1e3
+        if info.deadline_s is not None:
+            total_s = min(total_s, info.deadline_s - info.received_s)
+        return self._calls(info, info.received_s, total_s, self._shares, Origin.WRITE, locale)
 
     def for_background(
         self,
@@ -218,10 +226,10 @@ class StageCalls:
         timeout_s = min(self.budget.timeout_s(stage, usual_s, began_s), cap * self.budget.total_s)
         if timeout_s <= 0 or not kind.is_worth_calling(timeout_s, began_s):
             reason = common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET
-            raise self._skipped(stage, reason, f"{timeout_s * 1e3:.1f} ms are left, less than the stage needs")
+            raise self.skip(stage, reason, f"{timeout_s * 1e3:.1f} ms are left, less than the stage needs")
         if not guard.breaker.allows(began_s):
             reason = common_pb2.DEGRADATION_REASON_CIRCUIT_OPEN
-            raise self._skipped(stage, reason, "the last calls failed; the gateway pauses calls to the stage")
+            raise self.skip(stage, reason, "the last calls failed; the gateway pauses calls to the stage")
         work = self.info.work
         work.begin(began_s)
         try:
@@ -229,7 +237,7 @@ class StageCalls:
                 return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
             if not await kind.places.enter(timeout_s - kind.base.typical_s):
                 reason = common_pb2.DEGRADATION_REASON_OVERLOADED
-                raise self._skipped(stage, reason, "the stage has as many calls as it can answer in time")
+                raise self.skip(stage, reason, "the stage has as many calls as it can answer in time")
             try:
                 return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
             finally:
@@ -290,12 +298,12 @@ class StageCalls:
             raise self._failed(guard, kind, error, began_s, sent_s, timeout_s, was_light, generation) from None
         except StageFailed:
             guard.breaker.ended(True, generation, self.clock())
-            self._record(guard, "broken", began_s, timeout_s)
+            self.record(guard, "broken", began_s, timeout_s)
             raise
         now_s = self.clock()
         guard.breaker.ended(False, generation, now_s)
         self.info.work.parts.append(kind.answered(now_s - sent_s, was_light and self.limit.is_light, now_s))
-        self._record(guard, "ok", began_s, timeout_s)
+        self.record(guard, "ok", began_s, timeout_s)
         return response
 
     async def _try_twice(
@@ -334,7 +342,7 @@ class StageCalls:
         was_light: bool,
         generation: int,
     ) -> Exception:
-        self._record(guard, error.code().name.lower(), began_s, timeout_s)
+        self.record(guard, error.code().name.lower(), began_s, timeout_s)
         now_s = self.clock()
         if refusal := refusal_of(error):
             # The stage works: the request itself is wrong.
@@ -351,12 +359,14 @@ class StageCalls:
             guard.breaker.ended(True, generation, now_s)
         return failure
 
-    def _skipped(self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
+    def skip(self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
+        """Counts a call that is not made; returns the error to raise."""
         self.guards[stage].count("skipped")
         self._timings.append((stage, self.clock(), 0.0, 0.0))
         return skipped(stage, reason, detail)
 
-    def _record(self, guard: StageGuard, outcome: str, began_s: float, timeout_s: float) -> None:
+    def record(self, guard: StageGuard, outcome: str, began_s: float, timeout_s: float) -> None:
+        """Counts a call that has ended."""
         latency_s = self.clock() - began_s
         guard.count(outcome)
         guard.seconds.observe(latency_s)

@@ -29,6 +29,7 @@ _MAIN_CALLS = {
     Stage.RANKER: "RankItemsRequest",
     Stage.SPONSORED: "SelectAdsRequest",
     Stage.PRICING: "QuotePricesRequest",
+    Stage.ASSISTANT: "ConverseRequest",
 }
 
 

@@ -122,5 +122,6 @@ def _event(event: event_pb2.Event, now_s: float) -> Event:
 
 def _feedback(message: event_pb2.Feedback) -> Feedback:
     return Feedback(
-        THUMBS[message.thumb], message.rating, message.text, message.conversation_id, message.turn_id
+        THUMBS[message.thumb], message.rating, message.text, message.conversation_id, message.turn_id,
+        message.is_product_review, message.moderation,
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.ranker.v1 import profile_pb2
 from services.common.convert import money_to_proto, time_to_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
@@ -26,7 +26,7 @@ DEFAULT_PAGE = 500
 MAX_PAGE = 1_000
 # An export's page ends with the record that reaches this size: a gRPC message holds 4 MiB by default.
 PAGE_BYTES = 2 << 20
-LOGS = ("events", "impressions", "rankings")
+LOGS = ("events", "impressions", "rankings", "conversations")
 _TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
 _THUMBS = {value: number for number, value in THUMBS.items()}
 
@@ -96,7 +96,8 @@ def event_to_proto(event: Event) -> event_pb2.Event:
         message.feedback.CopyFrom(
             event_pb2.Feedback(
                 thumb=_THUMBS[said.thumb], rating=said.rating, text=said.text, conversation_id=said.conversation_id,
-                turn_id=said.turn_id,
+                turn_id=said.turn_id, is_product_review=said.is_product_review,
+                moderation=product_pb2.ModerationOutcome.ValueType(said.moderation),
             )
         )  # fmt: skip
     return message

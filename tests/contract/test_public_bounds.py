@@ -12,10 +12,13 @@ import pytest
 import pytest_asyncio
 from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from kairos.assistant.v1 import assistant_pb2
 from kairos.common.v1 import event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import merchandising_pb2
-from kairos.gateway.v1 import gateway_pb2
+from kairos.gateway.v1 import gateway_pb2, product_reviews_pb2
+from kairos.ranker.v1 import conversation_pb2 as stored_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
 from services.common.product import PRICE_BOUNDS
@@ -29,8 +32,8 @@ METHODS_BY_NAME = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].meth
 FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
 GATEWAY = "kairos.gateway.v1."
 ATTRIBUTE = "kairos.ranker.v1.UserAttribute"
+CONTROL, ASSISTANT = "kairos.control.v1.", "kairos.assistant.v1."
 FAQ = "kairos.common.v1.FaqEntry"
-CONTROL = "kairos.control.v1."
 
 # Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
 # texts the first value is a list that is too long, the second one has an entry that is too long.
@@ -90,6 +93,17 @@ BEYOND: dict[str, list[Any]] = {
     **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
     "sort": [99],
     f"{GATEWAY}SearchRequest.faq": [99],
+    "feedback_id": ID,
+    "kairos.common.v1.Feedback.rating": [-1, 6],
+    "kairos.common.v1.Feedback.text": ["x" * 2_001],
+    "turn_id": ["x" * 129],
+    f"{GATEWAY}ProductReview.review_id": ["x" * 101, "", "a\nb"],
+    f"{GATEWAY}ProductReview.rating": [0, 6],
+    f"{GATEWAY}ProductReview.text": ["x" * 2_001],
+    "kairos.common.v1.ReviewSummary.count": [-1],
+    "kairos.common.v1.ReviewSummary.mean": [0.5, math.nan],
+    "kairos.common.v1.ReviewSummary.rating": [5.5, math.inf],
+    "kairos.common.v1.ReviewSummary.sentiment": [-1.5, math.nan],
     "collapse": [99],
     "fulfilment": [9],
     "best_facet_count": [-1, 9],
@@ -120,6 +134,14 @@ BEYOND: dict[str, list[Any]] = {
     "starts_at": ["24:00", "x"],
     "ends_at": ["24:01", "x"],
     "days": [["monday"] * 2, ["x"]],
+    **dict.fromkeys(("conversation_id", "chip_id"), ID),
+    f"{GATEWAY}AppendTurnRequest.conversation_id": ["", "x" * 21, "x" * 129, "x" * 21 + "/"],
+    **{f"{ASSISTANT}{name}.text": ["x" * 1_001, " "] for name in ("Utterance", "TranscriptAlternative")},
+    "confidence": [-0.1, 1.1, math.nan],
+    "utterance": ["x" * 1_001],
+    "shown_item_ids": [["x"] * 21, *([id] for id in ID)],
+    "state": [b"x" * 4_097],
+    "turn_count": [-1],
 }  # fmt: skip
 # Lists of messages: one entry more than is allowed.
 MANY = {
@@ -127,9 +149,12 @@ MANY = {
     f"{GATEWAY}RecordEventsRequest.events": 1_001,
     f"{GATEWAY}ImportProductsRequest.products": 501,
     f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
+    f"{GATEWAY}ImportProductReviewsRequest.reviews": 501,
+    f"{GATEWAY}SetReviewSummariesRequest.products": 501,
     f"{GATEWAY}ImportFaqEntriesRequest.entries": 501,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
     f"{GATEWAY}PreviewRulesRequest.rules": 11,
+    f"{ASSISTANT}Utterance.transcripts": 9,
     f"{CONTROL}RuleTrigger.queries": 33,
     f"{CONTROL}RuleTrigger.audience": 9,
     f"{CONTROL}MerchandisingRule.actions": 33,
@@ -145,6 +170,9 @@ MAPS: dict[str, list[dict[str, Any]]] = {
 # Lists of bytes that belong to the products of a message.
 IMAGES = f"{GATEWAY}ImportProductsRequest.images"
 STREAMS = ("ImportProducts", "UpdateOffers")
+CONVERSE = "Converse"
+# What is too long is cut.
+CUT = ("turn.answer",)
 # ExplainItem and PreviewRules do not read these of the request that they are about. Previews are of searches.
 IGNORED = (
     "search.page_token", "search.facets", "search.best_facet_count", "recommend.page_token",
@@ -167,6 +195,9 @@ def whole(method: str) -> list[Any]:
     offer.updated_at.seconds = 1
     offer.price.currency_code = offer.base_price.currency_code = "USD"
     search = gateway_pb2.SearchRequest(filter=narrowing)
+    review = product_reviews_pb2.ProductReview(review_id="r", product_id="p1", visitor_id="v", rating=5)
+    said = product_pb2.ReviewSummary(count=1, mean=5, rating=4, sentiment=0.1)
+    summary = product_reviews_pb2.ProductReviewSummary(product_id="p1", summary=said)
     recommend = gateway_pb2.RecommendRequest(filter=narrowing)
     products = merchandising_pb2.RuleProducts(ids=["p1"], filter=narrowing)
     actions: list[dict[str, Any]] = [
@@ -194,6 +225,9 @@ def whole(method: str) -> list[Any]:
         for action in actions
     ]  # fmt: skip
     vectors = vectors_to_proto(np.ones((1, 2), np.float32), "m@1")
+    shopper = assistant_pb2.Shopper(visitor_id="v")
+    heard = assistant_pb2.Utterance(transcripts=[assistant_pb2.TranscriptAlternative(text="a")])
+    turn = stored_pb2.ConversationTurn(id="t", time=Timestamp(seconds=1))
     fields: dict[str, list[dict[str, Any]]] = {
         "Search": [{"filter": narrowing}],
         "Recommend": [{"filter": narrowing}],
@@ -208,6 +242,8 @@ def whole(method: str) -> list[Any]:
         "AskFaq": [{"question": "a"}],
         "ImportFaqEntries": [{"entries": [faq_pb2.FaqEntry(id="f", question="a", answer="b")]}],
         "DeleteFaqEntries": [{"ids": ["f"]}],
+        "ImportProductReviews": [{"reviews": [review]}],
+        "SetReviewSummaries": [{"products": [summary]}],
         "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
         "ReadLog": [{"log": ranker_pb2.LOG_KIND_EVENTS}],
         "BeginItemVectors": [{"model_version": "m@1", "dimensions": 2, "map": vectors}],
@@ -216,6 +252,9 @@ def whole(method: str) -> list[Any]:
         "SetUserAttributes": [{"user_id": "u", "attributes": [profile_pb2.UserAttribute(name="size", texts=["M"])]}],
         "PreviewRules": [{"rules": [rule], "search": search} for rule in rules],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
+        "Converse": [{"shopper": shopper, "utterance": heard}],
+        "AppendTurn": [{"conversation_id": "c" * 22, "user_id": "u", "turn": turn, "state": b"x"}],
+        "GetConversation": [{"conversation_id": "c" * 22, "user_id": "u"}],
         **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
         **{
             name: [{"model_version": "m@1"}]
@@ -235,7 +274,7 @@ def beyond(root: Any, get: Change = lambda root: root, path: str = "") -> Iterat
     for field in message.DESCRIPTOR.fields:
         at, name = path + field.name, field.name
         is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-        if at in IGNORED or field.full_name == IMAGES:
+        if at in (*IGNORED, *CUT) or field.full_name == IMAGES:
             continue
         if is_map:
             for entries in MAPS[field.full_name]:
@@ -330,7 +369,8 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
     elif method in STREAMS:
         assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:
-        assert set(await violated_fields(getattr(gateway.stub, method)(sent))) <= set(paths)
+        call = getattr(gateway.stub, method)(sent)
+        assert set(await violated_fields(call.read() if method == CONVERSE else call)) <= set(paths)
     assert asked(gateway) == calls
 
 
@@ -342,6 +382,9 @@ async def test_within_the_bounds(gateway: Running, method: str) -> None:
             assert (await gateway.stub.ImportProducts(iter([request_]))).imported_count == 1
             continue
         call = getattr(gateway.stub, method)(iter([request_]) if method in STREAMS else request_)
+        if method == CONVERSE:
+            assert [event async for event in call]
+            continue
         # The fakes do not serve every method: UNAVAILABLE says that the gateway found nothing wrong.
         assert await call.code() in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE), await call.details()
 
@@ -351,6 +394,6 @@ def asked(gateway: Running) -> int:
     stages = gateway.stages
     return sum(
         request.context.request_id not in ("popular", "impressions", "rankings")
-        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing)
+        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing, stages.assistant)
         for request in stage.requests
     )

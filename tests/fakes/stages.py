@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 
+from kairos.assistant.v1 import assistant_pb2, assistant_pb2_grpc
 from kairos.common.v1 import common_pb2, event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
@@ -20,7 +21,7 @@ from services.common.convert import filter_from_proto, product_from_proto, vecto
 from services.common.convert_moderation import viewing_from_proto, visibility_of
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.filters import matches
-from services.common.rpc import rpc
+from services.common.rpc import rpc, set_status
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
@@ -238,6 +239,17 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             if entry.HasField("moderation"):
                 message.moderation.CopyFrom(entry.moderation)
         return retrieval_pb2.SetModerationResponse(changed_count=len(request.products))
+
+    @rpc(retrieval_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, request: retrieval_pb2.SetReviewSummariesRequest
+    ) -> retrieval_pb2.SetReviewSummariesResponse:
+        await self.take(request)
+        known = [entry for entry in request.products if entry.id in self.stored]
+        for entry in known:
+            self.stored[entry.id][0].reviews.CopyFrom(entry.summary)
+        missing = [entry.id for entry in request.products if entry.id not in self.stored]
+        return retrieval_pb2.SetReviewSummariesResponse(changed_count=len(known), missing_ids=missing)
 
     def _not_shown(self, context: common_pb2.RequestContext) -> set[str]:
         """The products that moderation hides from the request."""
@@ -656,6 +668,39 @@ class Garbage(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
+class FakeAssistant(Behaviour, assistant_pb2_grpc.AssistantServiceServicer):
+    """Answers every utterance with `events`, and waits for `pause_s` before each one after the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        begun = assistant_pb2.TurnBegun(conversation_id="c" * 22, turn_id="t1")
+        self.events = [
+            assistant_pb2.ConverseResponse(begun=begun),
+            assistant_pb2.ConverseResponse(segment=assistant_pb2.TextSegment(text="Here are shoes.")),
+            assistant_pb2.ConverseResponse(ended=assistant_pb2.TurnEnded(language="en", is_stored=True)),
+        ]
+        self.pause_s = 0.0
+        # Of the last call.
+        self.metadata: dict[str, str | bytes] = {}
+        # Calls in progress.
+        self.open = 0
+
+    async def Converse(
+        self, request: assistant_pb2.ConverseRequest, grpc_context: Any
+    ) -> AsyncIterator[assistant_pb2.ConverseResponse]:
+        self.metadata = dict(grpc_context.invocation_metadata())
+        self.open += 1
+        try:
+            await self.take(request)
+            for place, event in enumerate(self.events):
+                await asyncio.sleep(self.pause_s if place else 0)
+                yield event
+        except Exception as error:
+            set_status(grpc_context, error)
+        finally:
+            self.open -= 1
+
+
 @dataclass
 class FakeStages:
     """All of them, each on a port of its own: each can be stopped by itself."""
@@ -665,11 +710,12 @@ class FakeStages:
     ranker: FakeRanker = field(default_factory=FakeRanker)
     sponsored: FakeSponsored = field(default_factory=FakeSponsored)
     pricing: FakePricing = field(default_factory=FakePricing)
+    assistant: FakeAssistant = field(default_factory=FakeAssistant)
     servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:
-        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing"):
+        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant"):
             await self._serve(name, "127.0.0.1:0")
 
     async def revive(self, stage: str) -> None:
@@ -684,6 +730,7 @@ class FakeStages:
             "ranker": (self.ranker, ranker_pb2_grpc.add_RankerServiceServicer_to_server),
             "sponsored": (self.sponsored, sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server),
             "pricing": (self.pricing, pricing_pb2_grpc.add_PricingServiceServicer_to_server),
+            "assistant": (self.assistant, assistant_pb2_grpc.add_AssistantServiceServicer_to_server),
         }
         servicer, register = add[name]
         # As Serve's own.

@@ -2,7 +2,8 @@
 
 A field's question is worth the bits by which an answer is expected to narrow the matches: the mean over the values,
 weighted by how many products have each, of -log2 of the share of the matches that remain. A size that every product
-has narrows nothing. Shoppers cannot answer every question equally well, so the bits are weighted by field.
+has narrows nothing. An answer about the price is an upper bound. Shoppers cannot answer every question equally well, so
+the bits are weighted by field.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
 from services.assistant.domain.conversation import BRAND, CATEGORY, PRICE
 from services.assistant.domain.shop import FieldCounts
 
 # How likely a shopper has an answer, by field; attributes: OTHERWISE.
-_WEIGHTS = {PRICE: 1.0, CATEGORY: 1.0, BRAND: 0.6}
+_WEIGHTS = {PRICE: 1.0, CATEGORY: 1.0, BRAND: 0.5}
 _OTHERWISE = 0.9
 # A question is worth a turn only if it narrows by this many bits, and if more products match than are shown anyway.
-LEAST_BITS = 0.6
+LEAST_BITS = 0.3
 # Of the matches; a value that fewer products have is not worth a question.
 _LEAST_COVERAGE = 0.4
 
@@ -38,7 +40,9 @@ def expected_bits(facet: FieldCounts, total: int) -> float:
     everything = sum(counts)
     if total <= 0 or len(counts) < 2:
         return 0.0
-    narrowed = sum(count * -math.log2(min(1.0, count / total)) for count in counts)
+    # A budget has no lower end: all cheaper products remain.
+    remaining = list(accumulate(counts)) if facet.field == PRICE else counts
+    narrowed = sum(count * -math.log2(min(1.0, left / total)) for count, left in zip(counts, remaining, strict=True))
     return narrowed / everything * min(1.0, facet.coverage)
 
 

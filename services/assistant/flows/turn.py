@@ -14,6 +14,7 @@ from services.assistant.domain.shop import Degraded, Found, Item
 from services.assistant.domain.statements import facts_of_item
 from services.assistant.domain.texts import Texts
 from services.assistant.domain.vocabulary import Vocabulary
+from services.assistant.flows.categories import Categories
 from services.assistant.ports import Caller, Orders, Query, Shop
 
 
@@ -32,6 +33,7 @@ class Tools:
 
     shop: Shop
     orders: Orders | None
+    categories: Categories
     rules: Rules
     vocabulary: Vocabulary
     choose: Chooser

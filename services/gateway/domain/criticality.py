@@ -1,7 +1,8 @@
 """Which calls are refused first when the gateway has no room.
 
 The order of design: explanations, suggestions, anonymous recommendations, then searches and the rest. Events, imports,
-the data of users and the catalogue have places of their own (`reception`), so that no shopper's call takes them.
+the data of users, the catalogue and conversations have places of their own (`reception`), so that no shopper's call
+takes them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ _PATIENCE = {"ExplainItem": 0.0, "Suggest": 0.25, "QuotePrices": 1.0, "Recommend
 _ANONYMOUS_RECOMMENDATION = 0.5
 
 SHOPPER_METHODS = frozenset(_PATIENCE)
+# A turn takes seconds, and the assistant makes shoppers' calls for it.
+CONVERSE = "Converse"
 EVENT_METHODS = frozenset(("RecordEvents", "RecordFeedback"))
 
 

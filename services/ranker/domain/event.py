@@ -37,6 +37,9 @@ class Feedback:
     text: str = ""
     conversation_id: str = ""
     turn_id: str = ""
+    is_product_review: bool = False
+    # Of a product review: a number of ModerationOutcome.
+    moderation: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from services.assistant.domain.texts import Texts
 from services.assistant.domain.utterance import Utterance
 from services.assistant.domain.vocabulary import Vocabulary
 from services.assistant.events import Begun, Cards, Ended, Event, HandedOver, Segment
+from services.assistant.flows.categories import Categories
 from services.assistant.flows.turn import Tools
 from services.assistant.ports import Caller, Shopper
 from services.assistant.template_writer import NoSafety, TemplateWriter
@@ -67,7 +68,9 @@ class Conversation:
     async def say(self, text: str = "", **more: object) -> Said:
         """`more`: fields of Utterance."""
         vocabulary, rules, texts = language()
-        tools = Tools(self.shop, self.orders, rules, vocabulary, best_question, cards=3)
+        tools = Tools(
+            self.shop, self.orders, Categories(self.shop, vocabulary), rules, vocabulary, best_question, cards=3
+        )
         assistant = Assistant(tools, texts, TemplateWriter(), NoSafety())
         caller = Caller("r1", "default", self.shopper, time.monotonic() + 5)
         utterance = Utterance(text, **more)  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ import pytest
 from services.assistant.domain.intents import Intent
 from services.assistant.domain.shop import FaqAnswer
 from services.assistant.events import Begun, Ended, Segment
+from services.assistant.flows.turn import HandOverReason
 from services.assistant.ports import Shopper
 from services.common.errors import InvalidArgument, NotFound
 from tests.fakes.shop import FakeOrders, FakeShop
@@ -185,6 +186,16 @@ async def test_two_turns_without_an_answer_offer_a_person() -> None:
     conversation = Conversation()
     assert (await conversation.say("a unicorn saddle")).hand_over is None
     assert (await conversation.say("a unicorn bridle")).hand_over is not None
+
+
+async def test_an_angry_shopper_is_offered_a_person() -> None:
+    """After several negative utterances, whatever the answer is."""
+    conversation = Conversation()
+    first = await conversation.say("jeans, this shop is useless, you keep ignoring what I said")
+    assert first.hand_over is None
+    second = await conversation.say("blue jeans! this is terrible, you are no help, the third time I ask")
+    assert second.hand_over is not None
+    assert second.hand_over.reason is HandOverReason.SAFETY
 
 
 async def test_a_gateway_that_is_down_is_told() -> None:
