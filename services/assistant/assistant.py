@@ -38,6 +38,8 @@ _MOST_ANSWER = 4_000
 _MOST_SUMMARY = 500
 # Of a random conversation id: 32 characters.
 _ID_BYTES = 24
+# Words of a text that may be a name in any language.
+_SHORT = 2
 # Seconds that storing the turn may take: a language model has to be ready before.
 _STORING_S = 0.5
 
@@ -60,7 +62,7 @@ class Assistant:
         yield Begun(conversation_id, turn_id, caller.request_id)
         transcript = await self._chosen(caller, utterance.transcripts)
         words = chip.text if chip else transcript or utterance.text
-        turn = self._turn(caller, utterance, stored, words)
+        turn = self._turn(caller, utterance, stored, words, chip)
         answer = await self._answer(turn, stored, chip)
         said, removed = list[str](), 0
         writing = Writing(
@@ -106,8 +108,11 @@ class Assistant:
             return False
         return True
 
-    def _turn(self, caller: Caller, utterance: Utterance, stored: StoredConversation, words: str) -> Turn:
-        language = _language(caller.shopper.locale, words, stored.dialogue.language)
+    def _turn(
+        self, caller: Caller, utterance: Utterance, stored: StoredConversation, words: str, chip: Chip | None
+    ) -> Turn:
+        before = stored.dialogue.language
+        language = before if chip and before else _language(caller.shopper.locale, words, before)
         text = " ".join(simplified(words).casefold().replace("’", "'").split())
         item_ids = list(utterance.item_ids)
         return Turn(caller, self._tools, self._texts[language], words, text, item_ids, stored.dialogue)
@@ -173,7 +178,7 @@ def _language(locale: str, words: str, before: str) -> str:
         return CHINESE if locale.partition("-")[0].lower() == "zh" else ENGLISH
     if has_han(words):
         return CHINESE
-    return before if before and not any(map(str.isalpha, words)) else ENGLISH
+    return before if before and len(words.split()) <= _SHORT else ENGLISH
 
 
 def _degraded(fallback: str, error: KairosError) -> Degraded:

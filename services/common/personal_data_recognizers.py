@@ -130,11 +130,19 @@ def _chinese(base: Any, pattern: Any) -> list[Any]:
         def validate_result(self, pattern_text: str) -> bool:
             return _passes_luhn("".join(filter(str.isdigit, pattern_text)))
 
+    class CompanyCode(base):  # type: ignore[misc] # loaded at run time
+        def validate_result(self, pattern_text: str) -> bool:
+            return is_company_code(pattern_text)
+
+    companies = pattern(
+        "social credit code", r"(?<![A-Za-z\d])[0-9A-HJ-NPQRTUWXY]{2}\d{6}[0-9A-HJ-NPQRTUWXY]{10}(?![A-Za-z\d])", 0.5
+    )
     ids = pattern("resident id", r"(?<!\d)(?:\d{6}[ -]?\d{8}[ -]?\d{3}[0-9Xx]|\d{15})(?![\dXx])", 0.5)
     cards = pattern("UnionPay", r"(?<!\d)62\d{2}(?:[ -]?\d{4}){3}(?:[ -]?\d{1,3})?(?!\d)", 0.5)
     passports = pattern("passport", r"(?<![A-Za-z\d])(?:[EGDSP]\d{8}|E[A-HJ-NP-Z]\d{7}|[HM]\d{8}(?:\d{2})?)(?!\d)", 0.5)
     return [
         ResidentId(supported_entity="CN_RESIDENT_ID", patterns=[ids]),
+        CompanyCode(supported_entity="CN_COMPANY_CODE", patterns=[companies]),
         BankCard(supported_entity="CREDIT_CARD", patterns=[cards]),
         base(supported_entity="CN_PASSPORT", patterns=[passports]),
     ]
@@ -159,6 +167,19 @@ def is_resident_id(text: str) -> bool:
         return True
     total = sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, plain[:17], strict=True))
     return _CHECKS[total % 11] == plain[17]
+
+
+# GB 32100: the characters by value, and weights 3 ** place % 31 of the first 17.
+_CODE_CHARACTERS = "0123456789ABCDEFGHJKLMNPQRTUWXY"
+
+
+def is_company_code(text: str) -> bool:
+    """A unified social credit code with its check character: those of sole traders name a person."""
+    values = [_CODE_CHARACTERS.find(character) for character in text.upper()]
+    if len(values) != 18 or -1 in values:
+        return False
+    total = sum(value * pow(3, place, 31) for place, value in enumerate(values[:17]))
+    return -total % 31 == values[17]
 
 
 def _passes_luhn(digits: str) -> bool:

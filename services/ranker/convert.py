@@ -14,6 +14,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import unit_vectors_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
+from services.ranker.convert_options import score_offsets
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.collapse import VariantPreference, best_variants
 from services.ranker.domain.exploration import Explored
@@ -121,6 +122,7 @@ def ranking_request(
         lexical_scores=np.array(candidates.lexical_scores, np.float32) if candidates.lexical_scores else None,
         type_match=type_match,
         review_sentiments=np.array(candidates.review_sentiments, np.float32) if candidates.review_sentiments else None,
+        offsets=score_offsets(message),
     )
 
 
@@ -164,7 +166,10 @@ def order_of(asked: RankingRequest, scores: Scores, slate: Slate | None) -> Sequ
     """
     if slate is not None:
         return slate.order
-    keys = (-scores.total, *(() if asked.tiers is None else (asked.tiers,)), ~asked.has_identifier)
+    total = scores.total
+    if asked.offsets is not None:
+        total = total + asked.offsets * np.ptp(total)
+    keys = (-total, *(() if asked.tiers is None else (asked.tiers,)), ~asked.has_identifier)
     order: list[int] = np.lexsort(keys).tolist()
     return order
 

@@ -43,7 +43,9 @@ class Relative(StrEnum):
 
 
 _RELATIVE = {
-    Relative.RESET: r"\b(?:start (?:over|again)|new search|forget (?:it|that|about)|reset)\b|重新开始|重新搜",
+    Relative.RESET: (
+        r"\b(?:start (?:over|again)|new search|reset)\b|^(?:ok,? )?forget (?:it|that)[.! ]*$|重新开始|重新搜"
+    ),
     Relative.CHEAPEST: r"\b(?:cheapest|lowest[ -]priced?|least expensive|lowest price)\b|最便宜|最低价|价格最低",
     Relative.DEAREST: r"\b(?:most expensive|priciest|high(?:est)?[ -]end|premium)\b|最贵|高端|最高档",
     Relative.CHEAPER: (
@@ -55,7 +57,7 @@ _RELATIVE = {
     ),
     Relative.NEWEST: r"\b(?:newest|latest|new arrivals?|newer)\b|最新|新款|新品|新上",
     Relative.SIMILAR: (
-        r"\b(?:similar|something like|more like|alternatives?|like (?:this|that|it))\b|类似|相似|差不多的|同类"
+        r"\b(?:similar|(?:something|anything|more|others?|ones) like|alternatives?)\b|类似|相似|差不多的|同类"
     ),
     Relative.MORE: (
         r"^(?:(?:show|give|see)(?: me)? )?(?:some )?(?:more|others?|something else|anything else|what else|next)\b"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.assistant.domain.conversation import ATTRIBUTE, CATEGORY, PRICE, Condition, Dialogue
+from services.assistant.domain.conversation import ATTRIBUTE, BRAND, CATEGORY, PRICE, Condition, Dialogue
 from services.assistant.domain.vocabulary import Vocabulary
 from services.common.money import Money, in_minor_units
 from services.common.product import CATEGORY_SEPARATOR
@@ -22,6 +22,9 @@ _CHINESE_NAMES = {
     "HKD": "港元",
     "TWD": "新台币",
 }
+
+# Characters of a query that an answer repeats.
+_LONGEST_SUBJECT = 40
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,12 @@ class Texts:
         sign = _SIGNS.get(amount.currency)
         return f"{sign}{number}" if sign else f"{number} {amount.currency}"
 
-    def value(self, value: str) -> str:
-        """A value of an attribute, or the leaf of a category, in this language."""
-        return self.vocabulary.shown(value.rpartition(CATEGORY_SEPARATOR)[2], self.language)
+    def value(self, value: str, field: str = ATTRIBUTE) -> str:
+        """A value of a field in this language; of a category, its leaf."""
+        if field == BRAND:
+            return value
+        leaf = value.rpartition(CATEGORY_SEPARATOR)[2]
+        return self.vocabulary.shown(leaf, self.language, is_product=field == CATEGORY)
 
     def name(self, field: str) -> str:
         """Of an attribute."""
@@ -76,16 +82,19 @@ class Texts:
             low, high = (None if one is None else self.money(Money(currency, one)) for one in condition.bounds)
             key = "between" if low and high else "under" if high else "over"
             return self.say(key, low=low or "", high=high or "")
-        values = self.listed(list(map(self.value, condition.values)))
+        values = self.listed([self.value(value, condition.field) for value in condition.values])
         return self.say("excluded" if condition.is_excluded else "in_values", values=values)
 
     def subject(self, dialogue: Dialogue, currency: str) -> str:
         """What is searched for, with the conditions."""
         category = dialogue.condition(CATEGORY)
-        query = dialogue.query or (self.listed(list(map(self.value, category.values))) if category else "")
+        query = dialogue.query
+        if category and len(query.split()) != 1:
+            query = self.listed([self.value(value, CATEGORY) for value in category.values])
         shown = [one for one in dialogue.conditions if one is not category]
         parts = [self.condition(one, currency) for one in shown if one.field != PRICE or currency]
-        subject = self.say("subject", query=query) if query else self.say("no_subject")
+        is_short = bool(query) and len(query) <= _LONGEST_SUBJECT
+        subject = self.say("subject", query=query) if is_short else self.say("no_subject")
         if not parts:
             return subject
         return self.say("with_conditions", subject=subject, conditions=self.sentences["comma"].join(parts))

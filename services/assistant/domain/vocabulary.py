@@ -15,6 +15,9 @@ from services.common.scripts import has_han
 # Of the graph: words that say nothing.
 _FILLERS = "fillers"
 _PRODUCTS = "products"
+# Letters of a unit that has one name: "kg". Of others the product decides: pieces are 片, 件 or 支.
+_LONGEST_UNIT = 2
+_WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # "150 g".
 _MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
 
@@ -68,32 +71,39 @@ class Vocabulary:
 
     def groups_in(self, text: str) -> frozenset[str]:
         """The kinds of the concepts that describe products, of single words and Chinese labels in the text."""
-        words = value_form(text).split()
+        words = [value_form(word) for word in _WORDS.findall(text)]
         pairs = [" ".join(pair) for pair in pairwise(words)]
         found = {group for form in (*words, *pairs) for group in self.groups_of(form)}
-        if has_han(text):
-            found |= {
-                self.groups[n]
-                for label, names in self.concepts.items()
-                if has_han(label) and label in text
-                for n in names
-            }
+        found |= {self.groups[name] for label in self.chinese_in(text) for name in self.concepts[label]}
         return frozenset(found - {_PRODUCTS})
 
-    def shown(self, value: str, language: str) -> str:
-        """The value in the language of an answer; the shop's own word if the graph has none."""
-        if (
-            language == "zh"
-            and (measured := _MEASURED.fullmatch(value))
-            and self.concepts.get(measured.group(2).casefold())
-        ):
-            return f"{measured.group(1)} {self.shown(measured.group(2), language)}"
-        if language == "zh" and not has_han(value):
-            for name in self.concepts.get(value_form(value), ()):
-                chinese = [label for label in self.labels[name] if has_han(label)]
-                if longer := [label for label in chinese if len(label) > 1] or chinese:
-                    # The plain word is a part of the others: 牛仔裤 of 弹力牛仔裤.
-                    return max(longer, key=lambda label: sum(label in other for other in chinese))
+    def chinese_in(self, text: str) -> list[str]:
+        """Chinese labels of describing concepts in a text, the longest first."""
+        if not has_han(text):
+            return []
+        found = [
+            label
+            for label, names in self.concepts.items()
+            if label in text and has_han(label) and any(self.groups[name] != _PRODUCTS for name in names)
+        ]
+        return sorted(found, key=len, reverse=True)
+
+    def shown(self, value: str, language: str, is_product: bool = False) -> str:
+        """The value in the language of an answer; the shop's own word if the graph has none. `is_product`: whether it
+        names products, as categories do, or describes them.
+        """
+        if language != "zh" or has_han(value):
+            return value
+        if measured := _MEASURED.fullmatch(value):
+            unit = self.shown(measured.group(2), language)
+            return f"{measured.group(1)} {unit}" if has_han(unit) and len(measured.group(2)) <= _LONGEST_UNIT else value
+        for name in self.concepts.get(value_form(value), ()):
+            chinese = [label for label in self.labels[name] if has_han(label)]
+            if chinese and (self.groups[name] == _PRODUCTS) is is_product:
+                longer = [label for label in chinese if len(label) > 1] or chinese
+                # The plain word for a product is a part of the others: 牛仔裤 of 弹力牛仔裤.
+                shares = [sum(label in other for other in chinese) if is_product else 0 for label in longer]
+                return longer[shares.index(max(shares))]
         return value
 
 

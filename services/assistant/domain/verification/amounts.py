@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from services.assistant.domain.facts import Fact
 from services.assistant.domain.verification.sentence import SentenceCheck, Unsupported, others, prices
 from services.assistant.domain.verification.subjects import Subject
-from services.assistant.domain.verification.words import Kind
+from services.assistant.domain.verification.words import UNITS, Kind
 from services.common.money import CURRENCY_NAMES, currency_name_form, currency_named
 
 # "About 60" may differ from the price by this share.
@@ -60,7 +60,8 @@ def _amounts(check: SentenceCheck) -> Iterator[Amount]:
             names.append(behind[0])
         for length in (2, 1):
             text = "".join(one.text for one in check.spoken[at + 1 : at + 1 + length])
-            if end == at + 1 and at + length < len(check.keys) and _is_name(text):
+            is_unit = at + 1 < len(check.keys) and check.keys[at + 1] in UNITS
+            if end == at + 1 and at + length < len(check.keys) and not is_unit and _is_name(text):
                 names, end = [*names, text], at + 1 + length
         if names:
             yield Amount(value, tuple(names), at, start, end)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from services.assistant.domain.facts import Fact
-from services.assistant.domain.verification.sentence import SentenceCheck, Unsupported, others, prices
+from services.assistant.domain.verification.sentence import SentenceCheck, Unsupported, others, prices, stated_length
 from services.assistant.domain.verification.subjects import Subject
 from services.assistant.domain.verification.words import Kind, keys_of, numeral_value
 
 # Tokens between a negation and what it denies, and between a number and its noun.
 _NEAR, _NOUN_NEAR = 2, 4
+_PIECES = frozenset({"piec", "piece", "unit", "item", "pair", "件", "个", "双", "条", "台"})
 _OTHERS = ("others", "other", "rest", "all", "其他", "其它", "别的", "所有")
 
 
@@ -54,7 +55,13 @@ def check_stock(check: SentenceCheck) -> None:
         )
         before = next((place for place in range(at - 1, max(at - 4, -1), -1) if _is(check, "stock_words", place)), None)
         place = after if after is not None and not _has_number(check, at + 1, after) else before
-        if place is None or _has_number(check, min(at, place) + 1, max(at, place)):
+        if place is None and at + 1 < len(keys) and keys[at + 1] in _PIECES:
+            # "There are 3 pieces of the title in stock."
+            free = (other for other in range(len(keys)) if not check.done[other] and _is(check, "stock_words", other))
+            place, is_far = next(free, None), True
+        else:
+            is_far = False
+        if place is None or (not is_far and _has_number(check, min(at, place) + 1, max(at, place))):
             continue
         number = int(token.key) if token.key.isdigit() else -1
 
@@ -106,6 +113,8 @@ def check_counts(check: SentenceCheck) -> None:
                 check.cover(at, at + 1)
             continue
         if str(value) not in allowed:
+            if stated_length(check, at, True):
+                continue
             raise Unsupported(f"count: {token.text}")
         check.support(subject.first("title") for subject in check.scope.products[:value])
         check.cover(at, at + 1)
@@ -181,7 +190,7 @@ def _compare(check: SentenceCheck, start: int, end: int, sign: int, is_extreme: 
 
 def _than(check: SentenceCheck, start: int, end: int) -> int | None:
     lexicon, keys = check.scope.lexicon, check.keys
-    places = [place for place, _ in lexicon.places("than", keys)]
+    places = [place for place, _ in lexicon.places("than", keys) if not check.done[place]]
     after = next((place for place in places if end <= place <= end + _NEAR), None)
     return after if after is not None else next((place for place in places if place < start), None)
 

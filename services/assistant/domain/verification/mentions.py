@@ -50,24 +50,25 @@ def _by_title(
 ) -> list[Mention]:
     spans: dict[tuple[int, int], list[Subject]] = {}
     for subject in subjects:
-        for title in subject.titles:
-            for span in _spans_of_title(keys, tokens, title, subject.brand, lexicon):
-                if subject not in spans.setdefault(span, []):
-                    spans[span].append(subject)
+        for title, may_be_part in subject.names:
+            for span, place in _spans_of_title(keys, tokens, title, subject.brand, lexicon):
+                if (may_be_part or place == 0) and subject not in spans.get(span, ()):
+                    spans.setdefault(span, []).append(subject)
     return [Mention(*span, tuple(each), _firsts(each, "title")) for span, each in spans.items()]
 
 
 def _spans_of_title(
     keys: Sequence[str], tokens: Sequence[Token], title: Sequence[str], brand: Sequence[str], lexicon: Lexicon
-) -> list[tuple[int, int]]:
-    spans, at = list[tuple[int, int]](), 0
+) -> list[tuple[tuple[int, int], int]]:
+    """Each with the place in the title where it begins."""
+    spans, at = list[tuple[tuple[int, int], int]](), 0
     while at < len(keys):
         length, place = max(
             ((_common(keys, at, title, place), -place) for place in range(len(title)) if title[place] == keys[at]),
             default=(0, 0),
         )
         if length and _names(keys, tokens, at, length, title, -place, brand, lexicon):
-            spans.append((at, at + length))
+            spans.append(((at, at + length), -place))
         at += length or 1
     return spans
 
@@ -152,7 +153,7 @@ def _by_one_word(tokens: Sequence[Token], subjects: Sequence[Subject], lexicon: 
         is_name = token.kind is Kind.WORD and (token.text[0].isupper() or lexicon.language == "zh")
         if not is_name or lexicon.length_at("plain", keys, at) or (at and tokens[at - 1].key in _PREDICATES):
             continue
-        holders = [subject for subject in subjects if any(token.key in title for title in subject.titles)]
+        holders = [one for one in subjects if any(token.key in title and part for title, part in one.names)]
         if len(holders) == 1:
             found.append(Mention(at, at + 1, (holders[0],), _firsts(holders, "title")))
     return found

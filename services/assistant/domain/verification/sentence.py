@@ -176,7 +176,7 @@ def check_stated(check: SentenceCheck) -> None:
         if check.done[at]:
             at += 1
             continue
-        fact_length = _stated_length(check, at, is_of_variants)
+        fact_length = stated_length(check, at, is_of_variants)
         plain_length = lexicon.length_at("plain", keys, at)
         if fact_length > plain_length:
             _require_stated(check, at, fact_length, is_of_variants)
@@ -194,7 +194,7 @@ def _may_echo(check: SentenceCheck) -> bool:
     return check.is_question and not check.mentions
 
 
-def _stated_length(check: SentenceCheck, at: int, is_of_variants: bool) -> int:
+def stated_length(check: SentenceCheck, at: int, is_of_variants: bool) -> int:
     """Tokens from `at` on that facts of what it is about state one behind the other."""
     lengths = [_length_of(subject, check, at, is_of_variants) for subject in check.group[at]]
     if not lengths:
@@ -213,6 +213,8 @@ def _length_in(text: FactText, check: SentenceCheck, at: int) -> int:
     while length and any(check.done[at : at + length]):
         length -= 1
     if length == 0:
+        return 0
+    if text.is_prose and check.scope.lexicon.has("promises", check.keys[at : at + length]):
         return 0
     kinds = {check.spoken[index].kind for index in range(at, at + length)}
     if kinds == {Kind.NUMBER} and length < len(text.keys):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
@@ -18,6 +18,8 @@ _FREE = frozenset({"free", "less"})
 # Fields that comparisons and amounts are checked with; their words support nothing by themselves.
 _CHECKED = frozenset({"price", "list_price", "stock", "availability"})
 _VARIANT = "variants."
+# Texts that merchants write freely.
+_PROSE = frozenset({"title", "description", "relevance"})
 # Values that deny the attribute.
 _DENIALS = frozenset({"no", "none", "false", "0", "n/a", "not applicable", "否", "无", "没有", "不支持"})
 
@@ -31,6 +33,10 @@ class FactText:
     kinds: tuple[Kind, ...]
     is_negated: tuple[bool, ...]
     places: dict[str, list[int]] = field(default_factory=dict)
+
+    @property
+    def is_prose(self) -> bool:
+        return self.fact.field in _PROSE
 
     @property
     def is_of_variant(self) -> bool:
@@ -70,6 +76,11 @@ class Subject:
         return [keys_of(fact.value) for fact in self.facts if fact.field == "title"]
 
     @cached_property
+    def names(self) -> list[tuple[tuple[str, ...], bool]]:
+        """The titles, and whether a part of one may name the product: not if it may be an instruction to a model."""
+        return [(title, any(text.fact.field == "title" for text in self.texts)) for title in self.titles]
+
+    @cached_property
     def brand(self) -> tuple[str, ...]:
         fact = self.first("brand")
         return keys_of(fact.value) if fact else ()
@@ -101,14 +112,18 @@ class Subject:
         return None if fact is None else fact.value == "in stock"
 
 
-def subjects_of(facts: Sequence[Fact], source: FactSource, lexicon: Lexicon) -> list[Subject]:
+# Other names of a value or of an attribute: 红色 of "red".
+Names = Callable[[str], Iterable[str]]
+
+
+def subjects_of(facts: Sequence[Fact], source: FactSource, lexicon: Lexicon, names: Names) -> list[Subject]:
     """In the order in which the facts name them."""
     by_id: dict[str, list[Fact]] = {}
     for fact in facts:
         if fact.source is source:
             by_id.setdefault(fact.id, []).append(fact)
     return [
-        Subject(source, id, tuple(each), tuple(text for fact in each for text in _texts(fact, lexicon)))
+        Subject(source, id, tuple(each), tuple(text for fact in each for text in _texts(fact, lexicon, names)))
         for id, each in by_id.items()
     ]
 
@@ -123,13 +138,22 @@ def fact_text(fact: Fact, text: str, lexicon: Lexicon) -> FactText:
     return FactText(fact, keys, tuple(each.kind for each in spoken), tuple(_negated(tokens, lexicon)), places)
 
 
-def _texts(fact: Fact, lexicon: Lexicon) -> Iterator[FactText]:
-    if fact.field in _CHECKED:
+def may_instruct(text: str, lexicon: Lexicon) -> bool:
+    """Whether a text of the shop may be an instruction to a language model: it is then no support."""
+    return lexicon.has("instructions", keys_of(text))
+
+
+def _texts(fact: Fact, lexicon: Lexicon, names: Names) -> Iterator[FactText]:
+    if fact.field in _CHECKED or (fact.field in _PROSE and may_instruct(fact.value, lexicon)):
         return
     yield fact_text(fact, fact.value, lexicon)
-    if "." in fact.field and fact.value.lower() not in _DENIALS:
+    if fact.field in _PROSE or fact.source is not FactSource.PRODUCT:
+        return
+    yield from (fact_text(fact, name, lexicon) for name in names(fact.value))
+    name = fact.field.partition(".")[2]
+    if name and fact.value.lower() not in _DENIALS:
         # "Its material is cotton": the name of the attribute is a fact as well.
-        yield fact_text(fact, fact.field.partition(".")[2].replace("_", " "), lexicon)
+        yield from (fact_text(fact, one, lexicon) for one in (name.replace("_", " "), *names(name)))
 
 
 def _negated(tokens: Sequence[Token], lexicon: Lexicon) -> Iterable[bool]:

@@ -22,7 +22,7 @@ from services.assistant.domain.verification.claims import (
 from services.assistant.domain.verification.entailment import entailing
 from services.assistant.domain.verification.sentence import Scope, SentenceCheck, Unsupported, check_stated
 from services.assistant.domain.verification.sentences import MAX_SENTENCE
-from services.assistant.domain.verification.subjects import Subject, subjects_of
+from services.assistant.domain.verification.subjects import Names, Subject, may_instruct, subjects_of
 from services.assistant.domain.verification.words import Kind, Lexicon, keys_of, tokens_of
 
 # Facts of a turn that are read, and facts that are cited for one sentence.
@@ -45,11 +45,17 @@ class TurnVerifier:
     """Reads the sentences of one answer in their order: "it" is what the sentence before was about."""
 
     def __init__(
-        self, lexicon: Lexicon, facts: Sequence[Fact], drafted: Sequence[Sentence] = (), utterance: str = ""
+        self,
+        lexicon: Lexicon,
+        facts: Sequence[Fact],
+        drafted: Sequence[Sentence] = (),
+        utterance: str = "",
+        names: Names = lambda value: (),
     ) -> None:
         facts = facts[:_MAX_FACTS]
         self._lexicon = lexicon
-        self._texts = [fact for fact in facts if fact.source is FactSource.FAQ and fact.field == "answer"]
+        answers = [fact for fact in facts if fact.source is FactSource.FAQ and fact.field == "answer"]
+        self._texts = [fact for fact in answers if not may_instruct(fact.value, lexicon)]
         self._drafted = {_form(sentence.text): sentence for sentence in drafted}
         counts = frozenset(
             token.key
@@ -59,8 +65,8 @@ class TurnVerifier:
         )
         self._scope = Scope(
             lexicon,
-            tuple(subjects_of(facts, FactSource.PRODUCT, lexicon)),
-            tuple(subjects_of(facts, FactSource.ORDER, lexicon)),
+            tuple(subjects_of(facts, FactSource.PRODUCT, lexicon, names)),
+            tuple(subjects_of(facts, FactSource.ORDER, lexicon, names)),
             asked=frozenset(keys_of(utterance)),
             counts=counts,
         )

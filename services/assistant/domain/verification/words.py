@@ -33,14 +33,17 @@ _TOUCHING = {"in": "inch"}
 _UNIT_NAMES = _TOUCHING | {spelling: name for name, spellings in _UNITS.items() for spelling in spellings.split()}
 _UNIT = re.compile(
     r"[ -]?(?P<unit>" + "|".join(
-        re.escape(one) + (r"(?![^\W_])" if one.isascii() and one.isalpha() else "")
+        re.escape(one) + (r"(?![A-Za-z0-9])" if one.isascii() and one.isalpha() else "")
         for one in sorted(_UNIT_NAMES, key=len, reverse=True)
         if one not in _TOUCHING
-    ) + r"|(?<=\d)in(?![^\W_]))",
+    ) + r"|(?<=\d)in(?![A-Za-z0-9]))",
     re.IGNORECASE,
 )  # fmt: skip
 # Digits of numbers that are written in Chinese, up to 99.
 _NUMERALS = dict(zip("零一二三四五六七八九十", range(11), strict=True)) | {"两": 2, "〇": 0}
+
+
+UNITS = frozenset(_UNIT_NAMES.values())
 
 
 class Kind(Enum):
