@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from random import Random
 
@@ -122,8 +121,3 @@ def test_the_attacker_keeps_its_budget() -> None:
     """What the attempts cost together is at most the budget; one that costs more than what is left does not count."""
     trials = search(SPACE, planted, 20.0, 30, Random(2))
     assert 0 < sum(trial.outcome.cents for trial in trials) <= 20
-    assert dataclasses.asdict(trials[0].outcome) == {
-        "gain": trials[0].outcome.gain,
-        "cents": trials[0].outcome.cents,
-        "calls": 0,
-    }
