@@ -1,9 +1,11 @@
-"""`kairos experiments`: A/B tests: which run, what the log says of them, start and stop."""
+"""`kairos experiments`: A/B tests, interleavings, switchbacks of prices: which run, what they say, start and stop."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +17,21 @@ from rich.table import Table
 from cli.calls import failed, out
 from cli.control_client import Client, checked_input, client_of, connect
 from cli.control_files import read_resources
-from cli.options import Json
-from experiments.analysis import Analysis, analysed
+from cli.options import DataDir, Json
+from experiments.analysis import Analysis
 from experiments.log import LogReader
-from experiments.report import NAMES, comparison_row, document, page, value_text, verdict_lines
+from experiments.prices import products_of, sold_of
+from experiments.report import comparison_row, counted_of, document, names_of, page, value_text, verdict_lines
 from experiments.resources import MAX_NOTE, Known, State, experiments, published, state_of, stop
+from experiments.switchback import BLOCKS_BEFORE, analysed_switchback, blocks_of
+from experiments.verdict import verdict_of
 from kairos.control.v1 import control_pb2
 from ops.client import Connection, explain_error
-from services.common.experiment import METRICS
+from ops.learning import learning_of
+from ops.settings import SuiteSettings
+from services.common.settings import load_settings
+from services.pricing.learning.periods import calendar
+from services.pricing.learning.sqlite_table import demand_table
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 app.callback()(connect)
@@ -49,9 +58,14 @@ def list_experiments(
     table = Table("id", "state", "layer", "traffic", "arms", "decided by", box=None, pad_edge=False)
     for one in found:
         definition = one.definition
-        arms = ", ".join(f"{arm.name} {arm.share:g}" for arm in definition.arms)
-        traffic = f"{definition.traffic_from:g} to {definition.traffic_to:g}"
-        row = (one.id, one.state.value, definition.layer, traffic, arms, definition.primary_metric)
+        shares = [f" {arm.share:g}" if arm.share else "" for arm in definition.arms]
+        arms = ", ".join(f"{arm.name}{share}" for arm, share in zip(definition.arms, shares, strict=True))
+        layer, traffic = definition.layer, f"{definition.traffic_from:g} to {definition.traffic_to:g}"
+        if definition.is_interleaving:
+            arms += " interleaved"
+        if definition.is_switchback:
+            layer, traffic = "prices", f"blocks of {definition.block} days"
+        row = (one.id, one.state.value, layer, traffic, arms, definition.primary_metric)
         table.add_row(*map(escape, row))
     out.print(table)
     for one in found:
@@ -64,15 +78,20 @@ def show(
     context: typer.Context,
     id: Id,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page with plots to this file.")] = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
     """Print what the gateway's log says of an experiment: figures by arm, differences, and the verdict.
 
-    The whole log is read. Exit code 1 if the experiment is invalid or a guardrail is broken.
+    The whole log is read; of a switchback of prices, what the price publisher of a suite on this machine has counted.
+    Exit code 1 if the experiment is invalid or a guardrail is broken.
     """
     client = client_of(context)
     known = _known(client, id)
-    found = analysed(_log_of(context).table, id, known.definition)
+    if known.definition.is_switchback:
+        found = _of_prices(context, known, data_dir)
+    else:
+        found = verdict_of(_log_of(context).table, id, known.definition)
     if report is not None:
         report.write_text(page(found), "utf-8")
     if as_json:
@@ -171,16 +190,37 @@ def _log_of(context: typer.Context) -> LogReader:
     return reader
 
 
+def _of_prices(context: typer.Context, known: Known, data_dir: Path | None) -> Analysis:
+    settings, folder = learning_of(load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}))
+    connection: Connection = context.find_root().obj
+    try:
+        starts = known.definition.starts_at
+        since = None if starts is None else (starts - timedelta((1 + BLOCKS_BEFORE) * known.definition.block)).date()
+        sold = list(sold_of(demand_table(settings, folder).periods(since)))
+    except ValueError as error:
+        raise failed(str(error), exit_code=2) from None
+    with connection.stub() as stub:
+        try:
+            products = products_of(stub, connection.metadata, max(connection.timeout_s, _LOG_TIMEOUT_S))
+        except grpc.RpcError as error:
+            raise failed(explain_error(error)) from None
+    today = calendar(settings.time_zone)(time.time())
+    return analysed_switchback(blocks_of(sold, products, known.id, known.definition, today), known.id, known.definition)
+
+
 def _print(known: Known, found: Analysis) -> None:
     out.print(f"[bold]{escape(found.id)}[/], {known.state.value}")
     if known.definition.note:
         out.print(escape(known.definition.note), soft_wrap=True)
+    names = names_of(found)
     arms = Table("", *(arm.name for arm in found.arms), box=None, pad_edge=False)
-    arms.add_row("units", *(f"{arm.units:,}" for arm in found.arms))
-    arms.add_row("answers", *(f"{arm.answers:,}" for arm in found.arms))
-    for metric in METRICS:
-        arms.add_row(NAMES[metric], *(value_text(metric, arm.values[metric], found.currency) for arm in found.arms))
-    arms.add_row("latency p95, ms", *(re.sub("nan", "-", f"{arm.latency_p95_ms:.0f}") for arm in found.arms))
+    units, answers = counted_of(found)
+    arms.add_row(units, *(f"{arm.units:,}" for arm in found.arms))
+    arms.add_row(answers, *(f"{arm.answers:,}" for arm in found.arms))
+    for metric in found.metrics:
+        arms.add_row(names[metric], *(value_text(metric, arm.values[metric], found.currency) for arm in found.arms))
+    if found.mode != "switchback":
+        arms.add_row("latency p95, ms", *(re.sub("nan", "-", f"{arm.latency_p95_ms:.0f}") for arm in found.arms))
     out.print(arms)
     for arm in found.verdicts:
         compared = [one for one in found.comparisons if one.arm == arm]
@@ -188,8 +228,8 @@ def _print(known: Known, found: Analysis) -> None:
             continue
         table = Table(f"{arm} - {found.control_arm}", "difference", "interval", "", box=None, pad_edge=False)
         for one in compared:
-            _, _, difference, interval, *_, judgement, _ = comparison_row(one, found.currency)
-            table.add_row(*map(escape, (NAMES[one.metric], difference, interval, judgement)))
+            _, name, difference, interval, *_, judgement, _ = comparison_row(one, found.currency, names)
+            table.add_row(*map(escape, (name, difference, interval, judgement)))
         out.print(table)
     for line in [*found.notes, *verdict_lines(found)]:
         out.print(escape(line), soft_wrap=True)

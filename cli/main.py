@@ -19,18 +19,23 @@ from cli import (
     events,
     experiments,
     fairness,
+    faq,
     judge,
     label,
     models,
+    moderation,
     offers,
     price,
+    product_reviews,
     reviews,
     rules,
+    satisfaction,
     suite,
     users,
 )
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
+from cli.chat import chat
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
@@ -80,13 +85,14 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, explain, demand):
+for request in (search, suggest, recommend, explain, chat, demand):
     app.command()(request)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(price.app, name="price")
 app.add_typer(offers.app, name="offers")
 app.add_typer(competitors.app, name="competitors")
 app.add_typer(events.app, name="events")
+app.add_typer(satisfaction.app, name="satisfaction")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
@@ -97,9 +103,12 @@ app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(moderation.app, name="moderation")
+app.add_typer(product_reviews.app, name="product-reviews")
 app.add_typer(campaigns.app, name="campaigns")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
+app.add_typer(faq.app, name="faq")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):
     app.command()(operation)

@@ -135,6 +135,8 @@ def sentences(found: Explained) -> Iterator[tuple[str, str]]:
         "policy",
         f"{made.model_version}{f', price policy {made.policy_id!r}' if made.policy_id else ''}: {_why(made)}",
     )
+    if made.HasField("experiment_arm"):
+        yield "experiment", f"Arm {made.experiment_arm.arm!r} of {made.experiment_arm.experiment!r}."
     yield "guardrail", _guardrail(made)
     if made.HasField("elasticity"):
         yield from _demand(made)

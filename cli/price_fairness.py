@@ -19,10 +19,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.calls import call, err, failed, out
+from cli.calls import err, failed, log_pages, out
 from cli.options import Json
 from kairos.common.v1 import event_pb2
-from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.errors import InvalidArgument
 from services.common.money import MINOR_UNIT_DECIMALS
@@ -40,7 +39,6 @@ Named = dict[tuple[str, str], str]
 MAX_PERSONS, MAX_GROUPS, MAX_TEXT = 1_000_000, 50, 128
 # An attribute with more numbers than these is cut at its quartiles.
 _MOST_NUMBERS = 6
-_RECORDS = {ranker_pb2.LOG_KIND_EVENTS: 500, ranker_pb2.LOG_KIND_IMPRESSIONS: 100}
 _LISTED = 20
 _NOT_DECLARED = "(not declared)"
 
@@ -146,7 +144,7 @@ def _check_count(named: Named) -> None:
 
 
 def _attributes(context: typer.Context) -> Iterator[profile_pb2.OwnedAttribute]:
-    for page in _pages(context, ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES):
+    for page in log_pages(context, ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES):
         yield from page.attributes
 
 
@@ -155,7 +153,7 @@ def _facts(
 ) -> Iterator[tuple[Log, list[Impression], list[Interaction]]]:
     """Those of pages with prices, and of events, page by page. A record that cannot be read is left out."""
     left_out = 0
-    for page in _pages(context, ranker_pb2.LOG_KIND_IMPRESSIONS):
+    for page in log_pages(context, ranker_pb2.LOG_KIND_IMPRESSIONS):
         shown: list[Impression] = []
         for one in page.impressions:
             if seconds(one.shown_at) < since_s or not one.HasField("prices"):
@@ -165,7 +163,7 @@ def _facts(
             except InvalidArgument:
                 left_out += 1
         yield Log.IMPRESSIONS, shown, []
-    for page in _pages(context, ranker_pb2.LOG_KIND_EVENTS):
+    for page in log_pages(context, ranker_pb2.LOG_KIND_EVENTS):
         done: list[Interaction] = []
         for event in page.events:
             if event.type not in ACTS or seconds(event.occurred_at) < since_s:
@@ -177,14 +175,6 @@ def _facts(
         yield Log.EVENTS, [], done
     if left_out:
         err.print(f"[yellow]{left_out} records of the log cannot be read")
-
-
-def _pages(context: typer.Context, log: ranker_pb2.LogKind.ValueType) -> Iterator[Any]:
-    message, is_last = gateway_pb2.ReadLogRequest(log=log, page_size=_RECORDS.get(log, 0)), False
-    while not is_last:
-        page = call(context, "ReadLog", message)
-        message.page_token, is_last = page.next_page_token, page.is_last_page
-        yield page
 
 
 def _with_place(page: event_pb2.Impressions) -> event_pb2.Impressions:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from cli.calls import call, failed, out, print_json
+from cli.calls import call, failed, log_pages, out, print_json
 from cli.options import IsVisitor, Json
 from cli.render import print_attributes, print_profile
 from kairos.gateway.v1 import gateway_pb2
@@ -54,11 +54,8 @@ def fairness(
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array instead of JSON lines.")] = False,
 ) -> None:
     """Export the attributes of all persons that the schema keeps for fairness reports, as JSON lines."""
-    message = gateway_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES)
-    is_last, rows = False, []
-    while not is_last:
-        page = call(context, "ReadLog", message)
-        message.page_token, is_last = page.next_page_token, page.is_last_page
+    rows = []
+    for page in log_pages(context, ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES):
         for owned in page.attributes:
             row = MessageToDict(owned, preserving_proto_field_name=True)
             if as_json:

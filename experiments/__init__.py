@@ -1,1 +1,1 @@
-"""A/B tests: reading the log, comparing arms at any time, the automatic stop, and reports."""
+"""A/B tests and interleavings: reading the log, comparing arms at any time, the automatic stop, and reports."""

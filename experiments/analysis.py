@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from experiments.outcomes import Outcomes, Sample
 from experiments.sequential import LEAST_UNITS, Difference, adjusted, difference_of, linearised, ratio_p_value
 from experiments.table import LogTable
-from services.common.experiment import LOWER_IS_BETTER, METRICS, Experiment, Metric
+from services.common.experiment import CREDITS, LOWER_IS_BETTER, METRICS, OF_PRICES, Experiment, Metric
 
 BETTER, WORSE, UNDECIDED = "better", "worse", "not distinguishable"
 # A sample ratio as unlikely as this makes an experiment invalid.
@@ -84,6 +85,12 @@ class Analysis:
     notes: list[str]
     looks: list[Look]
     currency: str
+    # Whose values and differences: those of this module, of experiments.interleaving or of experiments.switchback.
+    mode: Literal["A/B test", "interleaving", "switchback"] = "A/B test"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        return {"interleaving": CREDITS, "switchback": OF_PRICES}.get(self.mode, METRICS)
 
 
 def analysed(table: LogTable, id: str, experiment: Experiment, until_s: float = np.inf) -> Analysis:

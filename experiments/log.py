@@ -9,11 +9,12 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from experiments.table import CART, CLICK, PURCHASE, REFUND, Act, LogTable, Page
+from experiments.table import CART, CLICK, FEEDBACK, PURCHASE, REFUND, Act, LogTable, Page
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2
 from services.common.money import NANOS
+from services.common.satisfaction import satisfaction_of
 
 _ACTS = {
     event_pb2.EVENT_TYPE_CLICK: CLICK,
@@ -21,6 +22,7 @@ _ACTS = {
     event_pb2.EVENT_TYPE_PURCHASE: PURCHASE,
     event_pb2.EVENT_TYPE_REFUND: REFUND,
     event_pb2.EVENT_TYPE_CANCELLATION: REFUND,
+    event_pb2.EVENT_TYPE_FEEDBACK: FEEDBACK,
 }
 # Records of one call. Pages come with their features, some 5 KB each: searches must not wait for a gateway that copies
 # megabytes.
@@ -67,17 +69,28 @@ def pages_of(messages: Iterable[event_pb2.Impressions]) -> Iterator[Page]:
             tuple((arm.experiment, arm.arm) for arm in message.experiment_arms),
             message.latency_ms if message.HasField("latency_ms") else math.nan, bool(message.degradations),
             message.model_version, tuple(zip(message.item_ids, message.positions, prices, strict=True)), currency,
+            _teams(message),
         )  # fmt: skip
+
+
+def _teams(message: event_pb2.Impressions) -> tuple[str, ...] | None:
+    """None of a page that was not interleaved."""
+    given = message.interleaving
+    if not message.HasField("interleaving") or len(given.teams) != len(message.item_ids):
+        return None
+    arms = ("", *given.arms)
+    return tuple(arms[team] if 0 <= team < len(arms) else "" for team in given.teams)
 
 
 def acts_of(messages: Iterable[event_pb2.Event]) -> Iterator[Act]:
     for message in messages:
-        if (kind := _ACTS.get(message.type)) is not None:
+        if (kind := _ACTS.get(message.type)) is not None and not message.feedback.is_product_review:
             has_price = message.HasField("price")
             yield Act(
                 message.user_id, message.visitor_id, message.item_id, kind, _seconds(message.occurred_at),
                 _amount(message.price) if has_price else math.nan, message.price.currency_code if has_price else "",
                 message.quantity if kind == REFUND else max(message.quantity, 1),
+                satisfaction_of(message.feedback) if kind == FEEDBACK else 0.0,
             )  # fmt: skip
 
 

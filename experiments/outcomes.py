@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from experiments.table import CART, CLICK, NOBODY, PURCHASE, REFUND, Column, LogTable
+from experiments.table import CART, CLICK, FEEDBACK, NOBODY, PURCHASE, REFUND, Column, LogTable
 from services.common.experiment import METRICS, Experiment, Metric
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ class Outcomes:
         pages, acts = table.pages(), table.acts()
         arm_of_page = table.arm_of(id, self._names)
         arm = arm_of_page[pages["arms"]] if len(pages["arms"]) else np.zeros(0, np.int64)
-        who = _units(pages, experiment.unit)
+        who = units_of(pages, experiment.unit)
         rows = np.flatnonzero((arm >= 0) & (who != NOBODY))
         rows = rows[np.argsort(pages["at_s"][rows], kind="stable")]
         units, first = np.unique(who[rows], return_index=True)
@@ -71,7 +71,7 @@ class Outcomes:
         of_shown = place[shown["page"]] if len(shown["page"]) else np.zeros(0, np.int64)
         own = np.flatnonzero(of_shown >= 0)
         shown_page = of_shown[own]
-        who = _units(acts, unit)
+        who = units_of(acts, unit)
         at = np.minimum(np.searchsorted(units, who), max(len(units) - 1, 0))
         kept = np.flatnonzero(units[at] == who) if len(units) else np.zeros(0, np.int64)
         act_unit, kind, act_s = at[kept], acts["kind"][kept], acts["at_s"][kept]
@@ -99,12 +99,9 @@ class Outcomes:
         revenue[returned] = -revenue[bought] * pieces / quantity[bought]
         after = act_s >= self._first_s[act_unit] if len(units) else np.zeros(0, bool)
         self.unpriced = int((buys & after & ~is_counted).sum())
-        self._act_unit, self._act_kind, self._act_s, self._revenue = (
-            act_unit[after],
-            kind[after],
-            act_s[after],
-            revenue[after],
-        )
+        satisfaction = np.where(kind == FEEDBACK, acts["satisfaction"][kept], 0.0)
+        self._act_unit, self._act_kind, self._act_s = act_unit[after], kind[after], act_s[after]
+        self._revenue, self._satisfaction = revenue[after], satisfaction[after]
         self.before = _before(self.count, act_unit[~after], kind[~after], revenue[~after])
         clicks = np.flatnonzero((kind == CLICK) & (seen >= 0) & after)
         # One click of each product of a page: the first.
@@ -142,12 +139,14 @@ class Outcomes:
             "conversion": np.sign(_sums(act_unit, n, kind == PURCHASE)),
             "revenue": _sums(act_unit, n, self._revenue[acts]),
             "click_position": _sums(of_click, n, self._click_position[clicks]),
+            "satisfaction": _sums(act_unit, n, self._satisfaction[acts]),
             "latency": _sums(unit, n, timed & (latency > slow_ms)),
             "degradation": _sums(unit, n, self._degraded[pages]),
         }
         denominators: dict[Metric, Floats] = {
             "click_through": answers, "add_to_cart": ones, "conversion": ones, "revenue": ones,
-            "click_position": _sums(of_click, n), "latency": _sums(unit, n, timed), "degradation": answers,
+            "click_position": _sums(of_click, n), "satisfaction": _sums(act_unit, n, kind == FEEDBACK),
+            "latency": _sums(unit, n, timed), "degradation": answers,
         }  # fmt: skip
         version = self._version[pages]
         versions = [
@@ -170,7 +169,7 @@ def _sums(units: Column, count: int, weights: Column | None = None) -> Floats:
     return sums
 
 
-def _units(columns: Mapping[str, Column], unit: str) -> Ints:
+def units_of(columns: Mapping[str, Column], unit: str) -> Ints:
     """A number of each row's unit, as `services.common.experiment.unit_of` names it; NOBODY: it has none."""
     user, visitor = columns["user"].astype(np.int64), columns["visitor"].astype(np.int64)
     found = np.full(len(user), NOBODY, np.int64)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis import Analysis, Comparison
-from services.common.experiment import LOWER_IS_BETTER, METRICS, Metric
+from services.common.experiment import LOWER_IS_BETTER, OF_PRICES, Metric
 from services.common.versions import replace_file
 
 NAMES: dict[Metric, str] = {
@@ -22,10 +22,32 @@ NAMES: dict[Metric, str] = {
     "conversion": "units with a purchase",
     "revenue": "revenue a unit",
     "click_position": "position of clicks",
+    "satisfaction": "satisfaction",
     "latency": "slow answers",
     "degradation": "degraded answers",
 }
-_SHARES: frozenset[Metric] = frozenset(("click_through", "add_to_cart", "conversion", "latency", "degradation"))
+_SHARES: frozenset[Metric] = frozenset(
+    ("click_through", "add_to_cart", "conversion", "satisfaction", "latency", "degradation")
+)
+# Of an interleaving: which kind of acts decides who won an answer.
+_WON: dict[Metric, str] = {
+    "click_through": "answers won by clicks",
+    "add_to_cart": "answers won by carts",
+    "conversion": "answers won by purchases",
+}
+
+
+# Of a switchback.
+_OF_PRICES: dict[Metric, str] = {"revenue": "revenue of a product and day", "profit": "profit of a product and day"}
+
+
+def names_of(found: Analysis) -> dict[Metric, str]:
+    return {"interleaving": _WON, "switchback": _OF_PRICES}.get(found.mode, NAMES)
+
+
+def counted_of(found: Analysis) -> tuple[str, str]:
+    """What `units` and `answers` of an arm are."""
+    return ("blocks", "days") if found.mode == "switchback" else ("units", "answers")
 
 
 def document(found: Analysis) -> dict[str, Any]:
@@ -42,16 +64,17 @@ def write_report(folder: Path, found: Analysis) -> None:
 
 def page(found: Analysis) -> str:
     """One HTML page that needs no other file."""
+    names = names_of(found)
     arms = [
         [
             arm.name, f"{arm.share:g}", f"{arm.units:,}", f"{arm.answers:,}",
-            *(value_text(metric, arm.values[metric], found.currency) for metric in METRICS),
+            *(value_text(metric, arm.values[metric], found.currency) for metric in found.metrics),
             f"{_number(arm.latency_p50_ms)} / {_number(arm.latency_p95_ms)}", ", ".join(arm.versions) or "-",
         ]
         for arm in found.arms
     ]  # fmt: skip
-    head = ["arm", "share", "units", "answers", *NAMES.values(), "latency p50 / p95, ms", "model versions"]
-    compared = [comparison_row(one, found.currency) for one in found.comparisons]
+    head = ["arm", "share", *counted_of(found), *names.values(), "latency p50 / p95, ms", "model versions"]
+    compared = [comparison_row(one, found.currency, names) for one in found.comparisons]
     return "\n".join(
         [
             '<!doctype html><html lang="en"><meta charset="utf-8">',
@@ -76,14 +99,14 @@ def verdict_lines(found: Analysis) -> list[str]:
     lines = [f"Invalid: {problem}." for problem in found.problems]
     lines += [f"Guardrail broken: {broken}." for broken in found.broken]
     for arm, verdict in found.verdicts.items():
-        lines.append(f"{arm} against {found.control_arm}, {NAMES[found.primary_metric]}: {verdict}.")
+        lines.append(f"{arm} against {found.control_arm}, {names_of(found)[found.primary_metric]}: {verdict}.")
     return lines
 
 
-def comparison_row(one: Comparison, currency: str) -> list[str]:
+def comparison_row(one: Comparison, currency: str, names: dict[Metric, str]) -> list[str]:
     bounds = (value_text(one.metric, bound, currency, signed=True) for bound in (one.low, one.high))
     return [
-        one.arm, NAMES[one.metric] + (" (lower is better)" if one.metric in LOWER_IS_BETTER else ""),
+        one.arm, names[one.metric] + (" (lower is better)" if one.metric in LOWER_IS_BETTER else ""),
         value_text(one.metric, one.difference, currency, signed=True), " to ".join(bounds),
         "-" if math.isnan(one.relative) else f"{one.relative:+.1%}", f"{one.p_value:.2g}", one.judgement(),
         f"{one.variance_left:.2f}",
@@ -96,7 +119,7 @@ def value_text(metric: Metric, value: float, currency: str, signed: bool = False
         return "-"
     if metric in _SHARES:
         return f"{value:{sign}.2%}"
-    return f"{value:{sign}.2f} {currency}".rstrip() if metric == "revenue" else f"{value:{sign}.2f}"
+    return f"{value:{sign}.2f} {currency}".rstrip() if metric in OF_PRICES else f"{value:{sign}.2f}"
 
 
 def _number(value: float) -> str:
@@ -110,19 +133,22 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _intervals(found: Analysis) -> str:
-    """Relative differences of all metrics, as far as the control arm's value is not 0."""
-    drawn = [one for one in found.comparisons if one.difference and not math.isnan(one.relative)]
+    """Relative differences of all metrics, as far as the control arm's value is not 0; of an interleaving, those of the
+    arms' shares of the answers that one of them won.
+    """
+    is_share = found.mode == "interleaving"
+    drawn = [one for one in found.comparisons if is_share or (one.difference and not math.isnan(one.relative))]
     if not drawn:
         return "<p>Too little is known for a comparison.</p>"
     pyplot = _pyplot()
     chart, axis = pyplot.subplots(figsize=(10, 0.8 + 0.35 * len(drawn)), layout="constrained")
     for row, one in enumerate(drawn):
-        scale = 100 * one.relative / one.difference
+        scale = 100.0 if is_share else 100 * one.relative / one.difference
         low, high = sorted((one.low * scale, one.high * scale))
         axis.plot([low, high], [row, row], color="black")
-        axis.plot([100 * one.relative], [row], marker="o", color="tab:blue")
+        axis.plot([scale * one.difference], [row], marker="o", color="tab:blue")
     axis.axvline(0, color="grey", linestyle=":")
-    axis.set_yticks(range(len(drawn)), [f"{one.arm}: {NAMES[one.metric]}" for one in drawn])
+    axis.set_yticks(range(len(drawn)), [f"{one.arm}: {names_of(found)[one.metric]}" for one in drawn])
     axis.invert_yaxis()
     axis.set(xlabel=f"difference from {found.control_arm}, %, with its interval")
     return _svg(chart)
@@ -143,7 +169,7 @@ def _looks(found: Analysis) -> str:
             color=lines[0].get_color(),
         )  # fmt: skip
     axis.axhline(0, color="grey", linestyle=":")
-    axis.set(ylabel=f"{NAMES[found.primary_metric]}: difference")
+    axis.set(ylabel=f"{names_of(found)[found.primary_metric]}: difference")
     axis.tick_params(axis="x", labelrotation=20)
     axis.legend()
     return _svg(chart)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 Column = npt.NDArray[Any]
 NOBODY = -1
 # Kinds of acts.
-CLICK, CART, PURCHASE, REFUND = range(4)
+CLICK, CART, PURCHASE, REFUND, FEEDBACK = range(5)
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Page:
     model_version: str
     items: tuple[tuple[str, int, float], ...]
     currency: str = ""
+    # Of an interleaved page, for each item: the arm that has the credit for it; empty: none. None: no interleaved page.
+    teams: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Act:
     """`price` of one piece in whole units of `currency`; NaN if it is not known. `quantity`: of pieces; 0 of a refund
-    means all.
+    means all. `satisfaction`: of FEEDBACK, 0 to 1.
     """
 
     user_id: str
@@ -51,6 +53,7 @@ class Act:
     price: float
     currency: str
     quantity: int
+    satisfaction: float = 0.0
 
 
 class _Columns:
@@ -83,12 +86,22 @@ class _Numbers:
 class LogTable:
     def __init__(self) -> None:
         self._users, self._visitors, self._items, self._currencies = _Numbers(), _Numbers(), _Numbers(), _Numbers()
-        self._versions = _Numbers()
+        self._versions, self._teams = _Numbers(), _Numbers()
         self._arms: dict[tuple[tuple[str, str], ...], int] = {}
-        self._pages = _Columns(user="q", visitor="q", at_s="d", arms="q", latency_ms="f", degraded="b", version="q")
-        self._shown = _Columns(page="q", item="q", position="q", price="d", currency="q")
+        self._pages = _Columns(
+            user="q", visitor="q", at_s="d", arms="q", latency_ms="f", degraded="b", version="q", interleaved="b"
+        )
+        self._shown = _Columns(page="q", item="q", position="q", price="d", currency="q", team="q")
         self._acts = _Columns(
-            user="q", visitor="q", item="q", kind="b", at_s="d", price="d", currency="q", quantity="q"
+            user="q",
+            visitor="q",
+            item="q",
+            kind="b",
+            at_s="d",
+            price="d",
+            currency="q",
+            quantity="q",
+            satisfaction="d",
         )
 
     def add_page(self, page: Page) -> None:
@@ -100,17 +113,18 @@ class LogTable:
         self._pages.add(
             user=self._users.number(page.user_id), visitor=self._visitors.number(page.visitor_id), at_s=page.at_s,
             arms=arms, latency_ms=page.latency_ms, degraded=page.is_degraded,
-            version=self._versions.number(page.model_version),
+            version=self._versions.number(page.model_version), interleaved=page.teams is not None,
         )  # fmt: skip
-        for item_id, position, price in page.items:
-            item = self._items.number(item_id)
-            self._shown.add(page=row, item=item, position=position, price=price, currency=currency)
+        teams = page.teams or ("",) * len(page.items)
+        for (item_id, position, price), arm in zip(page.items, teams, strict=True):
+            item, team = self._items.number(item_id), self._teams.number(arm)
+            self._shown.add(page=row, item=item, position=position, price=price, currency=currency, team=team)
 
     def add_act(self, act: Act) -> None:
         self._acts.add(
             user=self._users.number(act.user_id), visitor=self._visitors.number(act.visitor_id),
             item=self._items.number(act.item_id), kind=act.kind, at_s=act.at_s, price=act.price,
-            currency=self._currencies.number(act.currency), quantity=act.quantity,
+            currency=self._currencies.number(act.currency), quantity=act.quantity, satisfaction=act.satisfaction,
         )  # fmt: skip
 
     def extend(self, pages: Iterable[Page] = (), acts: Iterable[Act] = ()) -> None:
@@ -126,6 +140,11 @@ class LogTable:
     @property
     def versions(self) -> list[str]:
         return list(self._versions.of)
+
+    @property
+    def teams(self) -> list[str]:
+        """The arms of interleaved pages, by the number that the column `team` has."""
+        return list(self._teams.of)
 
     @property
     def currencies(self) -> list[str]:

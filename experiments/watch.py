@@ -10,10 +10,11 @@ from pathlib import Path
 import grpc
 import structlog
 
-from experiments.analysis import Analysis, analysed
+from experiments.analysis import Analysis
 from experiments.log import LogReader
 from experiments.report import write_report
 from experiments.resources import Call, Known, State, experiments, stop
+from experiments.verdict import verdict_of
 
 # The table is read anew after so long: it then has what the log still has, without what was deleted.
 _FRESH_S = 86_400.0
@@ -53,7 +54,11 @@ class Watch:
             _log.warning("experiments were not looked at and are tried again", error=str(error))
 
     def _is_watched(self, one: Known) -> bool:
-        """Running, or ended since it was seen running: its last report says how."""
+        """Running, or ended since it was seen running: its last report says how. Switchbacks of prices are not in the
+        log.
+        """
+        if one.definition.is_switchback:
+            return False
         if one.state is State.RUNNING:
             self._running.add(one.id)
         return one.id in self._running and one.state in (State.RUNNING, State.ENDED)
@@ -67,7 +72,7 @@ class Watch:
             _log.exception("an experiment was not looked at; the next turn tries again", id=one.id)
 
     def _look_at(self, one: Known) -> None:
-        found = analysed(self._reader.table, one.id, one.definition)
+        found = verdict_of(self._reader.table, one.id, one.definition)
         write_report(self._folder, found)
         for problem in found.problems:
             _log.error("an experiment is invalid", experiment=one.id, problem=problem)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 from services.common.errors import BudgetExpired, InvalidArgument
+from services.common.visibility import GENERAL, Viewing
 
 DEFAULT_TENANT = "default"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -24,6 +25,7 @@ class RequestContext:
     deadline_s: float | None = None
     # (experiment, arm).
     experiment_arms: tuple[tuple[str, str], ...] = ()
+    viewing: Viewing = GENERAL
 
     def remaining_s(self) -> float:
         """Seconds left: infinity without a limit, negative after the deadline."""

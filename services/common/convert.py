@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kairos.common.v1 import common_pb2, product_pb2
 from services.common.arrays import FloatArray, Int8Array, unit_rows
 from services.common.context import RequestContext, check_tenant
+from services.common.convert_moderation import viewing_from_proto, viewing_to_proto, visibility_of
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
 from services.common.limits import id_problem, language_problem
@@ -41,13 +42,17 @@ def context_from_proto(message: common_pb2.RequestContext) -> RequestContext:
     if message.HasField("budget") and message.budget.HasField("remaining"):
         remaining = message.budget.remaining
         deadline_s = time.monotonic() + remaining.seconds + remaining.nanos / 1e9
-    return RequestContext(message.request_id, check_tenant(message.tenant), message.locale, deadline_s)
+    return RequestContext(
+        message.request_id, check_tenant(message.tenant), message.locale, deadline_s,
+        viewing=viewing_from_proto(message),
+    )  # fmt: skip
 
 
 def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
     message = common_pb2.RequestContext(request_id=context.request_id, tenant=context.tenant, locale=context.locale)
     for experiment, arm in context.experiment_arms:
         message.experiment_arms.add(experiment=experiment, arm=arm)
+    viewing_to_proto(context.viewing, message)
     remaining_s = context.remaining_s()
     if math.isfinite(remaining_s):
         message.budget.remaining.FromNanoseconds(int(remaining_s * 1e9))
@@ -195,6 +200,8 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
         sku=message.sku,
         gtin=message.gtin,
         mpn=message.mpn,
+        visibility=visibility_of(message),
+        review_sentiment=message.reviews.sentiment if message.HasField("reviews") else None,
     )
 
 

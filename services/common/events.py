@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from kairos.common.v1 import event_pb2
 from services.common.convert import money_from_proto, time_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_ATTRIBUTION_TOKEN, MAX_QUERY, id_problem, text_problem
+from services.common.limits import (
+    MAX_ATTRIBUTION_TOKEN,
+    MAX_FEEDBACK_TEXT,
+    MAX_QUERY,
+    MAX_RATING,
+    id_problem,
+    text_problem,
+)
 
 # Clocks of callers may run ahead of ours by so much.
 MAX_AHEAD_S = 86_400.0
+_WITHOUT_ITEM = (event_pb2.EVENT_TYPE_SEARCH, event_pb2.EVENT_TYPE_FEEDBACK)
 
 
 def event_violations(event: event_pb2.Event, path: str, now_s: float) -> list[FieldViolation]:
@@ -38,8 +46,12 @@ def _problems(event: event_pb2.Event, now_s: float) -> Iterator[tuple[str, str]]
             yield field, problem
     if event.type not in event_pb2.EventType.values() or event.type == event_pb2.EVENT_TYPE_UNSPECIFIED:
         yield "type", "is unknown; send a value of EventType other than UNSPECIFIED"
-    elif event.type != event_pb2.EVENT_TYPE_SEARCH and not event.item_id:
-        yield "item_id", "is empty; only SEARCH has none"
+    elif event.type not in _WITHOUT_ITEM and not event.item_id:
+        yield "item_id", "is empty; only SEARCH and FEEDBACK have none"
+    if (event.type == event_pb2.EVENT_TYPE_FEEDBACK) != event.HasField("feedback"):
+        yield "feedback", "is sent with the type FEEDBACK, and only with it"
+    elif event.HasField("feedback"):
+        yield from _feedback_problems(event.feedback)
     for field, number in (("quantity", event.quantity), ("dwell_ms", event.dwell_ms)):
         if number < 0:
             yield field, f"{number} is negative"
@@ -53,6 +65,20 @@ def _problems(event: event_pb2.Event, now_s: float) -> Iterator[tuple[str, str]]
         else:
             if occurred_s > now_s + MAX_AHEAD_S:
                 yield "occurred_at", "is more than a day ahead; send the time at which it happened"
+
+
+def _feedback_problems(feedback: event_pb2.Feedback) -> Iterator[tuple[str, str]]:
+    if not (feedback.thumb or feedback.rating or feedback.text.strip()):
+        yield "feedback", "says nothing; send a thumb, a rating or a text"
+    if feedback.thumb not in event_pb2.Thumb.values():
+        yield "feedback.thumb", "is unknown; send a value of Thumb"
+    if not 0 <= feedback.rating <= MAX_RATING:
+        yield "feedback.rating", f"is {feedback.rating}; send 1 to {MAX_RATING}"
+    if problem := text_problem(feedback.text, MAX_FEEDBACK_TEXT):
+        yield "feedback.text", problem
+    for field, value in (("conversation_id", feedback.conversation_id), ("turn_id", feedback.turn_id)):
+        if problem := id_problem(value, required=False):
+            yield f"feedback.{field}", problem
 
 
 def _price_problems(event: event_pb2.Event) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,8 @@ MAX_LIST_ID = 64
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024
+# Of feedback: characters of the text, and the best rating.
+MAX_FEEDBACK_TEXT, MAX_RATING = 2_000, 5
 # Declared attributes of one request; texts of one attribute; characters of a name, and of a text.
 MAX_SET_ATTRIBUTES, MAX_ATTRIBUTE_TEXTS = 32, 16
 MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT = 64, 64
@@ -21,6 +23,9 @@ MAX_MODEL_VERSION = 256
 MAX_LANGUAGE = 35
 # Queries of one PreviewRules.
 MAX_PREVIEWS = 1_000
+# Characters of what a shopper says in a turn of a conversation, and of what the assistant answers; alternatives of a
+# transcript; products of a turn; bytes of a conversation's state.
+MAX_UTTERANCE, MAX_ANSWER, MAX_TRANSCRIPTS, MAX_TURN_ITEMS, MAX_STATE_BYTES = 1_000, 4_000, 8, 20, 4 << 10
 # Products whose neighbours one CheckEmbeddings looks up.
 MAX_SAMPLE = 200
 # Length of the item vectors of a shopper model.

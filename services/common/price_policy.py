@@ -83,13 +83,14 @@ class PricePolicy(_Part):
     list_price_only: bool = False
     clear_by: datetime | None = None
     price_war: PriceWar | None = None
+    only_in_experiments: bool = False
 
     @model_validator(mode="after")
     def _is_sound(self) -> PricePolicy:
         given = self.model_dump(exclude_defaults=True).keys()
         if self.list_price_only and (more := sorted(given - {"list_price_only"})):
             raise ValueError(f"list_price_only is for all prices of the shop; leave out {more[0]}")
-        if not given - {"categories"}:
+        if not given - {"categories", "only_in_experiments"}:
             raise ValueError("says nothing; set a guardrail such as maximum_discount, or policy")
         for name in ("categories", "price_endings"):
             values = getattr(self, name)
@@ -130,11 +131,18 @@ class PolicyFile(_Part):
     policies: Mapping[PolicyId, PricePolicy] = Field(default_factory=dict, max_length=MAX_POLICIES)
 
 
+def differences(one: PricePolicy, other: PricePolicy) -> list[str]:
+    """The fields in which two policies differ that a switchback must not compare: all but what proposes prices."""
+    values = (each.model_dump(exclude={"policy", "objective", "only_in_experiments"}) for each in (one, other))
+    first, second = values
+    return sorted(name for name in first if first[name] != second[name])
+
+
 def policy_conflicts(policies: Mapping[str, PricePolicy]) -> Iterator[tuple[str, str]]:
     """(id, problem) of policies that would apply to the same products."""
     owners: dict[str, str] = {}
     for id, policy in sorted(policies.items()):
-        if policy.list_price_only:
+        if policy.list_price_only or policy.only_in_experiments:
             continue
         for category in policy.categories or ("",):
             if (other := owners.setdefault(category, id)) != id:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from services.common.errors import FieldViolation
 from services.common.limits import MAX_LANGUAGE, id_problem, language_problem, text_problem
 from services.common.money import Money
+from services.common.visibility import EVERYONE, Visibility
 
 MAX_TITLE = 1_000
 MAX_DESCRIPTION = 20_000
@@ -63,6 +64,9 @@ class Product:
     sku: str = ""
     gtin: str = ""
     mpn: str = ""
+    visibility: Visibility = EVERYONE
+    # ReviewSummary.sentiment; None: no review counts.
+    review_sentiment: float | None = None
 
     @property
     def group(self) -> str:

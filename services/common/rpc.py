@@ -1,4 +1,5 @@
-"""One decorator around every RPC method: caller, budget, number of calls, logs, trace, errors as gRPC statuses.
+"""A decorator around every RPC method, `rpc`, or `rpc_stream` if it answers with a stream: caller, budget, number of
+calls, logs, trace, errors as gRPC statuses.
 
 It works under grpc.aio and Ray Serve. Serve drops rich details if a handler raises: the decorator sets the status on
 the context and returns an empty response.
@@ -6,9 +7,10 @@ the context and returns an empty response.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -75,30 +77,76 @@ def rpc(
         # Without the default of functools.wraps: Serve must see `grpc_context` in the signature.
         @functools.wraps(method, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
         async def call(self: Any, request: Any, grpc_context: CallContext) -> Response:
-            began = time.perf_counter()
+            response = response_type()
             with (
                 structlog.contextvars.bound_contextvars(
                     request_id=request.context.request_id, tenant=request.context.tenant
                 ),
-                span_of_call(method.__name__, grpc_context.invocation_metadata()) as span,
+                _status_of_errors(method.__name__, grpc_context),
             ):
-                try:
-                    doorkeeper.check(grpc_context.invocation_metadata())
-                    _shorten_budget(request, grpc_context)
-                    _refuse_expired(request)
-                    with limit:
-                        response = await method(self, request)
-                except Exception as error:
-                    set_status(grpc_context, error)
-                    span.set_status(trace.StatusCode.ERROR, type(error).__name__)
-                    response = response_type()
-                _log.debug("call", method=method.__name__, latency_ms=(time.perf_counter() - began) * 1e3)
-                return response
+                _check(request, grpc_context)
+                with limit:
+                    response = await method(self, request)
+            return response
 
         del call.__wrapped__
         return call
 
     return decorate
+
+
+def rpc_stream(
+    response_type: type[Response], most_calls: int = MOST_CALLS
+) -> Callable[[Callable[..., AsyncIterator[Response]]], Callable[..., AsyncIterator[Response]]]:
+    """As `rpc`, for an asynchronous generator: `async def Method(self, request, metadata)` with `yield`. `metadata`:
+    the texts of the call by key. A stream that fails ends with the status of the error.
+    """
+
+    def decorate(method: Callable[..., AsyncIterator[Response]]) -> Callable[..., AsyncIterator[Response]]:
+        limit = CallLimit(method.__name__, most_calls)
+
+        @functools.wraps(method, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
+        async def call(self: Any, request: Any, grpc_context: CallContext) -> AsyncIterator[Response]:
+            # They end with the task of the call: a stream that is broken off is closed in another context.
+            structlog.contextvars.bind_contextvars(request_id=request.context.request_id, tenant=request.context.tenant)
+            with _status_of_errors(method.__name__, grpc_context) as failed:
+                _check(request, grpc_context)
+                with limit:
+                    pairs = grpc_context.invocation_metadata() or ()
+                    metadata = {key: value for key, value in pairs if isinstance(value, str)}
+                    responses = method(self, request, metadata)
+                    async with contextlib.aclosing(responses):  # type: ignore[type-var]
+                        async for response in responses:
+                            yield response
+            # Serve's own proxy reads the status of a stream from the context that comes with a message.
+            if failed and not hasattr(grpc_context, "time_remaining"):
+                yield response_type()
+
+        del call.__wrapped__
+        return call
+
+    return decorate
+
+
+@contextlib.contextmanager
+def _status_of_errors(method: str, grpc_context: CallContext) -> Iterator[list[Exception]]:
+    """What is raised becomes the status of the call, and is in the list."""
+    began, failed = time.perf_counter(), list[Exception]()
+    with span_of_call(method, grpc_context.invocation_metadata()) as span:
+        try:
+            yield failed
+        except Exception as error:
+            set_status(grpc_context, error)
+            span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+            failed.append(error)
+        _log.debug("call", method=method, latency_ms=(time.perf_counter() - began) * 1e3)
+
+
+def _check(request: Any, grpc_context: CallContext) -> None:
+    """Refuses a caller without the secret, and a call without time."""
+    doorkeeper.check(grpc_context.invocation_metadata())
+    _shorten_budget(request, grpc_context)
+    _refuse_expired(request)
 
 
 def set_status(grpc_context: CallContext, error: Exception) -> grpc.StatusCode:

@@ -42,6 +42,13 @@ class ServerAccessSettings(BaseModel):
         key, certificate = (path.read_bytes() if path else None for path in (self.key, self.certificate))
         return grpc.ssl_channel_credentials(self.ca.read_bytes(), key, certificate)
 
+    def connect_async(self, options: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
+        """A channel of the running event loop. `options`: of gRPC."""
+        credentials = self.credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(self.target, options)
+        return grpc.aio.secure_channel(self.target, credentials, options)
+
     def connect(self, options: Sequence[tuple[str, int]] = ()) -> grpc.Channel:
         """A blocking channel. `options`: of gRPC."""
         credentials = self.credentials()

@@ -183,6 +183,14 @@ class ServingConfiguration(_Part):
         digest = hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
         return f"{self.version}+{digest[:_DIGEST]}"
 
+    def without_ranking(self) -> ServingConfiguration:
+        """What two configurations share that only order the same products differently."""
+        plain = {
+            name: placement.model_copy(update={"slate": Slate(), "business": Business()})
+            for name, placement in self.placements.items()
+        }
+        return self.model_copy(update={"version": "", "placements": plain})
+
     def over(self, base: ServingConfiguration) -> ServingConfiguration:
         """With the placements of `base` that this configuration does not have. Each of the two can switch ads off.
 

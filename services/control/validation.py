@@ -21,7 +21,7 @@ from services.common.merchandising import (
     trigger_violations,
     validity_violations,
 )
-from services.common.price_policy import PricePolicy, policy_conflicts
+from services.common.price_policy import PricePolicy, differences, policy_conflicts
 from services.common.serving_configuration import configuration_of
 from services.common.validation import violations_of
 from services.control.domain.changes import TenantView
@@ -119,6 +119,12 @@ def _experiments(view: TenantView, contents: Contents) -> Iterator[Problem]:
         for place, arm in enumerate(experiment.arms):
             for problem in _arm_problems(arm, contents):
                 yield keys[id], f"arms[{place}].{problem}"
+        if experiment.is_interleaving:
+            for problem in _interleaving_problems(experiment, contents):
+                yield keys[id], problem
+        if experiment.is_switchback:
+            for problem in _switchback_problems(experiment, contents):
+                yield keys[id], problem
 
 
 def _arm_problems(arm: Arm, contents: Contents) -> Iterator[str]:
@@ -135,6 +141,57 @@ def _arm_problems(arm: Arm, contents: Contents) -> Iterator[str]:
                     "is effective only in experiments; name it in rule_ids of the other arms"
                 )  # fmt: skip
                 yield f"{field}: the rule {id!r} {what}, or remove it here"
+
+
+def _interleaving_problems(experiment: Experiment, contents: Contents) -> Iterator[str]:
+    """What would make the arms' answers differ in more than the order of the same products."""
+    for place, arm in enumerate(experiment.arms):
+        for field in ("rule_ids", "without_rule_ids"):
+            for id in getattr(arm, field):
+                rule = contents.get(Key(Kind.MERCHANDISING_RULE.value, id), {})
+                if wrong := sorted({name for action in rule.get("actions", ()) for name in action} - {"boost"}):
+                    yield (
+                        f"arms[{place}].{field}: the rule {id!r} has the action {wrong[0]!r}, and arms of an "
+                        "interleaving differ in boosts only; compare them in an A/B test, or remove it here"
+                    )
+    named = [Key(Kind.SERVING_CONFIGURATION.value, arm.serving_configuration_id) for arm in experiment.arms]
+    if all(key in contents for key in named):
+        first, second = (configuration_of(contents[key], "") for key in named)
+        if first.without_ranking() != second.without_ranking():
+            yield (
+                f"arms: the serving configurations {named[0].id!r} and {named[1].id!r} differ in more than slate and "
+                "business of their placements; compare them in an A/B test, or make the rest equal"
+            )
+
+
+def _switchback_problems(experiment: Experiment, contents: Contents) -> Iterator[str]:
+    """Both policies exist, bound prices alike, and one of them waits for the experiment."""
+    policies = list[PricePolicy]()
+    for arm in experiment.arms:
+        id, place = arm.price_policy_id, experiment.arms.index(arm)
+        content = contents.get(Key(Kind.PRICE_POLICY.value, id))
+        if content is None:
+            yield f"arms[{place}].price_policy_id: the price policy {id!r} is not published; publish it"
+            continue
+        policy, waits = PricePolicy.model_validate(content), arm.name != experiment.control.name
+        policies.append(policy)
+        if policy.only_in_experiments != waits:
+            what = "applies to everything; set its only_in_experiments" if waits else (
+                "applies only in experiments; name the one that applies otherwise, or another control_arm"
+            )  # fmt: skip
+            yield f"arms[{place}].price_policy_id: the price policy {id!r} {what}"
+        if policy.period_hours is None:
+            yield f"arms[{place}].price_policy_id: the price policy {id!r} has no period_hours; set it to 24"
+        elif experiment.block * 24 % policy.period_hours:
+            yield (
+                f"block_days: periods of {policy.period_hours} hours do not divide blocks of {experiment.block} days; "
+                "change one of them"
+            )
+    if len(policies) == 2 and (wrong := differences(*policies)):
+        yield (
+            f"arms: the price policies differ in {wrong[0]}, and both must bound prices alike; make it equal in both: "
+            "only policy and objective may differ"
+        )
 
 
 def _campaigns(view: TenantView, contents: Contents) -> Iterator[Problem]:

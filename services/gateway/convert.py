@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from pydantic import ValidationError
 
-from kairos.common.v1 import offer_pb2, product_pb2
+from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import control_pb2, merchandising_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
@@ -43,8 +43,14 @@ from services.common.limits import (
 )
 from services.common.merchandising import Rule, RuleSet, Synonyms
 from services.common.money import currency_problem
-from services.common.serving_configuration import MAX_PLACEMENT, ServingConfiguration, configuration_of
+from services.common.serving_configuration import (
+    DEFAULT_PLACEMENT,
+    MAX_PLACEMENT,
+    ServingConfiguration,
+    configuration_of,
+)
 from services.common.validation import violations_of
+from services.common.visibility import Viewing, market_problem
 from services.gateway.domain.tenant_access import PublishedKey, Role, TenantAccess
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
@@ -53,6 +59,8 @@ from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Off
 MAX_PAGE_ITEMS, MAX_CART_ITEMS = 20, 100
 _id = partial(id_problem, required=False)
 # The rule for each text field of a public request, by its name. Code that requires a text checks that it is not empty.
+# Of a search that names no placement.
+SEARCH_PLACEMENT = "search"
 _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "query": partial(text_problem, limit=MAX_QUERY),
     "prefix": partial(text_problem, limit=MAX_QUERY),
@@ -60,6 +68,7 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "page_token": partial(text_problem, limit=MAX_PAGE_TOKEN),
     "placement": partial(text_problem, limit=MAX_PLACEMENT),
     "model_version": partial(text_problem, limit=MAX_MODEL_VERSION),
+    "market": market_problem,
     "currency_code": lambda value: currency_problem(value) if value else None,
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
     **dict.fromkeys(("price_list_id", "place_id"), partial(id_problem, required=False, limit=MAX_LIST_ID)),
@@ -75,6 +84,8 @@ _ENUMS: dict[str, Any] = {
     "log": ranker_pb2.LogKind,
     "rules": gateway_pb2.RulesMode,
     "sponsored": gateway_pb2.SponsoredMode,
+    "audience": common_pb2.Audience,
+    "faq": gateway_pb2.FaqMode,
 }
 
 
@@ -89,7 +100,7 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, 
         wrong.append(FieldViolation("image", f"has {len(message.image)} bytes; send at most {MAX_IMAGE_BYTES}"))
     if message.similar_to_id and message.image:
         wrong.append(FieldViolation("similar_to_id", "is set together with image; send one of them"))
-    return _viewer(message, message.query, token_keys, wrong)
+    return _viewer(message, message.query, token_keys, wrong, SEARCH_PLACEMENT)
 
 
 def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_keys: tuple[str, ...]) -> Viewer:
@@ -101,7 +112,7 @@ def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_keys: 
             continue
         problems = ((index, id_problem(id)) for index, id in enumerate(ids))
         wrong.extend(FieldViolation(f"{field}[{index}]", problem) for index, problem in problems if problem)
-    return _viewer(message, "", token_keys, wrong)
+    return _viewer(message, "", token_keys, wrong, DEFAULT_PLACEMENT)
 
 
 def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: tuple[str, ...]) -> Viewer:
@@ -133,6 +144,16 @@ def fields_below(name: str) -> Iterator[None]:
 def price_reason(quote: pricing_pb2.PriceQuote) -> str:
     """Its name in lower case, for example "overstock". Empty if there is none, or only a newer pricing knows it."""
     return _REASONS.get(quote.reason, "")
+
+
+def viewing_of(
+    message: gateway_pb2.SearchRequest
+    | gateway_pb2.RecommendRequest
+    | gateway_pb2.SuggestRequest
+    | gateway_pb2.GetProductRequest,
+) -> Viewing:
+    """Of a request whose texts are checked, or will be."""
+    return Viewing(message.market, message.audience == common_pb2.AUDIENCE_ADULT)
 
 
 def offer_context(viewer: Viewer) -> offer_pb2.OfferContext:
@@ -229,8 +250,12 @@ def _viewer(
     query: str,
     token_keys: tuple[str, ...],
     wrong: list[FieldViolation],
+    placement: str,
 ) -> Viewer:
-    """Raises InvalidArgument that names `wrong` and whatever else is wrong."""
+    """`placement`: unless the request names one.
+
+    Raises InvalidArgument that names `wrong` and whatever else is wrong.
+    """
     if message.page_size < 0:
         wrong.append(FieldViolation("page_size", f"{message.page_size} is negative; send 1 to {MAX_PAGE_SIZE}"))
     try:
@@ -248,6 +273,8 @@ def _viewer(
         min(message.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE), message.explain,
         is_collapsed=message.collapse != product_pb2.COLLAPSE_MODE_NONE,
         offers=OfferTerms(message.price_list_id, message.currency_code, message.place_id, message.fulfilment),
+        viewing=viewing_of(message),
+        placement=message.placement or placement,
     )  # fmt: skip
 
 

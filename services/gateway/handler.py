@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
-from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
+from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
+from services.common.visibility import GENERAL
+from services.gateway.convert import (
+    check_texts,
+    viewer_of_explanation,
+    viewer_of_recommendation,
+    viewer_of_search,
+    viewing_of,
+)
 from services.gateway.domain.experiments import NOT_ASSIGNED
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
+from services.gateway.flows.conversations import append_turn, get_conversation
+from services.gateway.flows.converse import converse
 from services.gateway.flows.explain_item import explain_item
+from services.gateway.flows.faq import ask_faq, delete_faq_entries, import_faq_entries, list_faq_entries
 from services.gateway.flows.import_products import Import
 from services.gateway.flows.preview_rules import preview_rules
 from services.gateway.flows.prices import quote_prices
+from services.gateway.flows.product_reviews import import_product_reviews, set_review_summaries
 from services.gateway.flows.recommend import recommend
-from services.gateway.flows.record_events import record_events
+from services.gateway.flows.record_events import record_events, record_feedback
 from services.gateway.flows.search import search
 from services.gateway.flows.suggest import suggest
 from services.gateway.flows.update_offers import OfferStream
@@ -51,7 +63,9 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.SuggestResponse)
     async def Suggest(self, message: gateway_pb2.SuggestRequest) -> gateway_pb2.SuggestResponse:
-        return await suggest(self._read_calls(message.locale), self._parts, message)
+        calls = self._read_calls(message.locale)
+        calls.viewing = viewing_of(message)
+        return await suggest(calls, self._parts, message)
 
     @rpc_method(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
@@ -76,9 +90,17 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def RecordEvents(self, message: gateway_pb2.RecordEventsRequest) -> gateway_pb2.RecordEventsResponse:
         return await record_events(self._write_calls(), self._parts, message)
 
+    @rpc_method(gateway_pb2.RecordFeedbackResponse)
+    async def RecordFeedback(self, message: gateway_pb2.RecordFeedbackRequest) -> gateway_pb2.RecordFeedbackResponse:
+        return await record_feedback(self._write_calls(), self._parts, message)
+
     @rpc_method(gateway_pb2.GetProductResponse)
     async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
-        return await get_product(self._write_calls(), self._parts, message.id)
+        check_texts(message)
+        calls = self._write_calls()
+        if calls.info.role != "write":
+            calls.viewing = viewing_of(message)
+        return await get_product(calls, self._parts, message.id)
 
     @rpc_method(gateway_pb2.ListProductsResponse)
     async def ListProducts(self, message: gateway_pb2.ListProductsRequest) -> gateway_pb2.ListProductsResponse:
@@ -91,6 +113,18 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         stream = Import(self._write_calls, self._parts)
         await stream.run(messages)
         return stream.summary
+
+    @rpc_method(product_reviews_pb2.ImportProductReviewsResponse)
+    async def ImportProductReviews(
+        self, message: product_reviews_pb2.ImportProductReviewsRequest
+    ) -> product_reviews_pb2.ImportProductReviewsResponse:
+        return await import_product_reviews(self._write_calls(), self._parts, message)
+
+    @rpc_method(product_reviews_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, message: product_reviews_pb2.SetReviewSummariesRequest
+    ) -> product_reviews_pb2.SetReviewSummariesResponse:
+        return await set_review_summaries(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
@@ -196,6 +230,44 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def PreviewRules(self, message: gateway_pb2.PreviewRulesRequest) -> gateway_pb2.PreviewRulesResponse:
         return await preview_rules(current_request.get(), self._parts, message)
 
+    @rpc_method(conversation_pb2.ConverseResponse)
+    async def Converse(  # type: ignore[override]  # the decorator sends the messages itself
+        self, message: conversation_pb2.ConverseRequest
+    ) -> AsyncGenerator[conversation_pb2.ConverseResponse]:
+        calls = self._parts.access.for_conversation(current_request.get(), message.shopper.locale)
+        async with contextlib.aclosing(converse(calls, self._parts, message)) as events:
+            async for event in events:
+                yield conversation_pb2.ConverseResponse(event=event)
+
+    @rpc_method(conversation_pb2.AppendTurnResponse)
+    async def AppendTurn(self, message: conversation_pb2.AppendTurnRequest) -> conversation_pb2.AppendTurnResponse:
+        return await append_turn(self._write_calls(), self._parts, message)
+
+    @rpc_method(conversation_pb2.GetConversationResponse)
+    async def GetConversation(
+        self, message: conversation_pb2.GetConversationRequest
+    ) -> conversation_pb2.GetConversationResponse:
+        return await get_conversation(self._write_calls(), self._parts, message)
+
+    @rpc_method(faq_pb2.AskFaqResponse)
+    async def AskFaq(self, message: faq_pb2.AskFaqRequest) -> faq_pb2.AskFaqResponse:
+        calls = self._read_calls(message.locale)
+        response = await ask_faq(calls, self._parts, message)
+        self._observe_budget(calls, "AskFaq")
+        return response
+
+    @rpc_method(faq_pb2.ImportFaqEntriesResponse)
+    async def ImportFaqEntries(self, message: faq_pb2.ImportFaqEntriesRequest) -> faq_pb2.ImportFaqEntriesResponse:
+        return await import_faq_entries(self._write_calls(), self._parts, message)
+
+    @rpc_method(faq_pb2.DeleteFaqEntriesResponse)
+    async def DeleteFaqEntries(self, message: faq_pb2.DeleteFaqEntriesRequest) -> faq_pb2.DeleteFaqEntriesResponse:
+        return await delete_faq_entries(self._write_calls(), self._parts, message.ids)
+
+    @rpc_method(faq_pb2.ListFaqEntriesResponse)
+    async def ListFaqEntries(self, message: faq_pb2.ListFaqEntriesRequest) -> faq_pb2.ListFaqEntriesResponse:
+        return await list_faq_entries(self._write_calls(), self._parts, message)
+
     def _token_keys(self) -> tuple[str, ...]:
         return self._parts.token_keys.of(current_request.get().tenant)
 
@@ -203,10 +275,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         """`viewer`: of a request that may be in experiments."""
         info = current_request.get()
         self._parts.popular_items.track(info.tenant)
-        assignment = NOT_ASSIGNED
+        assignment, viewing = NOT_ASSIGNED, GENERAL
         if viewer is not None:
+            viewing = viewer.viewing
             assignment = self._parts.experiments.assign(info.tenant, viewer.user_id, viewer.visitor_id)
-        return self._parts.access.for_read(info, locale, default_ms, assignment)
+        return self._parts.access.for_read(info, locale, default_ms, assignment, viewing)
 
     def _write_calls(self) -> StageCalls:
         info = current_request.get()

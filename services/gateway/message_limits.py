@@ -46,9 +46,13 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "QuotePrices": MessageLimit(64 * _KB, 200, 100),
     # 1,000 events with ids, query and token at their longest.
     "RecordEvents": MessageLimit(7 * _MB, 21_000, 1_000),
+    "RecordFeedback": _SMALL._replace(size=16 * _KB),
     "GetProduct": _SMALL,
     # 500 products with 64 fields each, in any distribution.
     "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),
+    # 500 reviews with ids and text at their longest, in characters of three bytes.
+    "ImportProductReviews": MessageLimit(5 * _MB, 6_000, 500),
+    "SetReviewSummaries": MessageLimit(_MB, 4_000, 500),
     "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
     # A token may have 4,096 characters.
     "ListProducts": _SMALL,
@@ -77,6 +81,16 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "DropItemVectors": _SMALL,
     # 1,000 queries and 10 rules at their longest.
     "PreviewRules": _SEARCH._replace(fields=40_000, entries=1_000),
+    # 8 transcripts of 1,000 characters and 20 ids.
+    "Converse": MessageLimit(64 * _KB, 128, 20),
+    # A turn of 5,000 characters with 20 ids, and a state of 4 KiB.
+    "AppendTurn": MessageLimit(64 * _KB, 64, 20),
+    "GetConversation": _SMALL,
+    "AskFaq": _SMALL,
+    # 500 entries with 1,000 questions, and answers, products and categories at their longest in most of them.
+    "ImportFaqEntries": MessageLimit(16 * _MB, 44_000, 500),
+    "DeleteFaqEntries": MessageLimit(_MB, 1_100, 1_000),
+    "ListFaqEntries": _SMALL,
 }
 
 

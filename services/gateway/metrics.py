@@ -31,6 +31,8 @@ BACKGROUND_TASKS = (
     "serving_configuration",
     "merchandising_rules",
     "control",
+    "moderation",
+    "reviews",
     "metrics",
 )
 
@@ -92,7 +94,10 @@ class Metrics:
             registry=registry,
         )
         self.in_flight = Gauge(
-            named("requests_in_flight"), "Public calls being served.", multiprocess_mode="livesum", registry=registry
+            named("requests_in_flight"),
+            "Public calls being served, without streams.",
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         # By limiter: "gateway", or a stage and its method.
         self.concurrency_limit = Gauge(
@@ -122,6 +127,14 @@ class Metrics:
         self.import_streams = Gauge(
             named("import_streams"), "Open import streams.", multiprocess_mode="livesum", registry=registry
         )
+        self.conversations = Gauge(
+            named("conversations"), "Turns of conversations that are being answered.", multiprocess_mode="livesum",
+            registry=registry,
+        )  # fmt: skip
+        self.first_words_seconds = Histogram(
+            named("first_words_seconds"), "Time of turns of conversations until the first words.", buckets=_SECONDS,
+            registry=registry,
+        )  # fmt: skip
         self.published = PublishedMetrics(registry, "kairos_gateway")
         self.background_failures = Counter(
             named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
@@ -167,6 +180,16 @@ class Metrics:
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
         )
+        self.moderated_products = Counter(
+            named("moderated_products"), "Products of imports in which moderation found something.",
+            ["category", "outcome"], registry=registry,
+        )  # fmt: skip
+        self.product_reviews = Counter(
+            named("product_reviews"), "Shoppers' reviews received.", ["outcome"], registry=registry
+        )
+        self.reviews_asked = Counter(
+            named("reviews_asked"), "Reviews that were asked for in control.", ["outcome"], registry=registry
+        )
         self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
         self.sponsored_items = Counter(
@@ -175,6 +198,12 @@ class Metrics:
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.no_good_matches = Counter(
             named("no_good_matches"), "Searches whose results are no good match.", registry=registry
+        )
+        self.faq_questions = Counter(
+            named("faq_questions"), "Questions of AskFaq, by outcome.", ["outcome"], registry=registry
+        )
+        self.faq_shown = Counter(
+            named("faq_shown"), "Searches that an entry of the FAQ stands above.", registry=registry
         )
         self.later_pages = Counter(
             named("later_pages"), "Pages after the first, by the source of the order.", ["ranking"], registry=registry

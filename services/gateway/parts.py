@@ -9,6 +9,7 @@ from services.gateway.background.campaigns import PublishedCampaigns
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
+from services.gateway.background.moderation import Moderation
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.serving import Serving
@@ -40,6 +41,7 @@ class Parts:
     rules: PublishedRules
     campaigns: PublishedCampaigns
     experiments: PublishedExperiments
+    moderation: Moderation
     # The version of the published snapshot in use, by tenant.
     snapshot_versions: Mapping[str, int]
     clock: Callable[[], float]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from kairos.assistant.v1 import assistant_pb2_grpc
 from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
@@ -21,6 +22,8 @@ class StageStubs:
     pricing: pricing_pb2_grpc.PricingServiceAsyncStub
     # None: the suite has no sponsored places.
     sponsored: sponsored_pb2_grpc.SponsoredServiceAsyncStub | None = None
+    # None: it has no assistant.
+    assistant: assistant_pb2_grpc.AssistantServiceAsyncStub | None = None
 
 
 class PublishedRules(Protocol):

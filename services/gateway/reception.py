@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from services.gateway.domain.criticality import SHOPPER_METHODS, patience_of
+from services.gateway.domain.criticality import CONVERSE, EVENT_METHODS, SHOPPER_METHODS, patience_of
 from services.gateway.domain.quotas import ByteBudget, Pool, TokenBucket
 from services.gateway.receiving import Receiver
 from services.gateway.request_info import RequestInfo
@@ -28,8 +28,9 @@ class Reception:
     # Calls with one message that are not shoppers': events have places of their own, so that nothing takes them.
     event_calls: Pool
     other_calls: Pool
-    # Import streams, by tenant.
+    # Import streams, and turns of conversations, by tenant.
     import_streams: Pool
+    conversations: Pool
     receiver: Receiver
     # Lines in the log about refused calls: a flood of them must not become a flood of lines.
     logged_refusals: TokenBucket
@@ -43,21 +44,27 @@ class Reception:
             Pool("event_calls", limits.event_calls, limits.event_calls, retry_s),
             Pool("other_calls", limits.other_calls, limits.other_calls, retry_s),
             Pool("import_streams", limits.import_streams, limits.import_streams_of_a_tenant, retry_s),
+            Pool("conversations", limits.conversations, limits.conversations_of_a_tenant, retry_s),
             Receiver(ByteBudget(limits.in_flight_mb << 20, retry_s), limits.idle_s),
             TokenBucket(_LOGGED_REFUSALS_PER_S, _LOGGED_REFUSALS_PER_S),
         )
 
     @contextlib.contextmanager
-    def place(self, caller: Caller, is_stream: bool, now_s: float) -> Iterator[None]:
+    def place(self, method: str, caller: Caller, is_stream: bool, now_s: float) -> Iterator[None]:
         """Counts a call against the quotas of its key, and holds its place. An import stream also holds one of those of
         its tenant.
 
-        Raises QuotaExceeded or Overloaded.
+        A turn of a conversation holds one of the conversations of its tenant, and none of those of its key: the calls
+        that the assistant makes for it, with the same key, need them. Raises QuotaExceeded or Overloaded.
         """
         quota = caller.quota
         if quota is not None:
             quota.take_call(now_s)
         with contextlib.ExitStack() as held:
+            if method == CONVERSE:
+                held.enter_context(self.conversations.place(caller.tenant))
+                yield
+                return
             if is_stream:
                 held.enter_context(self.import_streams.place(caller.tenant))
             if quota is not None:
@@ -74,9 +81,15 @@ class Reception:
 
     @contextlib.asynccontextmanager
     async def working(self, method: str, message: Any, info: RequestInfo) -> AsyncIterator[None]:
-        """Holds a place for the work on a call with one message. Raises Overloaded at once if there is none."""
+        """Holds a place for the work on a call with one message. Raises Overloaded at once if there is none.
+
+        A turn of a conversation has its place already.
+        """
+        if method == CONVERSE:
+            yield
+            return
         if method not in SHOPPER_METHODS:
-            pool = self.event_calls if method == "RecordEvents" else self.other_calls
+            pool = self.event_calls if method in EVENT_METHODS else self.other_calls
             with pool.place(""):
                 yield
             return

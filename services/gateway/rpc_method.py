@@ -19,10 +19,12 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from kairos.gateway.v1 import conversation_pb2
 from services.common.errors import KairosError, Overloaded
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
+from services.gateway.domain.criticality import CONVERSE
 from services.gateway.domain.quotas import QuotaExceeded
 from services.gateway.message_limits import GATEWAY_SERVICE, RequestParser
 from services.gateway.receiving import Context, of_open_call
@@ -33,21 +35,39 @@ from services.gateway.security import Caller
 _log = structlog.get_logger("kairos.access")
 
 Response = TypeVar("Response", bound=Message)
-Method = Callable[[Any, Any], Awaitable[Response]]
+# Returns the answer, or an iterator of its messages.
+Method = Callable[[Any, Any], Any]
 Metadata = Sequence[tuple[str, Any]]
 
 
-def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Callable[..., Awaitable[Response]]]:
+def rpc_method(response_type: type[Response]) -> Callable[[Method], Callable[..., Awaitable[Response]]]:
     """Wraps `async def Method(self, request)`; `self` has reception and metrics.
 
-    The result is to be registered as a stream_unary method without a deserializer. `request` is the parsed message, or
-    an iterator of parsed messages if the contract says so. The request id is the metadata `x-request-id`, or a new one;
-    the initial metadata of the answer repeat it.
+    The result is to be registered without a deserializer as a method that receives a stream, and that sends one if the
+    contract says so: the method is then an asynchronous generator, and what it raises ends the stream. `request` is the
+    parsed message, or an iterator of parsed messages if the contract says so. The request id is the metadata
+    `x-request-id`, or a new one; the initial metadata of the answer repeat it.
     """
 
-    def decorate(method: Method[Response]) -> Callable[..., Awaitable[Response]]:
+    def decorate(method: Method) -> Callable[..., Awaitable[Response]]:
         name = method.__name__
-        parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
+        descriptor = GATEWAY_SERVICE.methods_by_name[name]
+        parser, is_stream, sends_stream = (
+            RequestParser.of(name),
+            descriptor.client_streaming,
+            descriptor.server_streaming,
+        )
+
+        async def answer(self: Any, context: Context, message: Any) -> Response:
+            """Of a method that streams, sends the messages and returns the last one."""
+            if not sends_stream:
+                response: Response = await method(self, message)
+                return response
+            response = response_type()
+            async with contextlib.aclosing(method(self, message)) as messages:
+                async for response in messages:
+                    await of_open_call(context.write(response))
+            return response
 
         async def receive_and_answer(
             self: Any, context: Context, metadata: Metadata, request_id: str, caller: Caller
@@ -58,7 +78,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                 """The budget of a call with one message starts when the message is here."""
                 now_s, remaining_s = time.monotonic(), context.time_remaining()
                 deadline_s = None if remaining_s is None else now_s + remaining_s
-                info = RequestInfo(request_id, caller.tenant, now_s, deadline_s, caller.role)
+                authorization = _authorization(metadata) if sends_stream else ""
+                info = RequestInfo(request_id, caller.tenant, now_s, deadline_s, caller.role, authorization)
                 current_request.set(info)
                 return info
 
@@ -66,12 +87,12 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                 begin()
                 check = functools.partial(reception.authenticator.check_still, caller, name, metadata)
                 async with contextlib.aclosing(reception.receiver.each(context, parser, check)) as messages:
-                    return await method(self, messages)
+                    return await answer(self, context, messages)
             async with (
                 reception.receiver.one(context, parser, caller) as message,
                 reception.working(name, message, begin()),
             ):
-                return await method(self, message)
+                return await answer(self, context, message)
 
         async def work(self: Any, context: Context, metadata: Metadata, caller: Caller) -> Response:
             """Receives the message, calls the method and wraps what it raises."""
@@ -87,7 +108,7 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                 span.set_attributes(
                     {"kairos.request_id": request_id, "kairos.tenant": caller.tenant, "kairos.code": code.name}
                 )
-                degradations = len(getattr(response, "degradations", ()))
+                degradations = _degradation_count(response)
                 if degradations:
                     self.metrics.degraded_answers.labels(name).inc()
                 latency_s = self.metrics.count_request(name, code.name, began)
@@ -104,9 +125,10 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
             now_s, caller, metrics, reception = time.monotonic(), Caller(), self.metrics, self.reception
             metadata: Metadata = tuple(context.invocation_metadata() or ())
             in_flight = metrics.import_streams if is_stream else metrics.in_flight
+            in_flight = metrics.conversations if name == CONVERSE else in_flight
             try:
                 caller = reception.authenticator.caller(name, metadata)
-                with reception.place(caller, is_stream, now_s):
+                with reception.place(name, caller, is_stream, now_s):
                     reception.require_room(name, context.time_remaining())
                     with in_flight.track_inprogress():
                         return await work(self, context, metadata, caller)
@@ -161,6 +183,16 @@ class _Status:
 
     def invocation_metadata(self) -> Any:
         return ()
+
+
+def _degradation_count(response: Any) -> int:
+    """Of an answer. A stream names them in its last message."""
+    of = response.event.ended if isinstance(response, conversation_pb2.ConverseResponse) else response
+    return len(getattr(of, "degradations", ()))
+
+
+def _authorization(metadata: Metadata) -> str:
+    return next((value for key, value in metadata if key == "authorization" and isinstance(value, str)), "")
 
 
 def _request_id(metadata: Metadata) -> str:

@@ -25,6 +25,8 @@ _WRITES = frozenset(
     {
         "ImportProducts",
         "DeleteProducts",
+        "ImportProductReviews",
+        "SetReviewSummaries",
         "ListProducts",
         "UpdateOffers",
         "DescribeCollections",
@@ -46,6 +48,9 @@ _WRITES = frozenset(
         "ExportUser",
         "ExplainItem",
         "PreviewRules",
+        "ImportFaqEntries",
+        "DeleteFaqEntries",
+        "ListFaqEntries",
     }
 )
 

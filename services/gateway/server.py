@@ -105,10 +105,10 @@ def _add_open_services(healths: health.aio.HealthServicer, server: Any) -> None:
 def _add_gateway_service(handler: GatewayHandler, server: grpc.aio.Server) -> None:
     """Every method takes a stream of bytes: it reads and parses its messages itself, after it has checked the key."""
     methods: dict[str, Any] = {
-        name: grpc.stream_unary_rpc_method_handler(
-            getattr(handler, name), response_serializer=lambda message: message.SerializeToString()
-        )
-        for name in GATEWAY_SERVICE.methods_by_name
+        name: (
+            grpc.stream_stream_rpc_method_handler if method.server_streaming else grpc.stream_unary_rpc_method_handler
+        )(getattr(handler, name), response_serializer=lambda message: message.SerializeToString())
+        for name, method in GATEWAY_SERVICE.methods_by_name.items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 

@@ -42,6 +42,8 @@ class StagesSettings(_Group):
     # the others leave.
     sponsored: StageSettings = StageSettings(target="", cap=0.1, keep=0.0)
     pricing: StageSettings = StageSettings(cap=0.4, keep=0.06)
+    # Without a target there is no assistant: Converse is FAILED_PRECONDITION. Its cap is a part of budget.converse_ms.
+    assistant: StageSettings = StageSettings(target="", cap=1.0, keep=0.0)
 
     @classmethod
     def at(cls, target: str) -> StagesSettings:
@@ -73,6 +75,8 @@ class BudgetSettings(_Group):
     stored_read: float = Field(default=0.15, gt=0, le=1)
     # For PreviewRules.
     preview_ms: float = Field(default=30_000, gt=0)
+    # For a turn of a conversation.
+    converse_ms: float = Field(default=10_000, gt=0)
     # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
     write_ms: float = Field(default=10_000, gt=0)
 
@@ -96,6 +100,10 @@ class LimitSettings(_Group):
     # Open import streams, and those of one tenant. Each may hold pictures of 24 MiB in batches that are being stored.
     import_streams: int = Field(default=8, ge=1)
     import_streams_of_a_tenant: int = Field(default=4, ge=1)
+    # Turns of conversations that are being answered, and those of one tenant. The calls that the assistant makes for
+    # them count among the others.
+    conversations: int = Field(default=32, ge=1)
+    conversations_of_a_tenant: int = Field(default=16, ge=1)
     # Open calls of health and of reflection, which need no API key, and those of one address. As many open streams.
     open_calls: int = Field(default=128, ge=1)
     open_calls_of_an_address: int = Field(default=32, ge=1)
@@ -203,6 +211,12 @@ class MetricsSettings(_Group):
     port: int = Field(default=9464, ge=0, le=65535)
 
 
+class ModerationSettings(_Group):
+    # YAML file with moderation rules: docs/how-to/moderation.md. Its categories replace embedded ones of the same name.
+    # Unset: the embedded rules.
+    rules: Path | None = None
+
+
 class GatewaySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_GATEWAY_")
 
@@ -225,6 +239,7 @@ class GatewaySettings(ServiceSettings):
     # YAML file with the merchandising rules of the tenant "default", or a folder with a file TENANT.yaml for each
     # tenant: docs/how-to/merchandising-rules.md. Files are read again when they change. Unset: no rules.
     merchandising_rules: Path | None = None
+    moderation: ModerationSettings = ModerationSettings()
     # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
     # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
     # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.

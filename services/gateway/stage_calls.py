@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from kairos.common.v1 import common_pb2
 from services.common.convert import context_to_proto
 from services.common.telemetry import span_of_stage
+from services.common.visibility import GENERAL, SEES_ALL, Viewing
 from services.gateway.domain.budget import RequestBudget, Stage, StageShare
 from services.gateway.domain.experiments import NOT_ASSIGNED, Assignment
 from services.gateway.domain.gateway_limit import GatewayLimit
@@ -34,6 +35,7 @@ STAGE_NUMBERS = {
     Stage.RANKER: common_pb2.STAGE_RANKER,
     Stage.SPONSORED: common_pb2.STAGE_SPONSORED,
     Stage.PRICING: common_pb2.STAGE_PRICING,
+    Stage.ASSISTANT: common_pb2.STAGE_ASSISTANT,
 }
 # Writes, reads by id and background work: each call may take all of the remaining time.
 _WHOLE = {stage: StageShare(cap=1.0, keep=0.0) for stage in Stage}
@@ -66,18 +68,34 @@ class StageAccess:
         return min(own_s, self._budget.maximum_ms / 1e3)
 
     def for_read(
-        self, info: RequestInfo, locale: str, default_ms: float = 0.0, assignment: Assignment = NOT_ASSIGNED
+        self,
+        info: RequestInfo,
+        locale: str,
+        default_ms: float = 0.0,
+        assignment: Assignment = NOT_ASSIGNED,
+        viewing: Viewing = GENERAL,
     ) -> StageCalls:
         """For a shopper's request: the caller's deadline is the budget, up to the maximum, else the default."""
         given_s = None if info.deadline_s is None else info.deadline_s - info.received_s
         total_s = self.budget_s(given_s, default_ms)
-        return self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale, assignment)
+        calls = self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale, assignment)
+        calls.viewing = viewing
+        return calls
 
     def for_write(self, info: RequestInfo) -> StageCalls:
         """For a request that no shopper waits for. The budget starts now: an import creates one for each batch."""
         now_s, own_s = self._clock(), self._budget.write_ms / 1e3
         total_s = own_s if info.deadline_s is None else min(own_s, info.deadline_s - now_s)
-        return self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
+        calls = self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
+        calls.viewing = SEES_ALL
+        return calls
+
+    def for_conversation(self, info: RequestInfo, locale: str) -> StageCalls:
+        """For a turn of a conversation: the caller's deadline is the budget, up to that of conversations."""
+        total_s = self._budget.converse_ms / 1e3
+        if info.deadline_s is not None:
+            total_s = min(total_s, info.deadline_s - info.received_s)
+        return self._calls(info, info.received_s, total_s, self._shares, Origin.WRITE, locale)
 
     def for_background(
         self,
@@ -86,6 +104,7 @@ class StageAccess:
         total_s: float,
         answers: Answers | None = None,
         assignment: Assignment = NOT_ASSIGNED,
+        viewing: Viewing = GENERAL,
     ) -> StageCalls:
         """For work that belongs to no request. `name` is the request id in logs.
 
@@ -93,7 +112,7 @@ class StageAccess:
         """
         info = RequestInfo(name, tenant, self._clock())
         calls = self._calls(info, info.received_s, total_s, _WHOLE, Origin.BACKGROUND)
-        return replace(calls, answers=answers, assignment=assignment)
+        return replace(calls, answers=answers, assignment=assignment, viewing=viewing)
 
     def _calls(
         self,
@@ -131,6 +150,8 @@ class StageCalls:
     answers: Answers | None = None
     # The arms of experiments.
     assignment: Assignment = NOT_ASSIGNED
+    # Products that moderation does not show there are as if unknown.
+    viewing: Viewing = GENERAL
     degradations: list[common_pb2.Degradation] = field(default_factory=list)
     # Stage, start, latency and budget of each call, in seconds; the last two are 0 for one that was skipped.
     _timings: list[tuple[Stage, float, float, float]] = field(default_factory=list)
@@ -205,10 +226,10 @@ class StageCalls:
         timeout_s = min(self.budget.timeout_s(stage, usual_s, began_s), cap * self.budget.total_s)
         if timeout_s <= 0 or not kind.is_worth_calling(timeout_s, began_s):
             reason = common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET
-            raise self._skipped(stage, reason, f"{timeout_s * 1e3:.1f} ms are left, less than the stage needs")
+            raise self.skip(stage, reason, f"{timeout_s * 1e3:.1f} ms are left, less than the stage needs")
         if not guard.breaker.allows(began_s):
             reason = common_pb2.DEGRADATION_REASON_CIRCUIT_OPEN
-            raise self._skipped(stage, reason, "the last calls failed; the gateway pauses calls to the stage")
+            raise self.skip(stage, reason, "the last calls failed; the gateway pauses calls to the stage")
         work = self.info.work
         work.begin(began_s)
         try:
@@ -216,7 +237,7 @@ class StageCalls:
                 return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
             if not await kind.places.enter(timeout_s - kind.base.typical_s):
                 reason = common_pb2.DEGRADATION_REASON_OVERLOADED
-                raise self._skipped(stage, reason, "the stage has as many calls as it can answer in time")
+                raise self.skip(stage, reason, "the stage has as many calls as it can answer in time")
             try:
                 return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
             finally:
@@ -277,12 +298,12 @@ class StageCalls:
             raise self._failed(guard, kind, error, began_s, sent_s, timeout_s, was_light, generation) from None
         except StageFailed:
             guard.breaker.ended(True, generation, self.clock())
-            self._record(guard, "broken", began_s, timeout_s)
+            self.record(guard, "broken", began_s, timeout_s)
             raise
         now_s = self.clock()
         guard.breaker.ended(False, generation, now_s)
         self.info.work.parts.append(kind.answered(now_s - sent_s, was_light and self.limit.is_light, now_s))
-        self._record(guard, "ok", began_s, timeout_s)
+        self.record(guard, "ok", began_s, timeout_s)
         return response
 
     async def _try_twice(
@@ -297,7 +318,7 @@ class StageCalls:
         metadata = (("application", guard.stage.value), *trace)
         for is_last in (False, True):
             remaining_s = deadline_s - self.clock()
-            context = self.info.context(deadline_s, self.locale, self.assignment.arms)
+            context = self.info.context(deadline_s, self.locale, self.assignment.arms, self.viewing)
             request.context.CopyFrom(context_to_proto(context))
             if self.is_list_price_only and "offer_context" in request.DESCRIPTOR.fields_by_name:
                 request.offer_context.list_price_only = True
@@ -321,7 +342,7 @@ class StageCalls:
         was_light: bool,
         generation: int,
     ) -> Exception:
-        self._record(guard, error.code().name.lower(), began_s, timeout_s)
+        self.record(guard, error.code().name.lower(), began_s, timeout_s)
         now_s = self.clock()
         if refusal := refusal_of(error):
             # The stage works: the request itself is wrong.
@@ -338,12 +359,14 @@ class StageCalls:
             guard.breaker.ended(True, generation, now_s)
         return failure
 
-    def _skipped(self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
+    def skip(self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
+        """Counts a call that is not made; returns the error to raise."""
         self.guards[stage].count("skipped")
         self._timings.append((stage, self.clock(), 0.0, 0.0))
         return skipped(stage, reason, detail)
 
-    def _record(self, guard: StageGuard, outcome: str, began_s: float, timeout_s: float) -> None:
+    def record(self, guard: StageGuard, outcome: str, began_s: float, timeout_s: float) -> None:
+        """Counts a call that has ended."""
         latency_s = self.clock() - began_s
         guard.count(outcome)
         guard.seconds.observe(latency_s)

@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from kairos.common.v1 import common_pb2
 from services.common.errors import (
+    Aborted,
     BudgetExpired,
     Conflict,
     FieldViolation,
@@ -100,6 +101,13 @@ def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:
     return InvalidArgument.of("request", error.details() or "is invalid")
 
 
+def _as_aborted(error: grpc.aio.AioRpcError) -> Aborted:
+    """With the metadata that the stage gave."""
+    info = error_details_pb2.ErrorInfo()
+    metadata = next((dict(info.metadata) for detail in _details(error) if detail.Unpack(info)), {})
+    return Aborted(error.details() or "somebody else has changed it meanwhile; read it again, then repeat", metadata)
+
+
 def _is_of_a_stage(error: grpc.aio.AioRpcError) -> bool:
     """Whether a stage itself answered: the ingress answers NOT_FOUND for an application that is not running."""
     info = error_details_pb2.ErrorInfo()
@@ -121,6 +129,7 @@ def _details(error: grpc.aio.AioRpcError) -> Sequence[Any]:
 
 _REFUSALS: dict[grpc.StatusCode, Callable[[grpc.aio.AioRpcError], Exception]] = {
     grpc.StatusCode.INVALID_ARGUMENT: _as_invalid_argument,
+    grpc.StatusCode.ABORTED: _as_aborted,
     grpc.StatusCode.NOT_FOUND: lambda error: NotFound(error.details() or "the requested entity does not exist"),
     grpc.StatusCode.FAILED_PRECONDITION: lambda error: Conflict(error.details() or "the state does not allow it"),
 }

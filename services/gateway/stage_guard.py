@@ -6,9 +6,9 @@ from enum import Enum
 
 from prometheus_client import Counter
 
+from services.common.circuit_breaker import CircuitBreaker
 from services.gateway.domain.base_latency import BaseLatency
 from services.gateway.domain.budget import Stage
-from services.gateway.domain.circuit_breaker import CircuitBreaker
 from services.gateway.domain.gradient_limit import GradientLimit
 from services.gateway.domain.places import Places
 from services.gateway.domain.retry_budget import RetryBudget
@@ -29,6 +29,7 @@ _MAIN_CALLS = {
     Stage.RANKER: "RankItemsRequest",
     Stage.SPONSORED: "SelectAdsRequest",
     Stage.PRICING: "QuotePricesRequest",
+    Stage.ASSISTANT: "ConverseRequest",
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from kairos.control.v1 import control_pb2
 from services.common.context import DEFAULT_TENANT
 from services.common.published import PublishedSnapshots
+from services.gateway.adapters.moderation_file import load_rules
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.campaigns import PublishedCampaigns
@@ -21,13 +22,16 @@ from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.experiments import PublishedExperiments
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.list_prices import ListPriceSwitch
+from services.gateway.background.moderation import Moderation
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
+from services.gateway.background.reviews import ReviewQueue
 from services.gateway.background.rules import Rules
 from services.gateway.background.serving import Serving
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
+from services.gateway.domain.moderation.moderator import Moderator
 from services.gateway.handler import GatewayHandler
 from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
@@ -44,6 +48,7 @@ _WATCHED = (
     control_pb2.RESOURCE_KIND_PRICE_POLICY,
     control_pb2.RESOURCE_KIND_CAMPAIGN,
     control_pb2.RESOURCE_KIND_EXPERIMENT,
+    control_pb2.RESOURCE_KIND_REVIEW,
 )
 
 
@@ -84,8 +89,11 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
     experiments = PublishedExperiments(clock)
     authenticator = Authenticator(settings, clock)
     campaigns = PublishedCampaigns()
+    reviews = ReviewQueue(settings.control, metrics, supervisor)
+    moderation = Moderation(Moderator(load_rules(settings.moderation.rules)), stubs, access, reviews, supervisor)
     prepares = [
         serving.prepare, rules.prepare, authenticator.prepare, switch.prepare, campaigns.prepare, experiments.prepare,
+        moderation.prepare,
     ]  # fmt: skip
     published = PublishedSnapshots(settings.control, _WATCHED, prepares, metrics.published)
     parts = Parts(
@@ -100,6 +108,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         rules,
         campaigns,
         experiments,
+        moderation,
         published.versions,
         clock,
     )  # fmt: skip

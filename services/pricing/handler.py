@@ -54,7 +54,7 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
                 valid_until=valid_until,
             )
             for item in items
-            for policy in [policies.of(item.category_path)]
+            for policy in [policies.of(item.category_path).in_force(item.item_id, item.price_list_id, now_s)]
         ]
         # Fields that this version does not know may be of any size.
         request.DiscardUnknownFields()

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 from google.protobuf.json_format import MessageToDict
@@ -17,6 +19,7 @@ from kairos.control.v1 import control_pb2
 from services.common.context import DEFAULT_TENANT
 from services.common.control_access import ControlAccessSettings
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.experiment import Experiment
 from services.common.periodic import Periodic
 from services.common.price_policy import LEARNED, PolicyFile, PricePolicy, PriceWar, policy_conflicts
 from services.common.published import PublishedMetrics, PublishedSnapshots
@@ -24,7 +27,7 @@ from services.common.validation import violations_of
 from services.common.yaml_file import MAX_BYTES, YamlFile
 from services.pricing.domain.guardrails import Guardrails
 from services.pricing.domain.policies.port import Objective
-from services.pricing.domain.policy_set import Policy, PolicySet
+from services.pricing.domain.policy_set import Policy, PolicySet, Switchback
 from services.pricing.domain.price_record import DAY_S
 from services.pricing.domain.price_war import Damper
 from services.pricing.domain.pricing import ListPrice, MarkdownRules, Pricer
@@ -33,7 +36,9 @@ from services.pricing.settings import PricingSettings
 
 # Increased with every change of what a policy proposes.
 VERSION = 1
-WATCHED = (control_pb2.RESOURCE_KIND_PRICE_POLICY, control_pb2.RESOURCE_KIND_REVIEW)
+WATCHED = (
+    control_pb2.RESOURCE_KIND_PRICE_POLICY, control_pb2.RESOURCE_KIND_REVIEW, control_pb2.RESOURCE_KIND_EXPERIMENT,
+)  # fmt: skip
 _LOOK_S = 1.0
 _SUFFIX = ".yaml"
 
@@ -81,7 +86,12 @@ class PricePolicies:
             if resource.kind == control_pb2.RESOURCE_KIND_PRICE_POLICY
         }
         _check(contents)
-        made = policy_set(self._settings, contents, self._learned) if contents else None
+        experiments = {
+            resource.id: one
+            for resource in snapshot.resources
+            if resource.kind == control_pb2.RESOURCE_KIND_EXPERIMENT and (one := _experiment(resource)).is_switchback
+        }
+        made = policy_set(self._settings, contents, self._learned, experiments) if contents else None
 
         def use() -> None:
             self._published.pop(snapshot.tenant, None)
@@ -155,21 +165,43 @@ class FollowedPolicies:
             self._following.close()
 
 
-def policy_set(settings: PricingSettings, contents: Contents, learned: LearnedPrices | None = None) -> PolicySet:
-    """The only place where settings and contents become guardrails."""
+def policy_set(
+    settings: PricingSettings, contents: Contents, learned: LearnedPrices | None = None,
+    experiments: Mapping[str, Experiment] = MappingProxyType({}),
+) -> PolicySet:  # fmt: skip
+    """The only place where settings and contents become guardrails. `experiments`: switchbacks of policies, by id."""
     configured = _built("", PricePolicy.model_construct(), settings, None)
     default, by_category = configured, dict[str, Policy]()
     for id, content in sorted(contents.items()):
-        if content.list_price_only:
+        if content.list_price_only or content.only_in_experiments:
             continue
-        built = _built(id, content, settings, learned)
+        built = _in_experiments(_built(id, content, settings, learned), contents, settings, learned, experiments)
         by_category.update(dict.fromkeys(content.categories, built))
         if not content.categories:
             default = built
     facts = settings.model_dump_json(include={"pricer", "guardrails", "rules"})
-    texts = [f"{id} {content.model_dump_json()}" for id, content in sorted(contents.items())]
+    texts = [f"{id} {one.model_dump_json()}" for of in (contents, experiments) for id, one in sorted(of.items())]
     digest = hashlib.sha256("\n".join([str(VERSION), facts, *texts]).encode()).hexdigest()
     return PolicySet(default, digest, by_category, any(content.list_price_only for content in contents.values()))
+
+
+def _in_experiments(
+    built: Policy, contents: Contents, settings: PricingSettings, learned: LearnedPrices | None,
+    experiments: Mapping[str, Experiment],
+) -> Policy:  # fmt: skip
+    """With the switchbacks that it is the control arm of."""
+    found = list[Switchback]()
+    for id, one in sorted(experiments.items()):
+        policies = {
+            arm.name: built if arm.price_policy_id == built.id else _built(
+                arm.price_policy_id, contents[arm.price_policy_id], settings, learned
+            )
+            for arm in one.arms
+            if arm.price_policy_id in contents
+        }  # fmt: skip
+        if one.control.price_policy_id == built.id and len(policies) == len(one.arms):
+            found.append(Switchback(id, one, policies))
+    return replace(built, switchbacks=found) if found else built
 
 
 def load_policies(file: Path) -> Contents:
@@ -234,6 +266,13 @@ def _policy(content: Mapping[str, object], id: str) -> PricePolicy:
         return PricePolicy.model_validate(content)
     except ValidationError as error:
         raise InvalidArgument(*violations_of(error, f"price_policy {id!r}")) from None
+
+
+def _experiment(resource: control_pb2.Resource) -> Experiment:
+    try:
+        return Experiment.model_validate(MessageToDict(resource.experiment, preserving_proto_field_name=True))
+    except ValidationError as error:
+        raise InvalidArgument(*violations_of(error, f"experiment {resource.id!r}")) from None
 
 
 def _check(contents: Contents) -> None:

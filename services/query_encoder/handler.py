@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common import answer_cache
 from services.common.arrays import FloatArray
@@ -30,6 +32,7 @@ from services.query_encoder.convert import (
     vector_to_proto,
 )
 from services.query_encoder.convert_companions import companions_to_proto, texts_and_limit
+from services.query_encoder.convert_texts import texts_from_proto, texts_to_proto
 from services.query_encoder.domain.companions import Companions, name_of
 from services.query_encoder.domain.lexicon import FORGOTTEN, terms_of
 from services.query_encoder.domain.past_queries import PastQueries
@@ -141,6 +144,19 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
         vector, version = await self._image_encoder.encode_query(request.image, context_from_proto(request.context))
         return encoder_pb2.EncodeImageResponse(vector=vector_to_proto(vector, version))
+
+    @rpc(encoder_pb2.EncodeTextsResponse, most_calls=MOST_IMPORTS)
+    async def EncodeTexts(self, request: encoder_pb2.EncodeTextsRequest) -> encoder_pb2.EncodeTextsResponse:
+        context, texts = context_from_proto(request.context), texts_from_proto(request)
+        rows = []
+        for encoder in self._texts.for_products(context.tenant):
+            if request.are_queries:
+                vectors = [await encoder.encode_query(text, QueryContext(), context) for text in texts]
+                plain = [np.zeros(encoder.dimensions, np.float32) if v.plain is None else v.plain for v in vectors]
+                rows.append((np.stack(plain), encoder.model_version))
+            else:
+                rows.append((await encoder.encode_products(texts, context), encoder.model_version))
+        return texts_to_proto(texts, rows)
 
     def warm(self, tenant: str) -> None:
         """Loads what the first request would load otherwise, with the words of `tenant`."""

@@ -7,7 +7,7 @@ from typing import Any
 from ray import serve
 from ray.util.metrics import Gauge
 
-from kairos.ranker.v1 import ranker_pb2
+from kairos.ranker.v1 import conversation_pb2, ranker_pb2
 from services.common.process import freeze_gc, keep_freed_memory
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
@@ -124,6 +124,16 @@ class Ranker:
         self, request: ranker_pb2.EnsureTokenKeyRequest, grpc_context: CallContext
     ) -> ranker_pb2.EnsureTokenKeyResponse:
         return await self._handler.EnsureTokenKey(request, grpc_context)
+
+    async def AppendTurn(
+        self, request: conversation_pb2.AppendTurnRequest, grpc_context: CallContext
+    ) -> conversation_pb2.AppendTurnResponse:
+        return await self._handler.AppendTurn(request, grpc_context)
+
+    async def GetConversation(
+        self, request: conversation_pb2.GetConversationRequest, grpc_context: CallContext
+    ) -> conversation_pb2.GetConversationResponse:
+        return await self._handler.GetConversation(request, grpc_context)
 
     def check_health(self) -> None:
         # Serve asks every ten seconds.

@@ -36,8 +36,9 @@ _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
     "dense_scores", "lexical_scores", "attributes", "tiers", "type_gains",
+    "review_sentiments",
 )  # fmt: skip
-_SCORES = ("scores", "dense_scores", "lexical_scores", "type_gains")
+_SCORES = ("scores", "dense_scores", "lexical_scores", "type_gains", "review_sentiments")
 _SOURCES = {
     number: CandidateSource[name.removeprefix("CANDIDATE_SOURCE_")]
     for name, number in ranker_pb2.CandidateSource.items()
@@ -120,6 +121,7 @@ def ranking_request(
         dense_scores=np.array(candidates.dense_scores, np.float32) if candidates.dense_scores else None,
         lexical_scores=np.array(candidates.lexical_scores, np.float32) if candidates.lexical_scores else None,
         type_match=type_match,
+        review_sentiments=np.array(candidates.review_sentiments, np.float32) if candidates.review_sentiments else None,
         offsets=score_offsets(message),
     )
 

@@ -14,7 +14,7 @@ from services.common.convert import money_from_proto, time_from_proto, vectors_f
 from services.common.errors import InvalidArgument
 from services.common.events import event_violations
 from services.ranker.convert import check_ids
-from services.ranker.domain.event import Event, EventType, ItemFeatures
+from services.ranker.domain.event import Event, EventType, Feedback, ItemFeatures
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.session import SessionEvent, SessionMove
 from services.ranker.domain.shopper.events import TYPES
@@ -30,7 +30,9 @@ EVENT_TYPES = {
     event_pb2.EVENT_TYPE_IMPRESSION: EventType.IMPRESSION,
     event_pb2.EVENT_TYPE_REFUND: EventType.REFUND,
     event_pb2.EVENT_TYPE_CANCELLATION: EventType.CANCELLATION,
+    event_pb2.EVENT_TYPE_FEEDBACK: EventType.FEEDBACK,
 }
+THUMBS = {event_pb2.THUMB_UNSPECIFIED: 0, event_pb2.THUMB_UP: 1, event_pb2.THUMB_DOWN: -1}
 _MOVING_NOTHING = (EventType.IMPRESSION, EventType.REMOVE, *UNDOING)
 
 
@@ -114,5 +116,12 @@ def _event(event: event_pb2.Event, now_s: float) -> Event:
         time_from_proto(event.occurred_at, "occurred_at").timestamp() if event.HasField("occurred_at") else now_s,
         event.attribution_token, event.query, event.quantity or (0 if kind in UNDOING else 1), event.dwell_ms,
         event.visitor_id, money_from_proto(event.price, "price") if event.HasField("price") else None, event.order_id,
-        event.quote_id,
+        event.quote_id, _feedback(event.feedback) if event.HasField("feedback") else None,
+    )  # fmt: skip
+
+
+def _feedback(message: event_pb2.Feedback) -> Feedback:
+    return Feedback(
+        THUMBS[message.thumb], message.rating, message.text, message.conversation_id, message.turn_id,
+        message.is_product_review, message.moderation,
     )  # fmt: skip

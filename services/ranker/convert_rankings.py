@@ -19,6 +19,7 @@ from services.common.convert import (
     vectors_to_proto,
 )
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.limits import MAX_LIST_ID, text_problem
 from services.ranker.convert import MAX_CANDIDATES, candidate_source, check_id, check_ids
 from services.ranker.convert_shown_ads import shown_ad_to_proto, shown_ads_from_proto
 from services.ranker.convert_shown_prices import shown_prices_from_proto, shown_prices_to_proto
@@ -29,6 +30,7 @@ from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
 from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
+    Interleaving,
     ItemColumns,
     LoggedFeatures,
     LoggedPolicy,
@@ -94,7 +96,7 @@ def ranking_from_proto(message: ranker_pb2.StoreRankingRequest, now_s: float) ->
         message.ranking_id, message.user_id, message.visitor_id, message.session_id, message.query,
         message.model_version, list(message.item_ids), np.array(message.scores, np.float32),
         np.ones(count, np.float32), message.total_size, now_s,
-        candidate_source(message), _arms(message),
+        candidate_source(message), _arms(message), interleaving=_interleaving(message),
     )  # fmt: skip
 
 
@@ -133,6 +135,8 @@ def check_shown(message: ranker_pb2.RecordImpressionsRequest) -> None:
         if not (math.isfinite(entry.latency_ms) and entry.latency_ms >= 0):
             problem = f"is {entry.latency_ms}; send a number of milliseconds that is not negative"
             raise InvalidArgument.of(f"shown[{index}].latency_ms", problem)
+        if wrong := text_problem(entry.placement, MAX_LIST_ID):
+            raise InvalidArgument.of(f"shown[{index}].placement", wrong)
         if len(entry.degradations) > _MAX_DEGRADATIONS:
             problem = f"holds {len(entry.degradations)}; send at most {_MAX_DEGRADATIONS}"
             raise InvalidArgument.of(f"shown[{index}].degradations", problem)
@@ -161,7 +165,7 @@ def impressions_from_proto(
         page = replace(page, ads=shown_ads_from_proto(entry.sponsored, set(page.item_ids), f"{path}.sponsored"))
     if entry.HasField("latency_ms"):
         degradations = [(each.stage, each.reason) for each in entry.degradations]
-        page = replace(page, answer=PageAnswer(entry.latency_ms, degradations))
+        page = replace(page, answer=PageAnswer(entry.latency_ms, degradations, entry.placement))
     return Impressions(page, positions, shown_s)
 
 
@@ -194,11 +198,17 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         message.tiers.extend(policy.tiers.tolist())
         message.exploration_share = policy.share
     if (answer := ranking.answer) is not None:
-        message.latency_ms = answer.latency_ms
+        message.latency_ms, message.placement = answer.latency_ms, answer.placement
         for stage, reason in answer.degradations:
             message.degradations.add(
                 stage=common_pb2.Stage.ValueType(stage), reason=common_pb2.DegradationReason.ValueType(reason)
             )
+    if (interleaving := ranking.interleaving) is not None:
+        message.interleaving.CopyFrom(
+            event_pb2.Interleaving(
+                experiment=interleaving.experiment, arms=interleaving.arms, teams=interleaving.teams
+            )
+        )  # fmt: skip
     if (logged := ranking.logged) is not None:
         message.feature_names.extend(logged.names)
         message.features.CopyFrom(tensor_to_proto(logged.numbers))
@@ -222,6 +232,21 @@ def _person_features(logged: LoggedFeatures) -> event_pb2.PersonFeatures:
 
 def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> dict[str, str]:
     return {arm.experiment: arm.arm for arm in message.context.experiment_arms}
+
+
+def _interleaving(message: ranker_pb2.StoreRankingRequest) -> Interleaving | None:
+    if not message.HasField("interleaving"):
+        return None
+    given, count = message.interleaving, len(message.item_ids)
+    check_id(given.experiment, "interleaving.experiment")
+    if len(given.arms) != 2:
+        raise InvalidArgument.of("interleaving.arms", f"holds {len(given.arms)}; send the names of two arms")
+    for index, arm in enumerate(given.arms):
+        check_id(arm, f"interleaving.arms[{index}]")
+    if len(given.teams) != count or not set(given.teams) <= {0, 1, 2}:
+        raise InvalidArgument.of("interleaving.teams", f"needs 0, 1 or 2 for each of {count} item_ids; send one each")
+    first, second = given.arms
+    return Interleaving(given.experiment, (first, second), list(given.teams))
 
 
 def _items(

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.ranker.v1 import profile_pb2
 from services.common.convert import money_to_proto, time_to_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
-from services.ranker.convert_events import EVENT_TYPES
+from services.ranker.convert_events import EVENT_TYPES, THUMBS
 from services.ranker.domain.event import Event, HistoryEntry
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.profile import Profile, purchased
@@ -26,8 +26,9 @@ DEFAULT_PAGE = 500
 MAX_PAGE = 1_000
 # An export's page ends with the record that reaches this size: a gRPC message holds 4 MiB by default.
 PAGE_BYTES = 2 << 20
-LOGS = ("events", "impressions", "rankings")
+LOGS = ("events", "impressions", "rankings", "conversations")
 _TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
+_THUMBS = {value: number for number, value in THUMBS.items()}
 
 
 def profile_to_proto(
@@ -91,6 +92,14 @@ def event_to_proto(event: Event) -> event_pb2.Event:
     )  # fmt: skip
     if event.price is not None:
         message.price.CopyFrom(money_to_proto(event.price))
+    if (said := event.feedback) is not None:
+        message.feedback.CopyFrom(
+            event_pb2.Feedback(
+                thumb=_THUMBS[said.thumb], rating=said.rating, text=said.text, conversation_id=said.conversation_id,
+                turn_id=said.turn_id, is_product_review=said.is_product_review,
+                moderation=product_pb2.ModerationOutcome.ValueType(said.moderation),
+            )
+        )  # fmt: skip
     return message
 
 

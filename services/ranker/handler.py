@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import TypeVar
 
-from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.ranker.v1 import conversation_pb2, ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
 from services.common.errors import InvalidArgument, NotFound
 from services.common.group_commit import GroupCommit
@@ -19,6 +19,7 @@ from services.common.user_attributes import AttributeSchema
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
 from services.ranker.convert_attributes import attributes_from_proto
+from services.ranker.convert_conversation import conversation_to_proto, turn_from_proto
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
 from services.ranker.convert_item_lists import (
@@ -38,6 +39,7 @@ from services.ranker.convert_rankings import (
     rows_asked_for,
 )
 from services.ranker.convert_user import page_from_token, page_size
+from services.ranker.domain.conversation import Conversation, unknown
 from services.ranker.domain.event import Batch
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.impression_log import ImpressionLog
@@ -46,7 +48,7 @@ from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
 from services.ranker.log_reader import LogReader
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
-from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
+from services.ranker.ports import ConversationStore, CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
 from services.ranker.shopper_reader import ShopperReader
@@ -68,6 +70,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         models: RankerModels,
         shoppers: ShopperModels,
         counts: CountStore,
+        conversations: ConversationStore,
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
@@ -81,8 +84,9 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._lists = ItemLists(store, counts, clock)
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
+        self._conversations = conversations
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
-        self._users = UserData(store, self._writer, self._counter, reader, schemas or {}, clock)
+        self._users = UserData(store, self._writer, self._counter, reader, conversations, schemas or {}, clock)
         self._ranker = ItemRanker(
             store, self._writer, models, reader, self._lists, self._users.features, settings.exploration_shares,
             clock, random or Random(),
@@ -93,7 +97,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
         self._logging = ThreadPoolExecutor(1, "ranker-logging")
         self._recorder = GroupCommit(store.record, lambda batch: len(batch.events), self._writing)
-        self._keeper = Keeper(store, settings.retention.bounds, settings.retention.interval_s, clock)
+        self._keeper = Keeper(store, conversations, settings.retention.bounds, settings.retention.interval_s, clock)
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -263,6 +267,34 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         proposed = proposed_key(request)
         return ranker_pb2.EnsureTokenKeyResponse(key=await self._in_thread(lambda: self._store.token_key(proposed)))
 
+    @rpc(conversation_pb2.AppendTurnResponse)
+    async def AppendTurn(self, request: conversation_pb2.AppendTurnRequest) -> conversation_pb2.AppendTurnResponse:
+        tenant, person = context_from_proto(request.context).tenant, one_person(request)
+        turn = turn_from_proto(request)
+
+        def work() -> Conversation:
+            persons, id = self._store.persons(tenant, [person])[person], request.conversation_id
+            return self._conversations.append(tenant, id, persons, turn, request.state, request.turn_count)
+
+        stored = await asyncio.get_running_loop().run_in_executor(self._writing, work)
+        return conversation_pb2.AppendTurnResponse(turn_count=stored.turn_count)
+
+    @rpc(conversation_pb2.GetConversationResponse)
+    async def GetConversation(
+        self, request: conversation_pb2.GetConversationRequest
+    ) -> conversation_pb2.GetConversationResponse:
+        tenant, person = context_from_proto(request.context).tenant, one_person(request)
+        check_id(request.conversation_id, "conversation_id")
+
+        def work() -> Conversation | None:
+            persons = self._store.persons(tenant, [person])[person]
+            return self._conversations.conversation(tenant, request.conversation_id, persons)
+
+        found = await self._in_thread(work)
+        if found is None:
+            raise unknown(request.conversation_id)
+        return conversation_pb2.GetConversationResponse(conversation=conversation_to_proto(found))
+
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         self._counter.note_request()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -303,5 +335,6 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._models.close()
         self._shoppers.close()
         self._counts.close()
+        self._conversations.close()
         self._rankings.close()
         self._store.close()

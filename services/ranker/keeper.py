@@ -1,15 +1,16 @@
-"""Keeps the store within its bounds, in a thread of its own, off the path of the responses."""
+"""Keeps the stores within their bounds, in a thread of its own, off the path of the responses."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 
 import structlog
 
 from services.common.periodic import Periodic
-from services.ranker.ports import Fill, ProfileStore, Retention
+from services.ranker.ports import ConversationStore, Fill, ProfileStore, Retention
 
 # After a step the thread waits this many times as long as the step took: four fifths of the time are for requests.
 _PAUSE_FACTOR = 4
@@ -28,9 +29,10 @@ class Keeper:
     """
 
     def __init__(
-        self, store: ProfileStore, retention: Retention, interval_s: float, clock: Callable[[], float]
-    ) -> None:
-        self._store, self._retention, self._clock = store, retention, clock
+        self, store: ProfileStore, conversations: ConversationStore, retention: Retention, interval_s: float,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._store, self._conversations, self._retention, self._clock = store, conversations, retention, clock
         self.removed = 0
         self.fill: Fill | None = None
         self._work = Periodic("ranker-keeper", self._turn, interval_s)
@@ -44,7 +46,7 @@ class Keeper:
 
     def _turn(self, stop: threading.Event) -> float | None:
         began, removed = time.monotonic(), 0
-        for count in self._store.trim(self._retention, self._clock()):
+        for count in chain(self._store.trim(self._retention, self._clock()), self._conversations.trim()):
             removed += count
             self.removed += count
             if stop.wait(_PAUSE_FACTOR * (time.monotonic() - began)):

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from services.common.arrays import FloatArray
 from services.common.user_attributes import Declared
+from services.ranker.domain.conversation import Conversation, Turn
 from services.ranker.domain.event import Batch, Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
@@ -24,6 +25,9 @@ FORGOTTEN_S = 3_600
 MERGED_S = 400 * 86_400
 # Declared attributes of a tenant, of all persons together, unless the settings say otherwise. One takes some 300 bytes.
 MOST_ATTRIBUTES = 1_000_000
+
+# Conversations of one person; beyond it the one that began first is removed.
+MOST_OF_PERSON = 20
 
 # Declared attributes of one person. A schema that is renamed leaves names behind until they expire.
 MAX_KEPT = 64
@@ -258,6 +262,46 @@ class RankingStore(Protocol):
 
     def remove_expired(self) -> None:
         """Removes expired rows and rows beyond the bounds. Reads never return expired rows, even before this call."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ConversationLimits:
+    """Time to live in seconds since the last turn; the most conversations of a tenant, and bytes of one, compressed."""
+
+    ttl_s: float
+    count: int
+    bytes: int
+
+
+class ConversationStore(Protocol):
+    """Conversations of each tenant with the assistant, until they expire. Writes are durable when they return.
+
+    `persons` are all keys of one history, the owner's first, as `ProfileStore.persons` gives them: what a visitor said
+    belongs to the user after a merge. There are bounds for a conversation, a person and a tenant; beyond them the
+    oldest turns and conversations are removed.
+    """
+
+    def conversation(self, tenant: str, id: str, persons: Sequence[str]) -> Conversation | None:
+        """None if it has expired, never existed, or is another person's."""
+
+    def append(
+        self, tenant: str, id: str, persons: Sequence[str], turn: Turn, state: bytes, turn_count: int
+    ) -> Conversation:
+        """See `domain.conversation.appended`; atomic.
+
+        Raises NotFound for a conversation of another person, and for a new one from before its person's deletion.
+        """
+
+    def of_persons(self, tenant: str, persons: Sequence[str]) -> list[tuple[int, Conversation]]:
+        """(position, conversation) in the order in which they began. Positions are never reused."""
+
+    def delete_persons(self, tenant: str, persons: Sequence[str]) -> int:
+        """Returns the number of removed conversations."""
+
+    def trim(self) -> Iterator[int]:
+        """Removes what has expired and what is beyond the bounds, in small steps; gives the number of each step."""
 
     def close(self) -> None: ...
 

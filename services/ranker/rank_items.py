@@ -94,7 +94,8 @@ class ItemRanker:
             asked, scores = asked.take(kept), scores.take(kept)
         slate = make_slate(asked, scores.total, slate_options(message)) if message.as_slate else None
         # A ranking without an id is not shown to a shopper: nothing would be learned of it.
-        share = self._exploration.of(asked) if message.ranking_id else 0.0
+        explores = bool(message.ranking_id) and not message.without_exploration
+        share = self._exploration.of(asked) if explores else 0.0
         shown = self._explored(asked, order_of(asked, scores, slate), share)
         order = shown.order
         if message.ranking_id:

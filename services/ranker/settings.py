@@ -11,7 +11,7 @@ from pydantic_settings import SettingsConfigDict
 from services.common.settings import ServiceSettings
 from services.ranker.domain.exploration import ExplorationShares
 from services.ranker.domain.weights import ServingWeights, Weights
-from services.ranker.ports import MOST_ATTRIBUTES, LogBound, Retention
+from services.ranker.ports import MOST_ATTRIBUTES, ConversationLimits, LogBound, Retention
 
 
 class WeightSettings(BaseModel):
@@ -99,6 +99,24 @@ class ItemCountSettings(BaseModel):
     interval_s: float = Field(default=1.0, gt=0)
 
 
+class ConversationSettings(BaseModel):
+    """Conversations with the assistant."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Since the last turn.
+    days: float = Field(default=30.0, gt=0)
+    # Of a tenant; beyond it those without a turn for longest are removed.
+    count: int = Field(default=100_000, ge=1)
+    # Of one conversation, compressed; beyond it the oldest turns are left out. With the store's own data one takes at
+    # most 2 KiB.
+    bytes: int = Field(default=960, ge=500)
+
+    @property
+    def limits(self) -> ConversationLimits:
+        return ConversationLimits(self.days * 86_400, self.count, self.bytes)
+
+
 class RetentionSettings(BaseModel):
     """How much of its logs the ranker keeps. The oldest entries beyond a bound are removed in the background."""
 
@@ -132,6 +150,7 @@ class RankerSettings(ServiceSettings):
     sessions: SessionSettings = SessionSettings()
     retention: RetentionSettings = RetentionSettings()
     item_counts: ItemCountSettings = ItemCountSettings()
+    conversations: ConversationSettings = ConversationSettings()
     # YAML file with the schema of each tenant's declared attributes: docs/how-to/declared-attributes.md. Read at the
     # start. Unset: no attributes can be declared.
     attributes_file: Path | None = None

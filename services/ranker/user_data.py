@@ -12,8 +12,10 @@ from services.common.user_attributes import AttributeSchema, Declared
 from services.ranker.background_writer import BackgroundWriter
 from services.ranker.convert import person_of
 from services.ranker.convert_attributes import attributes_to_proto
+from services.ranker.convert_conversation import conversation_to_proto
 from services.ranker.convert_rankings import impressions_to_proto, whole_ranking_to_proto
 from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_token, profile_to_proto
+from services.ranker.domain.conversation import Conversation
 from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import build_profile, newest_model, weighed_items
@@ -27,7 +29,7 @@ from services.ranker.domain.repurchase import (
 )
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_counter import ItemCounter
-from services.ranker.ports import ProfileStore
+from services.ranker.ports import ConversationStore, ProfileStore
 from services.ranker.shopper_reader import ShopperReader
 
 
@@ -40,11 +42,12 @@ class UserData:
         writer: BackgroundWriter,
         counter: ItemCounter,
         shoppers: ShopperReader,
+        conversations: ConversationStore,
         schemas: Mapping[str, AttributeSchema],
         clock: Callable[[], float],
     ) -> None:
         self._store, self._writer, self._counter, self._clock = store, writer, counter, clock
-        self._shoppers, self._schemas = shoppers, schemas
+        self._shoppers, self._conversations, self._schemas = shoppers, conversations, schemas
 
     def interests(self, tenant: str, message: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         """The request may name nobody."""
@@ -107,7 +110,7 @@ class UserData:
         return schema.features(self._store.attributes(tenant, person)) if schema.rules else []
 
     def export(self, tenant: str, person: str, start: tuple[str, int], size: int) -> ranker_pb2.ExportUserResponse:
-        """The page from `start` (log, position): events, then pages that were shown, then rankings logged whole."""
+        """The page from `start` (log, position): events, shown pages, rankings logged whole, then conversations."""
         response, content = ranker_pb2.ExportUserResponse(), 0
         for count, (log, position, record) in enumerate(self._records(tenant, person, start, size), start=1):
             getattr(response, log).append(record)
@@ -125,13 +128,15 @@ class UserData:
     def delete(self, tenant: str, person: str) -> ranker_pb2.DeleteUserResponse:
         persons = self._store.persons(tenant, [person])[person]
         rankings = self._writer.delete_persons(tenant, persons)
+        conversations = self._conversations.delete_persons(tenant, persons)
         events, impressions = self._store.delete_person(tenant, person)
         self._counter.forget(tenant, persons)
         # Once more: a ranking that was made until now has features of the history.
         rankings += self._writer.delete_persons(tenant, persons)
         return ranker_pb2.DeleteUserResponse(
-            deleted_event_count=events, deleted_impressions_count=impressions, deleted_ranking_count=rankings
-        )
+            deleted_event_count=events, deleted_impressions_count=impressions, deleted_ranking_count=rankings,
+            deleted_conversation_count=conversations,
+        )  # fmt: skip
 
     def _records(self, tenant: str, person: str, start: tuple[str, int], size: int) -> Iterator[tuple[str, int, Any]]:
         """(log, position, message) beyond the start, in order."""
@@ -140,12 +145,21 @@ class UserData:
             "events": (self._store.events_after, event_to_proto),
             "impressions": (self._store.impressions_after, impressions_to_proto),
             "rankings": (self._store.whole_rankings_after, whole_ranking_to_proto),
+            "conversations": (self._conversations_after, conversation_to_proto),
         }
         for log in islice(LOGS, LOGS.index(first), None):
             read, to_proto = readers[log]
             for place, record in read(tenant, position, size, person):
                 yield log, place, to_proto(record)
             position = 0
+
+    def _conversations_after(
+        self, tenant: str, position: int, limit: int, person: str
+    ) -> list[tuple[int, Conversation]]:
+        """There are few of a person, so that all are read."""
+        persons = self._store.persons(tenant, [person])[person]
+        found = self._conversations.of_persons(tenant, persons)
+        return [(place, each) for place, each in found if place > position][:limit]
 
     def _schema(self, tenant: str) -> AttributeSchema:
         return self._schemas.get(tenant, AttributeSchema())

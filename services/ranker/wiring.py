@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from services.common.attributes_file import load_schemas
 from services.common.models.follower import mirroring
 from services.ranker.adapters.objective_file import ObjectiveFile
+from services.ranker.adapters.sqlite_conversations import SqliteConversationStore
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
 from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
@@ -27,7 +28,7 @@ from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
 from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
 from services.ranker.models.served_shoppers import ServedShoppers, Shopper
-from services.ranker.ports import CountStore, ProfileStore, RankingLimits, RankingStore
+from services.ranker.ports import ConversationStore, CountStore, ProfileStore, RankingLimits, RankingStore
 from services.ranker.settings import RankerSettings
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def build_handler(
     mirror = mirroring(settings.models_dir, settings.registry_url, ("", SHOPPERS), settings.registry_poll_s)
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
     return RankerHandler(
-        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, clock,
-        random, schemas=schemas, mirror=mirror,
+        store, build_ranking_store(settings), models, shoppers, build_count_store(settings),
+        build_conversation_store(settings, clock), settings, clock, random, schemas=schemas, mirror=mirror,
     )  # fmt: skip
 
 
@@ -149,6 +150,15 @@ def build_count_store(settings: RankerSettings) -> CountStore:
     from services.ranker.adapters.redis_counts import RedisCountStore
 
     return RedisCountStore(_redis_client(settings))
+
+
+def build_conversation_store(settings: RankerSettings, clock: Callable[[], float] = time.time) -> ConversationStore:
+    limits = settings.conversations.limits
+    if settings.store == "sqlite":
+        return SqliteConversationStore(settings.data_dir, limits, clock)
+    from services.ranker.adapters.redis_conversations import RedisConversationStore
+
+    return RedisConversationStore(_redis_client(settings), limits, clock)
 
 
 def _redis_client(settings: RankerSettings) -> redis.Redis:

@@ -20,6 +20,7 @@ from services.common.convert import context_from_proto
 from services.common.rpc import rpc
 from services.retrieval import convert, convert_item_vectors, convert_offers, convert_reembedding
 from services.retrieval.domain.query import check_ids
+from services.retrieval.faq_handler import FaqCalls
 from services.retrieval.listing import MAX_GROUPS, complete_identifiers, list_products, list_variants
 from services.retrieval.ports import Columns
 from services.retrieval.recent_answers import RecentAnswers
@@ -56,6 +57,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._searches = ThreadPoolExecutor(workers, "retrieval-search")
         self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
         self._writes = ThreadPoolExecutor(_WRITERS, "retrieval-write")
+        self._faq = FaqCalls(retriever.faq, self._run, self._reads, self._writes)
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
     async def RetrieveCandidates(
@@ -65,12 +67,15 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.RetrieveCandidatesResponse:
             names = self._attribute_names.get(context.tenant, ())
-            query, began_s = replace(convert.query_from_proto(request), attribute_names=names), time.perf_counter()
+            asked = convert.query_from_proto(request)
+            query = replace(asked, attribute_names=names, viewing=context.viewing)
+            began_s = time.perf_counter()
             found = self._retriever.retrieve(context.tenant, query, context.remaining_s)
             self._shadow.look(context.tenant, query, found, time.perf_counter() - began_s)
             return convert.retrieval_to_proto(found)
 
-        return await self._answers.get(context, request, lambda: self._run(self._searches, context, work))
+        searched = self._answers.get(context, request, lambda: self._run(self._searches, context, work))
+        return await self._faq.beside(request, context, searched)
 
     @rpc(retrieval_pb2.LookupProductsResponse, most_calls=MOST_IMPORTS)
     async def LookupProducts(
@@ -88,7 +93,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             )
             names = self._attribute_names.get(context.tenant, ())
             candidates, missing_ids = lookup(
-                index, context.tenant, request.ids, columns, offers, time.time(), names, soft_filter
+                index, context.tenant, request.ids, columns, offers, time.time(), names, soft_filter, context.viewing
             )
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
@@ -104,6 +109,36 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             products, vectors, images, others = convert.upsert_from_proto(request)
             self._index.upsert(context.tenant, products, vectors, images, others)
             return retrieval_pb2.UpsertProductsResponse(upserted_count=len(products))
+
+        return await self._run(self._writes, context, work)
+
+    @rpc(retrieval_pb2.SetModerationResponse)
+    async def SetModeration(self, request: retrieval_pb2.SetModerationRequest) -> retrieval_pb2.SetModerationResponse:
+        context = context_from_proto(request.context)
+        check_ids([product.id for product in request.products], "products")
+        changes = convert.moderation_from_proto(request)
+
+        def work() -> retrieval_pb2.SetModerationResponse:
+            missing_ids = self._index.set_moderation(context.tenant, changes)
+            return retrieval_pb2.SetModerationResponse(
+                changed_count=len(changes) - len(missing_ids), missing_ids=missing_ids
+            )
+
+        return await self._run(self._writes, context, work)
+
+    @rpc(retrieval_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, request: retrieval_pb2.SetReviewSummariesRequest
+    ) -> retrieval_pb2.SetReviewSummariesResponse:
+        context = context_from_proto(request.context)
+        check_ids([product.id for product in request.products], "products")
+        changes = convert.summaries_from_proto(request)
+
+        def work() -> retrieval_pb2.SetReviewSummariesResponse:
+            missing_ids = self._index.set_review_summaries(context.tenant, changes)
+            return retrieval_pb2.SetReviewSummariesResponse(
+                changed_count=len(changes) - len(missing_ids), missing_ids=missing_ids
+            )
 
         return await self._run(self._writes, context, work)
 
@@ -131,7 +166,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.ListVariantsResponse:
             index = self._index.pinned(context.tenant)
-            groups = list_variants(index, context.tenant, request.item_group_ids, offers, time.time())
+            groups = list_variants(index, context.tenant, request.item_group_ids, offers, time.time(), context.viewing)
             return convert.variants_to_proto(groups)
 
         return await self._run(self._reads, context, work)
@@ -156,7 +191,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         prefix, limit = convert.prefix_from_proto(request)
 
         def work() -> retrieval_pb2.CompleteIdentifiersResponse:
-            found = complete_identifiers(self._index.pinned(context.tenant), context.tenant, prefix, limit)
+            found = complete_identifiers(
+                self._index.pinned(context.tenant), context.tenant, prefix, limit, context.viewing
+            )
             return convert.completed_to_proto(found)
 
         return await self._run(self._reads, context, work)
@@ -283,6 +320,28 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         version = convert_item_vectors.version_from_proto(request.model_version)
         await self._run(self._writes, context, lambda: self._index.item_vectors.drop(context.tenant, version))
         return retrieval_pb2.DropItemVectorsResponse()
+
+    @rpc(retrieval_pb2.UpsertFaqEntriesResponse, most_calls=MOST_IMPORTS)
+    async def UpsertFaqEntries(
+        self, request: retrieval_pb2.UpsertFaqEntriesRequest
+    ) -> retrieval_pb2.UpsertFaqEntriesResponse:
+        return await self._faq.upsert(request)
+
+    @rpc(retrieval_pb2.RemoveFaqEntriesResponse)
+    async def RemoveFaqEntries(
+        self, request: retrieval_pb2.RemoveFaqEntriesRequest
+    ) -> retrieval_pb2.RemoveFaqEntriesResponse:
+        return await self._faq.remove(request)
+
+    @rpc(retrieval_pb2.ListFaqEntriesResponse)
+    async def ListFaqEntries(
+        self, request: retrieval_pb2.ListFaqEntriesRequest
+    ) -> retrieval_pb2.ListFaqEntriesResponse:
+        return await self._faq.list(request)
+
+    @rpc(retrieval_pb2.MatchFaqResponse)
+    async def MatchFaq(self, request: retrieval_pb2.MatchFaqRequest) -> retrieval_pb2.MatchFaqResponse:
+        return await self._faq.match(request)
 
     def measures(self) -> dict[str, float]:
         """The values of metrics.MEASURES."""

@@ -12,6 +12,7 @@ from services.common.convert import product_from_proto
 from services.common.money import Money, in_minor_units
 from services.common.offers import Offer
 from services.common.product import Product
+from services.common.visibility import Viewing
 from services.retrieval.domain.catalogue.effective import CURRENCIES
 from services.retrieval.domain.catalogue.identifiers import spelling_of
 from services.retrieval.domain.change_places import ChangePlaces
@@ -63,13 +64,13 @@ class Completed:
 
 
 def list_variants(
-    index: ProductIndex, tenant: str, group_ids: Sequence[str], context: OfferContext, now_s: float
+    index: ProductIndex, tenant: str, group_ids: Sequence[str], context: OfferContext, now_s: float, viewing: Viewing
 ) -> list[list[Variant]]:
     """Of each group with at least two variants."""
     catalogue = index.catalogue(tenant)
     if catalogue is None:
         return []
-    with catalogue.reading(context, now_s) as (view, offers):
+    with catalogue.reading(context, now_s, viewing) as (view, offers):
         groups = [rows[:MAX_VARIANTS] for rows in view.variants_of(list(dict.fromkeys(group_ids))) if len(rows) > 1]
         keys = [view.keys[rows] for rows in groups]
     found = []
@@ -106,11 +107,13 @@ def list_products(
     return ListedPage(products, places.token(_PROCESS, last), len(changed) <= limit, is_restarted, text, image)
 
 
-def complete_identifiers(index: ProductIndex, tenant: str, prefix: str, limit: int) -> list[Completed]:
+def complete_identifiers(
+    index: ProductIndex, tenant: str, prefix: str, limit: int, viewing: Viewing
+) -> list[Completed]:
     catalogue = index.catalogue(tenant)
     if catalogue is None:
         return []
-    with catalogue.columns.reading() as view:
+    with catalogue.columns.reading(viewing) as view:
         found = view.complete(prefix, limit)
         forms = {int(view.keys[row]): form for form, row in found}
         keys = view.keys[[row for _, row in found]]

@@ -4,16 +4,19 @@ searches, and a staged one while the catalogue is re-embedded.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from services.common.faq import FaqEntry
 from services.common.offers import Offer
-from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.common.visibility import Moderated
+from services.retrieval.domain.candidates import Candidates, IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.catalogue import Catalogue
+from services.retrieval.domain.faq.matching import FaqMatch
 from services.retrieval.domain.item_vectors import ItemVectorsState
 from services.retrieval.domain.learned_fusion import LearnedFusion
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
@@ -205,6 +208,12 @@ class ProductIndex(Protocol):
         only vectors of models, or of dimensions, that no collection of the tenant has.
         """
 
+    def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
+        """By product id what moderation says now; None: nothing. Returns the ids that were not there."""
+
+    def set_review_summaries(self, tenant: str, changes: Mapping[str, ReviewSummary | None]) -> list[str]:
+        """As `set_moderation`: what the reviews of the products say together."""
+
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """Returns the ids that were not there."""
 
@@ -259,5 +268,40 @@ class ProductIndex(Protocol):
 
     def check(self) -> None:
         """Raise when the engine cannot answer. Cheap."""
+
+    def close(self) -> None: ...
+
+
+class FaqAnswer(NamedTuple):
+    """`has_answer`: whether the first match is likely enough. `is_unknown_model`: the FAQ has vectors, but none of the
+    models that encoded the question, so that only its words were compared.
+    """
+
+    matches: tuple[FaqMatch, ...]
+    has_answer: bool
+    is_unknown_model: bool = False
+
+
+class FaqIndex(Protocol):
+    """The FAQ of each tenant. Writes are durable when they return, each entry as a whole."""
+
+    def upsert(self, tenant: str, entries: Sequence[FaqEntry], vectors: Sequence[Vectors]) -> tuple[int, int]:
+        """(stored, unchanged). `vectors`: of each model, one row for each question of the entries in turn.
+
+        Sets versions. Raises Conflict beyond the bounds of a tenant.
+        """
+
+    def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        """Returns the ids that were not there."""
+
+    def entries(self, tenant: str, after_id: str, limit: int) -> list[FaqEntry]:
+        """By id, behind `after_id`."""
+
+    def has_entries(self, tenant: str) -> bool: ...
+
+    def match(
+        self, tenant: str, question: str, vectors: Sequence[Vectors], language: str, now_s: float, limit: int
+    ) -> FaqAnswer:
+        """`vectors`: of the question, one row each. `language`: preferred among entries that answer."""
 
     def close(self) -> None: ...

@@ -10,6 +10,7 @@ from cachetools import LRUCache
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.answer_cache import AnswerCache
 from services.common.context import RequestContext
+from services.common.convert_moderation import viewing_to_proto
 from services.retrieval.ports import Revision
 
 Response = retrieval_pb2.RetrieveCandidatesResponse
@@ -19,7 +20,7 @@ _MEMORY_SHARE = 1.5
 # Searches that are remembered to have been asked. Most are never asked again: an answer is kept at its second time.
 _MAX_ASKED = 10_000
 
-# Tenant, revision of what answers it, and the request without its context.
+# Tenant, revision of what answers it, and the request with no more of its context than what is seen.
 _Key = tuple[str, Revision, bytes]
 
 
@@ -44,7 +45,7 @@ class RecentAnswers:
         request: retrieval_pb2.RetrieveCandidatesRequest,
         compute: Callable[[], Coroutine[Any, Any, Response]],
     ) -> Response:
-        """`compute` may use nothing but `request` and the tenant. The response is shared: it must not be changed."""
+        """`compute` uses `request`, the tenant and what is seen, no more. The response is shared: do not change it."""
         of = context.tenant, request.query_vectors.model_version
         revision = self._revision(*of) if self._answers.is_enabled else None
         if revision is None:
@@ -52,6 +53,7 @@ class RecentAnswers:
         plain = retrieval_pb2.RetrieveCandidatesRequest()
         plain.CopyFrom(request)
         plain.ClearField("context")
+        viewing_to_proto(context.viewing, plain.context)
         asked = plain.SerializeToString(deterministic=True)
 
         def may_keep() -> bool:

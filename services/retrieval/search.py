@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from services.common.errors import InvalidArgument, KairosError
+from services.common.errors import InvalidArgument, KairosError, NotFound
 from services.common.filters import ProductFilter, SortOrder
+from services.common.visibility import GENERAL, Viewing
 from services.retrieval.domain.absence import absence_words, forms_of
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.catalogue.catalogue import Catalogue
@@ -48,7 +49,7 @@ from services.retrieval.domain.selection import Selection, WordConditions, Words
 from services.retrieval.domain.spelling import with_alternatives
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
-from services.retrieval.ports import Columns, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
+from services.retrieval.ports import Columns, FaqIndex, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -82,9 +83,10 @@ class Retriever:
         learned: Fusions | None = None,
         times: StepTimes | None = None,
         clock: Callable[[], float] = time.time,
+        faq: FaqIndex | None = None,
     ) -> None:
-        """`clock`: seconds since 1970, for offers that begin and end."""
-        self.index = index
+        """`clock`: seconds since 1970, for offers that begin and end. `faq`: over the same engine."""
+        self.index, self.faq = index, faq
         self._fixed = fixed
         self._learned = learned
         self._times = times or StepTimes()
@@ -116,11 +118,12 @@ class Retriever:
         if query.is_of_shopper:
             query, degradations = with_shopper_vector(index, tenant, query)
         if query.similar_to_id:
+            _require_seen(index, catalogue, query)
             text, image = index.vectors(tenant, query.similar_to_id)
             query, degradations = with_similar_product(query, text, image, (model_version, image_model_version))
         query, more = without_other_models(query, model_version, image_model_version)
         pace = _Pace(self._times, time_left, [*degradations, *more])
-        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+        with catalogue.reading(query.offers, self._clock(), query.viewing) as (view, offers):
             query = with_alternatives(query, index.words, view)
             words = _words(index, query)
             excluded = _excluded(index, query, view, offers)
@@ -266,7 +269,7 @@ class Retriever:
         self, index: ProductIndex, catalogue: Catalogue, tenant: str, query: RetrievalQuery, model_version: str
     ) -> Retrieval:
         cursor, collapse = query.cursor, query.is_collapsed
-        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+        with catalogue.reading(query.offers, self._clock(), query.viewing) as (view, offers):
             excluded = _excluded(index, query, view, offers)
             conditions, applied = view.conditions([query.filter], offers, excluded), False
             if not query.soft_filter.is_empty and (cursor is None or cursor.soft_filter_applied):
@@ -289,7 +292,7 @@ class Retriever:
     def _accessories(
         self, index: ProductIndex, catalogue: Catalogue, tenant: str, query: RetrievalQuery, model_version: str
     ) -> Retrieval:
-        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+        with catalogue.reading(query.offers, self._clock(), query.viewing) as (view, offers):
             conditions = view.conditions([query.filter], offers, _excluded(index, query, view, offers))
             rows = view.accessories(query.accessories_for, conditions.mask(), query.limit)
             found = ScoredKeys.in_order(view.keys[rows])
@@ -324,7 +327,9 @@ class Retriever:
         return found
 
     def close(self) -> None:
-        """Closes the index as well."""
+        """Closes the index and the FAQ as well."""
+        if self.faq is not None:
+            self.faq.close()
         if self._learned is not None:
             self._learned.close()
         self.index.close()
@@ -369,6 +374,7 @@ def lookup(
     now_s: float,
     attribute_names: Sequence[str] = (),
     soft_filter: ProductFilter | None = None,
+    viewing: Viewing = GENERAL,
 ) -> tuple[Candidates, list[str]]:
     """(the products found, in order, with their effective offers; the unknown ids). Each id once."""
     asked = list(dict.fromkeys(ids))
@@ -376,7 +382,7 @@ def lookup(
     if catalogue is None:
         return Candidates.none(), asked
     found = index.lookup(tenant, asked, columns)
-    with catalogue.reading(context, now_s) as (view, offers):
+    with catalogue.reading(context, now_s, viewing) as (view, offers):
         soft = None if soft_filter is None else view.conditions([soft_filter], offers).mask()
         candidates = described(view, offers, found, attribute_names, soft=soft)
     present = set(candidates.ids)
@@ -402,6 +408,15 @@ def _excluded(index: ProductIndex, query: RetrievalQuery, view: CatalogueView, o
     found = [index.keys(query.excluded_ids)]
     found.extend(view.keys[view.conditions([narrowing], offers).mask()] for narrowing in query.excluded_filters)
     return np.concatenate(found)
+
+
+def _require_seen(index: ProductIndex, catalogue: Catalogue, query: RetrievalQuery) -> None:
+    """Raises NotFound if moderation hides the product of `similar_to_id` from the request. An unknown one is another
+    error.
+    """
+    with catalogue.columns.reading(query.viewing) as view:
+        if view.hidden is not None and view.hidden[view.rows_of(index.keys([query.similar_to_id]))].any():
+            raise NotFound(f"there is no product {query.similar_to_id!r}")
 
 
 def _word_conditions(index: ProductIndex, query: RetrievalQuery) -> WordConditions:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.common.attributes_file import load_schemas
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collections
+from services.retrieval.adapters.faq import QdrantFaq
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.adapters.index import QdrantIndex
 from services.retrieval.adapters.trained_fusions import TrainedFusions
@@ -37,8 +38,9 @@ def build_retriever(settings: RetrievalSettings) -> Retriever:
 
 def retriever_over(collections: Collections, settings: RetrievalSettings) -> Retriever:
     fusions = _fusions(settings)
-    index = QdrantIndex(collections, Bm25Encoder(settings.bm25), fusions.has_versions)
-    return Retriever(index, _fixed(settings.fusion), fusions)
+    encoder = Bm25Encoder(settings.bm25)
+    index = QdrantIndex(collections, encoder, fusions.has_versions)
+    return Retriever(index, _fixed(settings.fusion), fusions, faq=QdrantFaq(collections, encoder))
 
 
 def _fusions(settings: RetrievalSettings) -> TrainedFusions:

@@ -178,6 +178,24 @@ def experiment_with(serving_configuration_id: str = "", **fields: Any) -> dict[s
     return {"arms": [arm, B], **fields}
 
 
+def interleaving(serving_configuration_id: str = "", **fields: Any) -> dict[str, Any]:
+    """Of two arms; fields of an arm are those of the first. With a configuration the second has another one."""
+    made = experiment_with(serving_configuration_id, mode="EXPERIMENT_MODE_INTERLEAVING", **fields)
+    second = {
+        "name": "b",
+        "ranking_version": "2",
+        "serving_configuration_id": "two" if serving_configuration_id else "",
+    }
+    first = {name: value for name, value in made["arms"][0].items() if name != "share"}
+    return {**made, "arms": [first, second]}
+
+
+def switchback(first: str, second: str, **fields: Any) -> dict[str, Any]:
+    """Of two price policies."""
+    arms = [{"name": f"arm-{id}", "share": 0.5, "price_policy_id": id} for id in (first, second)]
+    return {"mode": "EXPERIMENT_MODE_SWITCHBACK", "arms": arms, "primary_metric": "revenue", "block_days": 4, **fields}
+
+
 def holdout() -> dict[str, Any]:
     return {"layer": "holdout", "arms": [{"name": "none", "share": 0.05, "is_holdout": True}, B]}
 
@@ -294,6 +312,14 @@ TOGETHER = [
     ([], experiment_with(rule_ids=["live"]), "arms[0].rule_ids: the rule 'live' is effective for everybody"),
     ([], experiment_with(without_rule_ids=["waiting"]), "name it in rule_ids of the other arms"),
     ([], experiment_with(serving_configuration_id="none"), "arms[0].serving_configuration_id"),
+    ([interleaving()], interleaving(layer="x"), "layer: an answer is interleaved once"),
+    ([], interleaving(without_rule_ids=["live"]), "has the action 'pin', and arms of an interleaving differ in boosts"),
+    ([], interleaving(serving_configuration_id="one"), "'one' and 'two' differ in more than slate and business"),
+    ([], switchback("daily", "none"), "arms[1].price_policy_id: the price policy 'none' is not published"),
+    ([], switchback("waiting", "daily"), "the price policy 'daily' applies to everything; set its only_in"),
+    ([], switchback("daily", "looser"), "differ in maximum_discount, and both must bound prices alike"),
+    ([], switchback("daily", "waiting", block_days=1), "periods of 48 hours do not divide blocks of 1 days"),
+    ([switchback("daily", "waiting")], switchback("daily", "waiting"), "which 'first-0' has too; stop that one first"),
 ]  # fmt: skip
 
 
@@ -305,6 +331,14 @@ async def test_experiments_that_cannot_run_together_are_refused(
     admin = clients["admin"]
     rules = {"live": CONTENTS["merchandising_rule"], "waiting": WAITING}
     first = [await admin.create("merchandising_rule", id, rule) for id, rule in rules.items()]
+    daily = {"period_hours": 48, "maximum_discount": 0.2, "policy": "list-price"}
+    policies = {"daily": daily, "waiting": {**daily, "policy": "rules", "only_in_experiments": True}}
+    policies["looser"] = {**policies["waiting"], "maximum_discount": 0.3}
+    first += [await admin.create("price_policy", id, one) for id, one in policies.items()]
+    for id, source in (("one", "popular"), ("two", "interests")):
+        placements = {"home": {"sources": [{"source": source}]}}
+        waiting = {"version": id, "placements": placements, "only_in_experiments": True}
+        first.append(await admin.create("serving_configuration", id, waiting))
     first += [await admin.create("experiment", f"first-{n}", one) for n, one in enumerate(published)]
     assert await admin.publish(*first) == 1
     draft = await admin.create("experiment", "second", content)

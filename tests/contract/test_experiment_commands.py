@@ -7,6 +7,8 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +22,14 @@ from cli.main import app
 from experiments.log import LogReader
 from experiments.resources import State, experiments
 from experiments.watch import Watch
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.control.v1 import control_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2_grpc
+from services.common.experiment import Experiment
+from services.pricing.learning.facts import Act, Interaction, Join, Paid, ShownOffer
+from services.pricing.learning.ports import Log
+from services.pricing.learning.settings import LEARNING_FOLDER
+from services.pricing.learning.sqlite_store import SqliteDemandStore
 from tests.contract.controls import key_of
 from tests.contract.test_control_commands import Shell, shell, target
 from tests.fakes.training_gateway import FakeTrainingGateway
@@ -60,6 +67,22 @@ def logged(fake: FakeTrainingGateway, units: int = 300, **slower: float) -> None
             event = event_pb2.Event(event_id=f"e{number}", user_id=user, item_id="p1")
             event.type, event.occurred_at.seconds = event_pb2.EVENT_TYPE_PURCHASE, NOW_S - 890 + number
             fake.events.append(event)
+
+
+def interleaved(fake: FakeTrainingGateway, units: int = 300) -> None:
+    """Pages of two products, one of each arm; four of five units click on that of b, whose place varies."""
+    for number in range(units):
+        page = event_pb2.Impressions(ranking_id=f"r{number}", user_id=f"u{number}", item_ids=["p1", "p2"])
+        page.positions.extend([1, 2])
+        page.shown_at.seconds = NOW_S - 900 + number
+        page.experiment_arms.add(experiment="test", arm="interleaved")
+        teams = [1, 2] if number % 2 else [2, 1]
+        page.interleaving.CopyFrom(event_pb2.Interleaving(experiment="test", arms=["a", "b"], teams=teams))
+        fake.pages.append(page)
+        of_arm = 2 if number % 5 else 1
+        event = event_pb2.Event(event_id=f"e{number}", user_id=f"u{number}", type=event_pb2.EVENT_TYPE_CLICK)
+        event.item_id, event.occurred_at.seconds = f"p{teams.index(of_arm) + 1}", NOW_S - 890 + number
+        fake.events.append(event)
 
 
 def write(shell: Shell, **fields: Any) -> None:
@@ -126,6 +149,79 @@ def test_from_start_to_stop(shell: Shell, gateway: tuple[FakeTrainingGateway, st
     assert "ended test, snapshot 2" in run(shell, "stop", "test", "--note", "b wins")
     assert "test: b wins" in run(shell, "list")
     assert "is ended; nothing is to be stopped" in run(shell, "stop", "test", expected=2)
+
+
+def test_an_interleaving_from_start_to_stop(
+    shell: Shell, gateway: tuple[FakeTrainingGateway, str], call: Callable[[str, Any], Any], tmp_path: Path
+) -> None:
+    """The log says which arm won more answers; the watch ends it if the other arm loses."""
+    fake, address = gateway
+    arms = [{"name": name, "ranking_version": version} for name, version in (("a", ""), ("b", "0002"))]
+    fields = {"mode": "EXPERIMENT_MODE_INTERLEAVING", "primary_metric": "click_through"}
+    write(shell, arms=arms, **fields)
+    run(shell, "start", "test.yaml")
+    assert "a, b interleaved" in run(shell, "list")
+    interleaved(fake)
+    report = tmp_path / "r.html"
+    text = shown(shell, address, "--report", str(report))
+    assert "b against a, answers won by clicks: better." in text
+    assert "80.00%" in text
+    assert report.read_text().count("<svg") == 2
+    watch(shell, call, address, tmp_path)
+    assert state(shell) == "running"
+    for page in fake.pages:
+        page.interleaving.arms[:] = ["b", "a"]
+    watch(shell, call, address, tmp_path)
+    (known,) = experiments(call, shell.tenant)
+    assert known.state is State.ENDED
+    assert known.definition.note.startswith("Stopped automatically: click_through of b is worse than of a")
+
+
+def test_a_switchback_of_prices(shell: Shell, gateway: tuple[FakeTrainingGateway, str], tmp_path: Path) -> None:
+    """What the publisher has counted says which policy brings more; costs are those of the catalogue."""
+    fake, address = gateway
+    today, folder = int(time.time() // 86_400), tmp_path / "var"
+    policy = {"period_hours": 24, "policy": "list-price"}
+    content = {
+        "mode": "EXPERIMENT_MODE_SWITCHBACK", "primary_metric": "profit", "block_days": 1, "planned_units": 300,
+        "arms": [{"name": name, "share": 0.5, "price_policy_id": name} for name in ("usual", "lower")],
+        "starts_at": datetime.fromtimestamp((today - 10) * 86_400, UTC).isoformat(),
+    }  # fmt: skip
+    documents = [
+        {"kind": "price_policy", "id": "usual", "price_policy": policy},
+        {"kind": "price_policy", "id": "lower",
+         "price_policy": {**policy, "policy": "rules", "only_in_experiments": True}},
+        {"kind": "experiment", "id": "test", "experiment": content},
+    ]  # fmt: skip
+    shell.write("test.yaml", yaml.safe_dump_all(documents))
+    run(shell, "start", "test.yaml")
+    assert "usual 0.5, lower 0.5" in run(shell, "list")
+    cost = common_pb2.Money(currency_code="USD", units=5)
+    fake.products = [product_pb2.Product(id=f"p{number}", cost=cost) for number in range(30)]
+    one, sold = Experiment.model_validate(content), list[Interaction]()
+    for number, product in enumerate(fake.products):
+        for day in range(today - 10, today):
+            arm = one.price_arm("test", product.id, "", day)
+            quantity = 3 if arm is not None and arm.name == "lower" else 2
+            key, paid = number * 100 + day % 100, Paid("USD", 1_000 + 10 * number)
+            made = Join(ShownOffer("", "USD", 1_000 + 10 * number, 2_000), True)
+            sold.append(
+                Interaction(
+                    key, Act.PURCHASE, product.id, 1, None, day * 86_400.0 + 9, quantity=quantity, paid=paid, kept=made
+                )
+            )
+    with closing(SqliteDemandStore(folder / "price_publisher" / LEARNING_FOLDER, "UTC", 86_400)) as store:
+        store.add(Log.EVENTS, "t", time.time(), [], sold)
+    arguments = ["--data-dir", str(folder)]
+    found = json.loads(shown(shell, address, *arguments, "--json"))
+    assert (found["verdicts"], found["problems"]) == ({"lower": "better"}, [])
+    assert sum(arm["units"] for arm in found["arms"]) == 300
+    profit = {arm["name"]: arm["values"]["profit"] for arm in found["arms"]}
+    assert profit["lower"] / profit["usual"] == pytest.approx(1.5, abs=0.1)
+    assert "lower against usual, profit of a product and day: better." in shown(shell, address, *arguments)
+    report = tmp_path / "r.html"
+    shown(shell, address, *arguments, "--report", str(report))
+    assert report.read_text().count("<svg") == 2
 
 
 def test_an_id_is_used_once(shell: Shell) -> None:

@@ -10,11 +10,15 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
+from google.protobuf import message_factory
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
+from kairos.assistant.v1 import assistant_pb2
+from kairos.common.v1 import event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import merchandising_pb2
-from kairos.gateway.v1 import gateway_pb2
+from kairos.gateway.v1 import gateway_pb2, product_reviews_pb2
+from kairos.ranker.v1 import conversation_pb2 as stored_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
 from services.common.product import PRICE_BOUNDS
@@ -24,10 +28,12 @@ from tests.fakes.stages import FakeStages
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods
+METHODS_BY_NAME = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods_by_name
 FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
 GATEWAY = "kairos.gateway.v1."
 ATTRIBUTE = "kairos.ranker.v1.UserAttribute"
-CONTROL = "kairos.control.v1."
+CONTROL, ASSISTANT = "kairos.control.v1.", "kairos.assistant.v1."
+FAQ = "kairos.common.v1.FaqEntry"
 
 # Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
 # texts the first value is a list that is too long, the second one has an entry that is too long.
@@ -43,6 +49,7 @@ BEYOND: dict[str, list[Any]] = {
     "page_token": ["x" * 4_097],
     **{f"{GATEWAY}{method}Request.page_token": ["x" * 4_097, "x"] for method in ("Search", "Recommend")},
     "model_version": ["x" * 257],
+    "market": ["x" * 17, "DE", "-"],
     "currency_code": ["usd", "QQQ", "US", "x" * 1_000],
     "facets": [["brand"] * 9, ["x"], ["attributes." + "x" * 65]],
     "image": [b"x" * ((8 << 20) + 1)],
@@ -57,6 +64,14 @@ BEYOND: dict[str, list[Any]] = {
     "cart_item_ids": [["x"] * 101, *([id] for id in ID)],
     "fingerprints": [[b"x" * 16] * 2, [b"x" * 17]],
     "attribution_token": ["x" * 1_025, "x"],
+    "question": ["x" * 513, " "],
+    "near_count": [-1],
+    f"{FAQ}.alternative_questions": [["x"] * 51, ["x" * 513]],
+    f"{FAQ}.answer": ["x" * 4_001, ""],
+    f"{FAQ}.product_ids": [["x"] * 51, *([id] for id in ID)],
+    f"{FAQ}.categories": [["x"] * 21, ["x" * 257]],
+    f"{FAQ}.locale": TAG,
+    f"{GATEWAY}ListFaqEntriesRequest.page_token": ID,
     f"{FILTER}.categories": [["x"] * 65, ["x"] * 100, ["x" * 1_046]],
     f"{FILTER}.brands": [["x"] * 65, ["x"] * 100, ["x" * 257]],
     **{f"{FILTER}.{name}": [["x"] * 65, ["x"] * 100, ["x" * 65]] for name in ("product_types", "compatible_with")},
@@ -77,6 +92,18 @@ BEYOND: dict[str, list[Any]] = {
     "kairos.common.v1.Tensor.data": [b"x" * 9],
     **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
     "sort": [99],
+    f"{GATEWAY}SearchRequest.faq": [99],
+    "feedback_id": ID,
+    "kairos.common.v1.Feedback.rating": [-1, 6],
+    "kairos.common.v1.Feedback.text": ["x" * 2_001],
+    "turn_id": ["x" * 129],
+    f"{GATEWAY}ProductReview.review_id": ["x" * 101, "", "a\nb"],
+    f"{GATEWAY}ProductReview.rating": [0, 6],
+    f"{GATEWAY}ProductReview.text": ["x" * 2_001],
+    "kairos.common.v1.ReviewSummary.count": [-1],
+    "kairos.common.v1.ReviewSummary.mean": [0.5, math.nan],
+    "kairos.common.v1.ReviewSummary.rating": [5.5, math.inf],
+    "kairos.common.v1.ReviewSummary.sentiment": [-1.5, math.nan],
     "collapse": [99],
     "fulfilment": [9],
     "best_facet_count": [-1, 9],
@@ -107,6 +134,14 @@ BEYOND: dict[str, list[Any]] = {
     "starts_at": ["24:00", "x"],
     "ends_at": ["24:01", "x"],
     "days": [["monday"] * 2, ["x"]],
+    **dict.fromkeys(("conversation_id", "chip_id"), ID),
+    f"{GATEWAY}AppendTurnRequest.conversation_id": ["", "x" * 21, "x" * 129, "x" * 21 + "/"],
+    **{f"{ASSISTANT}{name}.text": ["x" * 1_001, " "] for name in ("Utterance", "TranscriptAlternative")},
+    "confidence": [-0.1, 1.1, math.nan],
+    "utterance": ["x" * 1_001],
+    "shown_item_ids": [["x"] * 21, *([id] for id in ID)],
+    "state": [b"x" * 4_097],
+    "turn_count": [-1],
 }  # fmt: skip
 # Lists of messages: one entry more than is allowed.
 MANY = {
@@ -114,8 +149,12 @@ MANY = {
     f"{GATEWAY}RecordEventsRequest.events": 1_001,
     f"{GATEWAY}ImportProductsRequest.products": 501,
     f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
+    f"{GATEWAY}ImportProductReviewsRequest.reviews": 501,
+    f"{GATEWAY}SetReviewSummariesRequest.products": 501,
+    f"{GATEWAY}ImportFaqEntriesRequest.entries": 501,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
     f"{GATEWAY}PreviewRulesRequest.rules": 11,
+    f"{ASSISTANT}Utterance.transcripts": 9,
     f"{CONTROL}RuleTrigger.queries": 33,
     f"{CONTROL}RuleTrigger.audience": 9,
     f"{CONTROL}MerchandisingRule.actions": 33,
@@ -131,6 +170,9 @@ MAPS: dict[str, list[dict[str, Any]]] = {
 # Lists of bytes that belong to the products of a message.
 IMAGES = f"{GATEWAY}ImportProductsRequest.images"
 STREAMS = ("ImportProducts", "UpdateOffers")
+CONVERSE = "Converse"
+# What is too long is cut.
+CUT = ("turn.answer",)
 # ExplainItem and PreviewRules do not read these of the request that they are about. Previews are of searches.
 IGNORED = (
     "search.page_token", "search.facets", "search.best_facet_count", "recommend.page_token",
@@ -153,6 +195,9 @@ def whole(method: str) -> list[Any]:
     offer.updated_at.seconds = 1
     offer.price.currency_code = offer.base_price.currency_code = "USD"
     search = gateway_pb2.SearchRequest(filter=narrowing)
+    review = product_reviews_pb2.ProductReview(review_id="r", product_id="p1", visitor_id="v", rating=5)
+    said = product_pb2.ReviewSummary(count=1, mean=5, rating=4, sentiment=0.1)
+    summary = product_reviews_pb2.ProductReviewSummary(product_id="p1", summary=said)
     recommend = gateway_pb2.RecommendRequest(filter=narrowing)
     products = merchandising_pb2.RuleProducts(ids=["p1"], filter=narrowing)
     actions: list[dict[str, Any]] = [
@@ -180,16 +225,25 @@ def whole(method: str) -> list[Any]:
         for action in actions
     ]  # fmt: skip
     vectors = vectors_to_proto(np.ones((1, 2), np.float32), "m@1")
+    shopper = assistant_pb2.Shopper(visitor_id="v")
+    heard = assistant_pb2.Utterance(transcripts=[assistant_pb2.TranscriptAlternative(text="a")])
+    turn = stored_pb2.ConversationTurn(id="t", time=Timestamp(seconds=1))
     fields: dict[str, list[dict[str, Any]]] = {
         "Search": [{"filter": narrowing}],
         "Recommend": [{"filter": narrowing}],
         "ExplainItem": [{"item_id": "p1", "search": search}, {"item_id": "p1", "recommend": recommend}],
         "QuotePrices": [{"product_ids": ["p1"]}],
         "RecordEvents": [{"events": [event]}],
+        "RecordFeedback": [{"feedback_id": "f", "user_id": "u", "feedback": event_pb2.Feedback(rating=1)}],
         "GetProduct": [{"id": "p1"}],
         "ImportProducts": [{"products": [product]}],
         "UpdateOffers": [{"offers": [offer]}],
         "DeleteProducts": [{"ids": ["p1"]}],
+        "AskFaq": [{"question": "a"}],
+        "ImportFaqEntries": [{"entries": [faq_pb2.FaqEntry(id="f", question="a", answer="b")]}],
+        "DeleteFaqEntries": [{"ids": ["f"]}],
+        "ImportProductReviews": [{"reviews": [review]}],
+        "SetReviewSummaries": [{"products": [summary]}],
         "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
         "ReadLog": [{"log": ranker_pb2.LOG_KIND_EVENTS}],
         "BeginItemVectors": [{"model_version": "m@1", "dimensions": 2, "map": vectors}],
@@ -198,13 +252,16 @@ def whole(method: str) -> list[Any]:
         "SetUserAttributes": [{"user_id": "u", "attributes": [profile_pb2.UserAttribute(name="size", texts=["M"])]}],
         "PreviewRules": [{"rules": [rule], "search": search} for rule in rules],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
+        "Converse": [{"shopper": shopper, "utterance": heard}],
+        "AppendTurn": [{"conversation_id": "c" * 22, "user_id": "u", "turn": turn, "state": b"x"}],
+        "GetConversation": [{"conversation_id": "c" * 22, "user_id": "u"}],
         **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
         **{
             name: [{"model_version": "m@1"}]
             for name in ("BeginReembedding", "ReembedProducts", "SwitchCollections", "DropCollection")
         },
     }
-    request = getattr(gateway_pb2, f"{method}Request")
+    request = message_factory.GetMessageClass(METHODS_BY_NAME[method].input_type)
     return [request(**each) for each in fields.get(method, [{}])]
 
 
@@ -217,7 +274,7 @@ def beyond(root: Any, get: Change = lambda root: root, path: str = "") -> Iterat
     for field in message.DESCRIPTOR.fields:
         at, name = path + field.name, field.name
         is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
-        if at in IGNORED or field.full_name == IMAGES:
+        if at in (*IGNORED, *CUT) or field.full_name == IMAGES:
             continue
         if is_map:
             for entries in MAPS[field.full_name]:
@@ -306,10 +363,14 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
     elif method == "UpdateOffers" and paths[0].startswith("offers["):
         answer = await gateway.stub.UpdateOffers(iter([sent]))
         assert f"offers[0].{answer.rejected[0].field}" in paths
+    elif method == "ImportFaqEntries" and paths[0].startswith("entries["):
+        summary = await gateway.stub.ImportFaqEntries(sent)
+        assert f"entries[0].{summary.rejected[0].field}" in paths
     elif method in STREAMS:
         assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:
-        assert set(await violated_fields(getattr(gateway.stub, method)(sent))) <= set(paths)
+        call = getattr(gateway.stub, method)(sent)
+        assert set(await violated_fields(call.read() if method == CONVERSE else call)) <= set(paths)
     assert asked(gateway) == calls
 
 
@@ -321,6 +382,9 @@ async def test_within_the_bounds(gateway: Running, method: str) -> None:
             assert (await gateway.stub.ImportProducts(iter([request_]))).imported_count == 1
             continue
         call = getattr(gateway.stub, method)(iter([request_]) if method in STREAMS else request_)
+        if method == CONVERSE:
+            assert [event async for event in call]
+            continue
         # The fakes do not serve every method: UNAVAILABLE says that the gateway found nothing wrong.
         assert await call.code() in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE), await call.details()
 
@@ -330,6 +394,6 @@ def asked(gateway: Running) -> int:
     stages = gateway.stages
     return sum(
         request.context.request_id not in ("popular", "impressions", "rankings")
-        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing)
+        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing, stages.assistant)
         for request in stage.requests
     )

@@ -270,6 +270,40 @@ async def test_the_log_says_how_a_page_was_answered(stub: Stub) -> None:
     assert [(one.stage, one.reason, one.fallback) for one in shown.degradations] == [(late.stage, late.reason, "")]
 
 
+def interleaved(*item_ids: str, **fields: Any) -> ranker_pb2.StoreRankingRequest:
+    """A new order of the ranking `r`."""
+    given = event_pb2.Interleaving(**({"experiment": "e", "arms": ["old", "new"], "teams": [0, 1, 2]} | fields))
+    return ranker_pb2.StoreRankingRequest(
+        ranking_id="i", user_id="u", item_ids=item_ids, scores=[1.0] * len(item_ids), model_version="1 & 2",
+        reordered_ranking_id="r", interleaving=given,
+    )  # fmt: skip
+
+
+async def test_the_log_says_which_arm_brought_what(stub: Stub) -> None:
+    """With what the ranker knew of the items, and without a policy: two arms made the order, and nothing was drawn."""
+    answer = await stub.RankItems(asked(user_id="u", without_exploration=True))
+    assert set(answer.propensities) == {1.0}
+    await stub.StoreRanking(interleaved(*answer.item_ids[:3]))
+    shown = ranker_pb2.ShownPositions(ranking_id="i", positions=[2, 3])
+    await stub.RecordImpressions(ranker_pb2.RecordImpressionsRequest(shown=[shown]))
+    (page,) = (await exported(stub, user_id="u")).impressions
+    assert page.interleaving == event_pb2.Interleaving(experiment="e", arms=["old", "new"], teams=[1, 2])
+    assert (page.model_version, list(page.features.shape)) == ("1 & 2", [2, len(CANDIDATE_NUMBERS)])
+    assert not page.policy_positions
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"experiment": ""}, "experiment"), ({"arms": ["old"]}, "arms"), ({"arms": ["old", "x" * 129]}, "arms[1]"),
+     ({"teams": [0, 1]}, "teams"), ({"teams": [0, 1, 3]}, "teams")],
+)  # fmt: skip
+async def test_wrong_teams(stub: Stub, fields: dict[str, Any], field: str) -> None:
+    """They are INVALID_ARGUMENT with the field, and no ranking is stored."""
+    code, problems = await refusal(stub.StoreRanking(interleaved("p1", "p2", "p3", **fields)))
+    assert (code, list(problems)) == (INVALID, [f"interleaving.{field}"])
+    assert (await refusal(page(stub, "i")))[0] is NOT_FOUND
+
+
 async def test_an_answer_without_results_is_logged(stub: Stub) -> None:
     """Once, with the person and the arms of its request; a page of a ranking with items needs positions."""
     request = ranker_pb2.StoreRankingRequest(ranking_id="empty", user_id="u", query="nothing")

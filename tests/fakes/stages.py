@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 
-from kairos.common.v1 import common_pb2, event_pb2, offer_pb2, product_pb2
+from kairos.assistant.v1 import assistant_pb2, assistant_pb2_grpc
+from kairos.common.v1 import common_pb2, event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from kairos.sponsored.v1 import sponsored_pb2, sponsored_pb2_grpc
 from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.convert_moderation import viewing_from_proto, visibility_of
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.filters import matches
-from services.common.rpc import rpc
+from services.common.rpc import rpc, set_status
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
@@ -118,6 +120,15 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             answer.vectors.CopyFrom(vectors_to_proto(np.ones((len(names), 2), np.float32), MODEL))
         return answer
 
+    @rpc(encoder_pb2.EncodeTextsResponse)
+    async def EncodeTexts(self, request: encoder_pb2.EncodeTextsRequest) -> encoder_pb2.EncodeTextsResponse:
+        """All texts are English and have the same vector."""
+        await self.take(request)
+        rows = np.ones((len(request.texts), 2), np.float32)
+        return encoder_pb2.EncodeTextsResponse(
+            vectors=vectors_to_proto(rows, MODEL), languages=["en"] * len(request.texts)
+        )
+
     @rpc(encoder_pb2.EncodeImageResponse)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
         await self.take(request)
@@ -155,6 +166,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self.tiers: dict[str, int] = {}
         # Products that are for any other one; and types of products.
         self.accessories: list[str] = []
+        # Entries of the FAQ, by id.
+        self.faq: dict[str, faq_pb2.FaqEntry] = {}
         self.types: dict[str, str] = {}
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
@@ -165,7 +178,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         if request.similar_to_id and request.similar_to_id not in self.stored:
             raise NotFound(f"there is no product {request.similar_to_id!r}")
         brands = set(request.filter.brands)
-        excluded = self.hidden | set(request.excluded_ids)
+        excluded = self.hidden | set(request.excluded_ids) | self._not_shown(request.context)
         ids = [
             id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
         ]
@@ -191,6 +204,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             candidates=found, total_size=total_size, model_version=MODEL, degradations=self.degradations,
             soft_filter_applied=self.applies_soft_filters,
             facets=[product_pb2.Facet(field=name) for name in request.facets],
+            faq=next(iter(self._faq_answers(request.faq_question)), None),
             next_page_token=page[-1] if not has_query and first + len(page) < len(ids) else "",
         )  # fmt: skip
 
@@ -199,10 +213,11 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self, request: retrieval_pb2.LookupProductsRequest
     ) -> retrieval_pb2.LookupProductsResponse:
         await self.take(request)
-        known = [id for id in request.ids if id in self.stored]
+        shown = self.stored.keys() - self._not_shown(request.context)
+        known = [id for id in request.ids if id in shown]
         return retrieval_pb2.LookupProductsResponse(
             candidates=self._candidates(known),
-            missing_ids=[id for id in request.ids if id not in self.stored],
+            missing_ids=[id for id in request.ids if id not in shown],
             fingerprints=[self.stored[id][1] for id in known],
         )
 
@@ -214,6 +229,32 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         for entry, fingerprint in zip(request.products, request.fingerprints, strict=True):
             self.stored[entry.id] = (entry, fingerprint)
         return retrieval_pb2.UpsertProductsResponse(upserted_count=len(request.products))
+
+    @rpc(retrieval_pb2.SetModerationResponse)
+    async def SetModeration(self, request: retrieval_pb2.SetModerationRequest) -> retrieval_pb2.SetModerationResponse:
+        await self.take(request)
+        for entry in request.products:
+            message = self.stored[entry.id][0]
+            message.ClearField("moderation")
+            if entry.HasField("moderation"):
+                message.moderation.CopyFrom(entry.moderation)
+        return retrieval_pb2.SetModerationResponse(changed_count=len(request.products))
+
+    @rpc(retrieval_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, request: retrieval_pb2.SetReviewSummariesRequest
+    ) -> retrieval_pb2.SetReviewSummariesResponse:
+        await self.take(request)
+        known = [entry for entry in request.products if entry.id in self.stored]
+        for entry in known:
+            self.stored[entry.id][0].reviews.CopyFrom(entry.summary)
+        missing = [entry.id for entry in request.products if entry.id not in self.stored]
+        return retrieval_pb2.SetReviewSummariesResponse(changed_count=len(known), missing_ids=missing)
+
+    def _not_shown(self, context: common_pb2.RequestContext) -> set[str]:
+        """The products that moderation hides from the request."""
+        viewing = viewing_from_proto(context)
+        return {id for id, (entry, _) in self.stored.items() if not visibility_of(entry).shows_to(viewing)}
 
     @rpc(retrieval_pb2.RemoveProductsResponse)
     async def RemoveProducts(
@@ -233,6 +274,54 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         known = sorted(id for id in self.stored if id.startswith(request.prefix))[: request.limit or 8]
         found = [retrieval_pb2.CompletedIdentifier(identifier=id, product_id=id) for id in known]
         return retrieval_pb2.CompleteIdentifiersResponse(identifiers=found)
+
+    @rpc(retrieval_pb2.UpsertFaqEntriesResponse)
+    async def UpsertFaqEntries(
+        self, request: retrieval_pb2.UpsertFaqEntriesRequest
+    ) -> retrieval_pb2.UpsertFaqEntriesResponse:
+        await self.take(request)
+        self.faq.update((entry.id, entry) for entry in request.entries)
+        return retrieval_pb2.UpsertFaqEntriesResponse(stored_count=len(request.entries))
+
+    @rpc(retrieval_pb2.RemoveFaqEntriesResponse)
+    async def RemoveFaqEntries(
+        self, request: retrieval_pb2.RemoveFaqEntriesRequest
+    ) -> retrieval_pb2.RemoveFaqEntriesResponse:
+        await self.take(request)
+        missing = [id for id in request.ids if self.faq.pop(id, None) is None]
+        return retrieval_pb2.RemoveFaqEntriesResponse(
+            removed_count=len(request.ids) - len(missing), missing_ids=missing
+        )
+
+    @rpc(retrieval_pb2.ListFaqEntriesResponse)
+    async def ListFaqEntries(
+        self, request: retrieval_pb2.ListFaqEntriesRequest
+    ) -> retrieval_pb2.ListFaqEntriesResponse:
+        await self.take(request)
+        ids = [id for id in sorted(self.faq) if id > request.after_id]
+        return retrieval_pb2.ListFaqEntriesResponse(
+            entries=[self.faq[id] for id in ids[: request.limit]], is_last_page=len(ids) <= request.limit
+        )
+
+    @rpc(retrieval_pb2.MatchFaqResponse)
+    async def MatchFaq(self, request: retrieval_pb2.MatchFaqRequest) -> retrieval_pb2.MatchFaqResponse:
+        """The entry with this very question answers it; the others are near."""
+        await self.take(request)
+        found = self._faq_candidates(request.question)
+        has_answer = bool(found) and found[0].confidence > 0.5
+        return retrieval_pb2.MatchFaqResponse(candidates=found[: request.limit], has_answer=has_answer)
+
+    def _faq_answers(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
+        return [each for each in self._faq_candidates(question) if question and each.confidence > 0.5]
+
+    def _faq_candidates(self, question: str) -> list[retrieval_pb2.FaqCandidate]:
+        found = [
+            retrieval_pb2.FaqCandidate(
+                entry=entry, confidence=0.9 if entry.question == question else 0.1, matched_question=entry.question
+            )
+            for entry in self.faq.values()
+        ]
+        return sorted(found, key=lambda candidate: -candidate.confidence)
 
     def _candidates(self, ids: list[str]) -> retrieval_pb2.Candidates:
         count = len(ids)
@@ -280,6 +369,9 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     def __init__(self) -> None:
         super().__init__()
         self.propensities: list[float] = []
+        # Versions of the ranking model that keep retrieval's order, and those that answer too late.
+        self.keeping: set[str] = set()
+        self.late: set[str] = set()
         # Of each item that is explained.
         self.reasons = ranker_pb2.ItemReasons(baseline=0.25)
         self.rankings: dict[str, StoredRanking] = {}
@@ -310,7 +402,11 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         await self.take(request)
-        ids = list(reversed(request.candidates.ids))
+        if request.ranking_version in self.late:
+            await asyncio.sleep(SLOW_S)
+        ids = list(request.candidates.ids)
+        if request.ranking_version not in self.keeping:
+            ids.reverse()
         answer = ranker_pb2.RankItemsResponse(
             item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
             propensities=self.propensities[: len(ids)], reasons=self._reasons(request, ids),
@@ -572,6 +668,39 @@ class Garbage(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
+class FakeAssistant(Behaviour, assistant_pb2_grpc.AssistantServiceServicer):
+    """Answers every utterance with `events`, and waits for `pause_s` before each one after the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        begun = assistant_pb2.TurnBegun(conversation_id="c" * 22, turn_id="t1")
+        self.events = [
+            assistant_pb2.ConverseResponse(begun=begun),
+            assistant_pb2.ConverseResponse(segment=assistant_pb2.TextSegment(text="Here are shoes.")),
+            assistant_pb2.ConverseResponse(ended=assistant_pb2.TurnEnded(language="en", is_stored=True)),
+        ]
+        self.pause_s = 0.0
+        # Of the last call.
+        self.metadata: dict[str, str | bytes] = {}
+        # Calls in progress.
+        self.open = 0
+
+    async def Converse(
+        self, request: assistant_pb2.ConverseRequest, grpc_context: Any
+    ) -> AsyncIterator[assistant_pb2.ConverseResponse]:
+        self.metadata = dict(grpc_context.invocation_metadata())
+        self.open += 1
+        try:
+            await self.take(request)
+            for place, event in enumerate(self.events):
+                await asyncio.sleep(self.pause_s if place else 0)
+                yield event
+        except Exception as error:
+            set_status(grpc_context, error)
+        finally:
+            self.open -= 1
+
+
 @dataclass
 class FakeStages:
     """All of them, each on a port of its own: each can be stopped by itself."""
@@ -581,11 +710,12 @@ class FakeStages:
     ranker: FakeRanker = field(default_factory=FakeRanker)
     sponsored: FakeSponsored = field(default_factory=FakeSponsored)
     pricing: FakePricing = field(default_factory=FakePricing)
+    assistant: FakeAssistant = field(default_factory=FakeAssistant)
     servers: dict[str, grpc.aio.Server] = field(default_factory=dict)
     targets: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:
-        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing"):
+        for name in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant"):
             await self._serve(name, "127.0.0.1:0")
 
     async def revive(self, stage: str) -> None:
@@ -600,6 +730,7 @@ class FakeStages:
             "ranker": (self.ranker, ranker_pb2_grpc.add_RankerServiceServicer_to_server),
             "sponsored": (self.sponsored, sponsored_pb2_grpc.add_SponsoredServiceServicer_to_server),
             "pricing": (self.pricing, pricing_pb2_grpc.add_PricingServiceServicer_to_server),
+            "assistant": (self.assistant, assistant_pb2_grpc.add_AssistantServiceServicer_to_server),
         }
         servicer, register = add[name]
         # As Serve's own.

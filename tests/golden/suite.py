@@ -63,6 +63,7 @@ from services.query_encoder.wiring import build_handler as build_encoder_handler
 from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import (
+    build_conversation_store,
     build_count_store,
     build_models,
     build_ranking_store,
@@ -230,7 +231,8 @@ def _ranker(data_dir: Path) -> RankerHandler:
     store = build_store(settings)
     rankings, models = build_ranking_store(settings), build_models(settings, store)
     shoppers, counts = build_shopper_models(settings, store), build_count_store(settings)
-    return RankerHandler(store, rankings, models, shoppers, counts, settings, clock=NOW.timestamp)
+    conversations = build_conversation_store(settings)
+    return RankerHandler(store, rankings, models, shoppers, counts, conversations, settings, clock=NOW.timestamp)
 
 
 def _pricing(data_dir: Path) -> PricingHandler:

@@ -21,7 +21,7 @@ from services.ranker.adapters.redis_client import LAYOUT
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_schema import OLDEST, PROFILES_FILE, VERSION
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.event import Batch, Event, EventType, Feedback, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
@@ -92,6 +92,17 @@ def test_an_event_counts_once(store: ProfileStore) -> None:
     assert record(store, "t", [click(1), click(1), click(2)]) == 2
     assert record(store, "t", [click(2), click(3)]) == 1
     assert len(recent(store)) == 3
+
+
+def test_feedback_is_logged_and_no_part_of_a_history(store: ProfileStore) -> None:
+    """It is read from the log as it was sent, also by its person, and takes no place of the recent events."""
+    said = Feedback(-1, 2, "太小了 ☹", "c", "t")
+    feedback = replace(click(1, "", kind=EventType.FEEDBACK), feedback=said)
+    assert record(store, "t", [feedback, click(2)]) == 2
+    assert [event.feedback for _, event in store.events_after("t", 0, 10)] == [said, None]
+    assert store.events_after("t", 0, 1, USER)[0][1] == feedback
+    assert [entry.event_id for entry in recent(store)] == ["e2"]
+    assert store.popularity("t", [""], NOW_S) == [0]
 
 
 def test_a_person_counts_once_for_the_popularity_of_an_item(store: ProfileStore) -> None:

@@ -256,7 +256,7 @@ def test_tables_of_the_version_before_are_read(tmp_path: Path) -> None:
     SqliteProfileStore(tmp_path).close()
     mass, day = math.log2(6) + NOW_S / (7 * DAY_S), int(NOW_S // DAY_S)
     added = ["item group_id"]
-    names = ("order_id", "quote_id", "currency", "paid_units", "paid_nanos", "category")
+    names = ("order_id", "quote_id", "currency", "paid_units", "paid_nanos", "category", "feedback")
     added += [f"event {name}" for name in names]
     statements = [
         "DROP TABLE variant_popularity",
@@ -283,6 +283,19 @@ def test_tables_of_the_version_before_are_read(tmp_path: Path) -> None:
     assert (store.popularity("t", ["i0"], NOW_S), store.rebuys("t", KEYS)) == ([0], {})
     with closing(sqlite3.connect(tmp_path / PROFILES_FILE)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_tables_without_feedback_are_read(tmp_path: Path) -> None:
+    """A file of version 5 gets the column, and its events stay."""
+    before = SqliteProfileStore(tmp_path)
+    record(before, [event("p", PURCHASE, 0)], ITEMS)
+    before.close()
+    with closing(sqlite3.connect(tmp_path / PROFILES_FILE)) as db:
+        db.executescript("ALTER TABLE event DROP COLUMN feedback; PRAGMA user_version=5")
+    store = SqliteProfileStore(tmp_path)
+    assert [one.event_id for _, one in store.events_after("t", 0, 10)] == ["p"]
+    record(store, [event("r", REFUND, 1)], ITEMS)
+    assert store.user_history("t", USER).purchases == []
 
 
 def test_keys_of_the_layout_before_are_read(redis_server: RedisServer) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -701,3 +702,78 @@ async def test_excluded_filters(stub: Stub) -> None:
         await stub.RetrieveCandidates(ask("mug", excluded_filters=[product_pb2.ProductFilter()]))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "excluded_filters[0]" in (caught.value.details() or "")
+
+
+def moderated(id: str, **fields: object) -> retrieval_pb2.SetModerationRequest:
+    """Without fields: nothing is found about the product."""
+    entry = retrieval_pb2.ModeratedProduct(id=id)
+    if fields:
+        entry.moderation.MergeFrom(product_pb2.Moderation(**fields))  # type: ignore[arg-type]
+    return retrieval_pb2.SetModerationRequest(products=[entry])
+
+
+BLOCKED, PASSED = product_pb2.MODERATION_OUTCOME_BLOCK, product_pb2.MODERATION_OUTCOME_PASS
+
+
+async def test_a_blocked_product_is_nowhere(stub: Stub) -> None:
+    """No search, count, facet, lookup or variant has it, until a decision shows it again; its vector stays."""
+    by_vector, by_word = ask(vector=[0.0, 1.0, 0.0]), ask("hdmi cable", facets=["brand"])
+    before = await stub.RetrieveCandidates(by_word)
+    assert (await found(stub, by_vector))[0] == "cable"
+    assert (await stub.SetModeration(moderated("cable", outcome=BLOCKED))).changed_count == 1
+    assert "cable" not in await found(stub, by_vector)
+    after = await stub.RetrieveCandidates(by_word)
+    assert "cable" not in after.candidates.ids
+    assert [(each.value, each.count) for each in after.facets[0].counts] != [
+        (each.value, each.count) for each in before.facets[0].counts
+    ]
+    lookup = retrieval_pb2.LookupProductsRequest(ids=["cable"], with_products=True)
+    assert (await stub.LookupProducts(lookup)).missing_ids == ["cable"]
+    browsed = await stub.RetrieveCandidates(ask())
+    assert (browsed.total_size, "cable" in browsed.candidates.ids) == (len(SHOP) - 1, False)
+    lookup.context.shows_blocked = True
+    kept = product_pb2.Product.FromString((await stub.LookupProducts(lookup)).candidates.products[0])
+    assert kept.moderation.outcome == BLOCKED
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await stub.RetrieveCandidates(ask(similar_to_id="cable"))
+    assert error.value.code() is grpc.StatusCode.NOT_FOUND
+    await stub.SetModeration(moderated("cable"))
+    assert (await found(stub, by_vector))[0] == "cable"
+
+
+async def test_markets_and_audiences(stub: Stub) -> None:
+    """A product is shown in the markets and to the audience that moderation allows, and unknown ids are named."""
+    assert (await stub.SetModeration(moderated("nothing", outcome=BLOCKED))).missing_ids == ["nothing"]
+    await stub.SetModeration(moderated("shoe", outcome=PASSED, market_outcomes={"de": BLOCKED}))
+    await stub.SetModeration(moderated("boot", outcome=PASSED, adults_only=True))
+    seen = {}
+    for market, audience in itertools.product(("", "de"), (common_pb2.AUDIENCE_GENERAL, common_pb2.AUDIENCE_ADULT)):
+        request = ask("shoes boots")
+        request.context.market, request.context.audience = market, audience
+        for _ in range(3):
+            # The third answer comes from memory.
+            seen[market, audience] = {"shoe", "boot"} & set(await found(stub, request))
+    assert list(seen.values()) == [{"shoe"}, {"shoe", "boot"}, set(), {"boot"}]
+
+
+async def test_what_reviews_say(stub: Stub) -> None:
+    """Candidates have the sentiment once a product has reviews; an import keeps it, and unknown ids are named."""
+    assert not (await stub.RetrieveCandidates(ask("hdmi cable"))).candidates.review_sentiments
+    said = product_pb2.ReviewSummary(count=3, mean=4.5, rating=4.0, sentiment=0.5)
+    entries = [retrieval_pb2.SummarizedProduct(id=id, summary=said) for id in ("cable", "nothing")]
+    answer = await stub.SetReviewSummaries(retrieval_pb2.SetReviewSummariesRequest(products=entries))
+    assert (answer.changed_count, list(answer.missing_ids)) == (1, ["nothing"])
+    for _ in range(2):
+        browsed = (await stub.RetrieveCandidates(ask())).candidates
+        assert dict(zip(browsed.ids, browsed.review_sentiments, strict=True)) == {
+            "shoe": 0.0, "boot": 0.0, "cable": 0.5, "phones": 0.0, "chinese": 0.0,
+        }  # fmt: skip
+        stored = dict(zip(browsed.ids, browsed.products, strict=True))["cable"]
+        assert product_pb2.Product.FromString(stored).reviews == said
+        await stub.UpsertProducts(upsert(*SHOP))
+    await stub.SetReviewSummaries(
+        retrieval_pb2.SetReviewSummariesRequest(products=[retrieval_pb2.SummarizedProduct(id="cable")])
+    )
+    lookup = retrieval_pb2.LookupProductsRequest(ids=["cable"], with_products=True)
+    (stored,) = (await stub.LookupProducts(lookup)).candidates.products
+    assert not product_pb2.Product.FromString(stored).HasField("reviews")

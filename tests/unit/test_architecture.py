@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from services.assistant.metrics import MEASURES as OF_ASSISTANT
 from services.control.metrics import ControlMetrics
 from services.gateway.metrics import Metrics
 from services.learner.metrics import LearnerMetrics
@@ -27,7 +28,17 @@ from services.sponsored.biller.metrics import BillerMetrics
 from services.sponsored.metrics import MEASURES as OF_SPONSORED
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "sponsored", "learner", "control", "gateway")
+SERVICES = (
+    "query_encoder",
+    "retrieval",
+    "ranker",
+    "pricing",
+    "sponsored",
+    "assistant",
+    "learner",
+    "control",
+    "gateway",
+)
 FOLDERS = (
     "services",
     "catalog",
@@ -157,7 +168,7 @@ def test_docs_name_every_metric() -> None:
     own = (Metrics(), LearnerMetrics(), PublisherMetrics(), LearningMetrics(), ControlMetrics(), BillerMetrics())
     exported = {family.name for metrics in own for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    of_stages = (OF_QUERY_ENCODER, OF_RETRIEVAL, OF_RANKER, OF_SHOPPER_VERSIONS, OF_PRICING, OF_SPONSORED)
+    of_stages = (OF_QUERY_ENCODER, OF_RETRIEVAL, OF_RANKER, OF_SHOPPER_VERSIONS, OF_PRICING, OF_SPONSORED, OF_ASSISTANT)
     exported |= {f"ray_{name}" for measures in of_stages for name in measures}
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith(("| `kairos_", "| `ray_kairos_"))}
     assert documented == exported

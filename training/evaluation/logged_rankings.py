@@ -118,6 +118,8 @@ def _problem(ranking: Impressions, shown: Sequence[Impressions], version: str, u
         return "events may still follow"
     if usable_features(ranking, version) is None:
         return "ranked with other features or vectors than today's"
+    if ranking.ranking.interleaving is not None:
+        return "interleaved: two policies made its order"
     if ranking.ranking.policy is None and (ranking.ranking.propensities < 1).any():
         return "logged before its order before exploration was"
     return ""

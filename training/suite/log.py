@@ -16,7 +16,7 @@ from services.ranker.convert_events import events_from_proto
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
-from services.ranker.domain.stored_ranking import LoggedFeatures, LoggedPolicy, StoredRanking
+from services.ranker.domain.stored_ranking import Interleaving, LoggedFeatures, LoggedPolicy, StoredRanking
 from training.suite.reading import EVENTS, IMPRESSIONS, RANKINGS
 from training.suite.work import WorkFolder
 
@@ -111,7 +111,7 @@ def page_from_proto(message: event_pb2.Impressions) -> Impressions:
         message.model_version, list(message.item_ids), np.zeros(count, np.float32),
         np.array(message.propensities, np.float32), count,
         time_from_proto(message.shown_at, "shown_at").timestamp(), _source(message.candidate_source),
-        logged=_logged(message), policy=_policy(message),
+        logged=_logged(message), policy=_policy(message), interleaving=_interleaving(message),
     )  # fmt: skip
     return Impressions(ranking, tuple(message.positions), ranking.ranked_s)
 
@@ -128,6 +128,13 @@ def _policy(message: event_pb2.Impressions) -> LoggedPolicy | None:
     return LoggedPolicy(
         np.array(message.policy_positions, np.int32), np.array(message.tiers, np.int32), message.exploration_share
     )
+
+
+def _interleaving(message: event_pb2.Impressions) -> Interleaving | None:
+    given = message.interleaving
+    if len(given.arms) != 2:
+        return None
+    return Interleaving(given.experiment, (given.arms[0], given.arms[1]), list(given.teams))
 
 
 def _logged(message: event_pb2.Impressions) -> LoggedFeatures | None:

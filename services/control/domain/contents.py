@@ -123,6 +123,12 @@ class Review(_Part):
     decision: Literal["REVIEW_DECISION_UNSPECIFIED", "REVIEW_DECISION_APPROVED", "REVIEW_DECISION_REJECTED"] = (
         "REVIEW_DECISION_UNSPECIFIED"
     )
+    subject: Literal[
+        "REVIEW_SUBJECT_UNSPECIFIED", "REVIEW_SUBJECT_PRODUCT", "REVIEW_SUBJECT_PRODUCT_REVIEW",
+        "REVIEW_SUBJECT_ANSWER", "REVIEW_SUBJECT_HAND_OVER", "REVIEW_SUBJECT_PRICE",
+    ] = "REVIEW_SUBJECT_UNSPECIFIED"  # fmt: skip
+    text: str = Field(default="", max_length=16_384)
+    categories: tuple[Word, ...] = Field(default=(), max_length=32)
     note: Note = ""
 
 

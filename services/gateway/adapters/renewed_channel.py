@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc
+
+from services.gateway.adapters.stub_method import StubMethod, messages_of
 
 # Without it two channels to one address share a connection.
 OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 
 
 class RenewedChannel:
-    """Stands in the place of a channel: the stubs use nothing of a channel but `unary_unary`.
+    """Stands in the place of a channel: the stubs use nothing of a channel but `unary_unary` and `unary_stream`.
 
     `make` makes a channel with OWN_CONNECTION. A connection older than about `max_age_s` seconds is replaced: calls go
     to the successor from the moment when it is connected, and those in progress end where they began. Needs a running
@@ -30,17 +33,15 @@ class RenewedChannel:
         self, make: Callable[[], grpc.aio.Channel], max_age_s: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._make, self._max_age_s, self._clock = make, max_age_s, clock
-        # The arguments of `unary_unary` for each method: a successor needs them.
-        self._methods: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        # A successor needs them.
+        self._methods: list[StubMethod] = []
         self._current = self._connection()
         self._successor: _Connection | None = None
         # No longer called, with calls that have not ended.
         self._leaving: list[_Connection] = []
 
     def unary_unary(self, *arguments: Any, **options: Any) -> Callable[..., Awaitable[Any]]:
-        method = len(self._methods)
-        self._methods.append((arguments, options))
-        self._current.add(arguments, options)
+        method = self._add(StubMethod("unary_unary", arguments, options))
 
         async def call(request: Any, **given: Any) -> Any:
             connection = self._current
@@ -51,6 +52,26 @@ class RenewedChannel:
                 connection.outstanding -= 1
 
         return call
+
+    def unary_stream(self, *arguments: Any, **options: Any) -> Callable[..., AsyncGenerator[Any]]:
+        method = self._add(StubMethod("unary_stream", arguments, options))
+
+        async def call(request: Any, **given: Any) -> AsyncGenerator[Any]:
+            connection = self._current
+            connection.outstanding += 1
+            try:
+                async with aclosing(messages_of(connection.methods[method](request, **given))) as messages:
+                    async for message in messages:
+                        yield message
+            finally:
+                connection.outstanding -= 1
+
+        return call
+
+    def _add(self, method: StubMethod) -> int:
+        self._methods.append(method)
+        self._current.add(method)
+        return len(self._methods) - 1
 
     async def renew(self) -> None:
         """To be called about once a second. A stage that cannot be reached keeps its connection."""
@@ -74,8 +95,8 @@ class RenewedChannel:
         # Gateways that started together do not renew together.
         age_s = self._max_age_s * random.uniform(0.9, 1.1)
         connection = _Connection(self._make(), self._clock() + age_s)
-        for arguments, options in self._methods:
-            connection.add(arguments, options)
+        for method in self._methods:
+            connection.add(method)
         return connection
 
 
@@ -84,8 +105,8 @@ class _Connection:
 
     def __init__(self, channel: grpc.aio.Channel, until_s: float) -> None:
         self.channel, self.until_s = channel, until_s
-        self.methods: list[Callable[..., Awaitable[Any]]] = []
+        self.methods: list[Callable[..., Any]] = []
         self.outstanding = 0
 
-    def add(self, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        self.methods.append(self.channel.unary_unary(*arguments, **options))
+    def add(self, method: StubMethod) -> None:
+        self.methods.append(method.of(self.channel))

@@ -11,6 +11,7 @@ from typing import cast
 
 import grpc
 
+from kairos.assistant.v1 import assistant_pb2_grpc
 from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
@@ -59,8 +60,9 @@ def connect(settings: GatewaySettings) -> StageClients:
         ("grpc.max_reconnect_backoff_ms", 1_000),
     ]
     targets = {stage: settings.stages.of(stage).target for stage in Stage}
-    if not targets[Stage.SPONSORED]:
-        del targets[Stage.SPONSORED]
+    for optional in (Stage.SPONSORED, Stage.ASSISTANT):
+        if not targets[optional]:
+            del targets[optional]
     access = load_settings(StageAccessSettings)
     credentials, secrets = access.credentials(), access.secrets()
 
@@ -86,5 +88,6 @@ def connect(settings: GatewaySettings) -> StageClients:
         ranker_pb2_grpc.RankerServiceStub(used[Stage.RANKER]),
         pricing_pb2_grpc.PricingServiceStub(used[Stage.PRICING]),
         sponsored_pb2_grpc.SponsoredServiceStub(used[Stage.SPONSORED]) if Stage.SPONSORED in used else None,
+        assistant_pb2_grpc.AssistantServiceStub(used[Stage.ASSISTANT]) if Stage.ASSISTANT in used else None,
     )
     return StageClients(stubs, channels, routes, credentials is not None)

@@ -9,7 +9,8 @@ secret of stage calls. Such a replica gets no calls for a second.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -17,6 +18,7 @@ import structlog
 
 from services.common.replica_file import LOOPBACK
 from services.common.rpc import DETAILS_KEY
+from services.gateway.adapters.stub_method import StubMethod, messages_of
 
 _ASIDE_S = 1.0
 _READY = grpc.ChannelConnectivity.READY
@@ -28,7 +30,7 @@ Clock = Callable[[], float]
 
 
 class StageRoute:
-    """Stands in the place of a channel: the stubs use nothing of a channel but `unary_unary`.
+    """Stands in the place of a channel: the stubs use nothing of a channel but `unary_unary` and `unary_stream`.
 
     Each call brings `metadata`; an interceptor would cost a task for each call. Needs a running event loop.
     """
@@ -39,15 +41,14 @@ class StageRoute:
     ) -> None:  # fmt: skip
         self._stage, self._ingress, self._options, self._metadata = stage, ingress, options, metadata
         self._clock = clock
-        # The arguments of `unary_unary` for each method: replicas that are added later need them.
-        self._methods: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        # Replicas that are added later need them.
+        self._methods: list[StubMethod] = []
         self._replicas: dict[tuple[str, int], _Replica] = {}
         # No longer chosen, with calls that have not ended.
         self._leaving: list[_Replica] = []
 
     def unary_unary(self, *arguments: Any, **options: Any) -> Callable[..., Awaitable[Any]]:
-        method, through_ingress = len(self._methods), self._ingress.unary_unary(*arguments, **options)
-        self._methods.append((arguments, options))
+        method, through_ingress = self._add(StubMethod("unary_unary", arguments, options))
 
         async def call(  # the parameters have gRPC's names
             request: Any,
@@ -64,16 +65,57 @@ class StageRoute:
                 except grpc.aio.AioRpcError as error:
                     if not _was_not_taken(error):
                         raise
-                    now_s = self._clock()
-                    replica.aside_until_s = now_s + _ASIDE_S
-                    timeout = None if timeout is None else max(0.0, timeout - (now_s - began_s))
-                    _log.warning(
-                        "a replica did not take a call; the ingress gets it",
-                        stage=self._stage, port=replica.port, code=error.code().name, details=error.details(),
-                    )  # fmt: skip
+                    timeout = self._set_aside(replica, error, began_s, timeout)
             return await through_ingress(request, timeout=timeout, metadata=metadata)
 
         return call
+
+    def unary_stream(self, *arguments: Any, **options: Any) -> Callable[..., AsyncGenerator[Any]]:
+        """As `unary_unary`: until the first message the ingress may get the call."""
+        method, through_ingress = self._add(StubMethod("unary_stream", arguments, options))
+
+        async def call(  # the parameters have gRPC's names
+            request: Any,
+            *,
+            timeout: float | None = None,  # noqa: ASYNC109
+            metadata: Metadata = (),
+        ) -> AsyncGenerator[Any]:
+            metadata = (*metadata, *self._metadata)
+            began_s, is_taken = self._clock(), False
+            if (replica := self._chosen(began_s)) is not None:
+                try:
+                    async with aclosing(replica.stream(method, request, timeout, metadata)) as messages:
+                        async for message in messages:
+                            is_taken = True
+                            yield message
+                    return
+                except grpc.aio.AioRpcError as error:
+                    if is_taken or not _was_not_taken(error):
+                        raise
+                    timeout = self._set_aside(replica, error, began_s, timeout)
+            stream = through_ingress(request, timeout=timeout, metadata=metadata)
+            async with aclosing(messages_of(stream)) as messages:
+                async for message in messages:
+                    yield message
+
+        return call
+
+    def _add(self, method: StubMethod) -> tuple[int, Callable[..., Any]]:
+        """Its place among the methods, and the method of the ingress."""
+        self._methods.append(method)
+        return len(self._methods) - 1, method.of(self._ingress)
+
+    def _set_aside(
+        self, replica: _Replica, error: grpc.aio.AioRpcError, began_s: float, timeout_s: float | None
+    ) -> float | None:
+        """For a replica that did not take a call. Returns the time that the call has left."""
+        now_s = self._clock()
+        replica.aside_until_s = now_s + _ASIDE_S
+        _log.warning(
+            "a replica did not take a call; the ingress gets it",
+            stage=self._stage, port=replica.port, code=error.code().name, details=error.details(),
+        )  # fmt: skip
+        return None if timeout_s is None else max(0.0, timeout_s - (now_s - began_s))
 
     @property
     def connected(self) -> int:
@@ -115,10 +157,10 @@ class StageRoute:
 
 
 class _Replica:
-    def __init__(self, port: int, options: Options, methods: list[tuple[tuple[Any, ...], dict[str, Any]]]) -> None:
+    def __init__(self, port: int, options: Options, methods: list[StubMethod]) -> None:
         self.port = port
         self.channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{port}", options)
-        self._methods = [self.channel.unary_unary(*arguments, **options) for arguments, options in methods]
+        self._methods = [method.of(self.channel) for method in methods]
         self.outstanding = 0
         # Calls that ended at their deadline since the last answer; they fade. Without them a replica that hangs would
         # have the least outstanding calls.
@@ -142,6 +184,22 @@ class _Replica:
             self.outstanding -= 1
         self.late = 0
         return response
+
+    async def stream(
+        self, method: int, request: Any, timeout_s: float | None, metadata: Metadata
+    ) -> AsyncGenerator[Any]:
+        self.outstanding += 1
+        try:
+            stream = self._methods[method](request, timeout=timeout_s, metadata=metadata)
+            async with aclosing(messages_of(stream)) as messages:
+                async for message in messages:
+                    yield message
+        except grpc.aio.AioRpcError as error:
+            self.late += error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
+        finally:
+            self.outstanding -= 1
+        self.late = 0
 
 
 def _was_not_taken(error: grpc.aio.AioRpcError) -> bool:

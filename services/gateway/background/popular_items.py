@@ -15,6 +15,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import KairosError
 from services.common.filters import ProductFilter, matches
 from services.common.product import Product
+from services.common.visibility import GENERAL, SEES_ALL, Viewing
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
@@ -58,13 +59,19 @@ class PopularItems:
         self._products.setdefault(tenant, [])
 
     def matching(
-        self, tenant: str, narrowing: ProductFilter, is_excluded: Callable[[Product], bool] = lambda _: False
+        self,
+        tenant: str,
+        narrowing: ProductFilter,
+        is_excluded: Callable[[Product], bool] = lambda _: False,
+        viewing: Viewing = GENERAL,
     ) -> dict[str, bytes]:
-        """Serialized products by id that match, the most popular first."""
+        """Serialized products by id that match and are shown there, the most popular first."""
         return {
             cached.product.id: cached.serialized
             for cached in self._of(tenant)
-            if matches(cached.product, narrowing) and not is_excluded(cached.product)
+            if cached.product.visibility.shows_to(viewing)
+            and matches(cached.product, narrowing)
+            and not is_excluded(cached.product)
         }
 
     def offers(self, tenant: str) -> dict[str, EffectiveOffer]:
@@ -73,7 +80,7 @@ class PopularItems:
 
     async def refresh(self, tenant: str) -> None:
         """The products that users act on most, then the newest, up to `popular_items`. Raises KairosError."""
-        calls = self._access.for_background("popular", tenant, _TIMEOUT_S)
+        calls = self._access.for_background("popular", tenant, _TIMEOUT_S, viewing=SEES_ALL)
         count, retrieval = self._settings.popular_items, self._stubs.retrieval
         ask = ranker_pb2.ListPopularItemsRequest(limit=count)
         popular = await calls.call(Stage.RANKER, self._stubs.ranker.ListPopularItems, ask)

@@ -6,6 +6,7 @@ import asyncio
 
 from grpc_health.v1 import health, health_pb2
 
+from kairos.assistant.v1 import assistant_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -16,6 +17,7 @@ from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.ports import StageStubs
 from services.gateway.stage_calls import StageAccess
+from services.gateway.stage_stream import first_message
 
 STAGE_SERVICES = {
     Stage.QUERY_ENCODER: encoder_pb2.DESCRIPTOR.services_by_name["QueryEncoderService"].full_name,
@@ -23,6 +25,7 @@ STAGE_SERVICES = {
     Stage.RANKER: ranker_pb2.DESCRIPTOR.services_by_name["RankerService"].full_name,
     Stage.SPONSORED: sponsored_pb2.DESCRIPTOR.services_by_name["SponsoredService"].full_name,
     Stage.PRICING: pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].full_name,
+    Stage.ASSISTANT: assistant_pb2.DESCRIPTOR.services_by_name["AssistantService"].full_name,
 }
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 _PERIOD_S = 1.0
@@ -36,7 +39,8 @@ class StageHealthProbe:
         self, stubs: StageStubs, access: StageAccess, healths: health.aio.HealthServicer, supervisor: Supervisor
     ) -> None:
         self._stubs, self._access, self._healths = stubs, access, healths
-        self._stages = [stage for stage in Stage if stage is not Stage.SPONSORED or stubs.sponsored is not None]
+        optional = {Stage.SPONSORED: stubs.sponsored, Stage.ASSISTANT: stubs.assistant}
+        self._stages = [stage for stage in Stage if optional.get(stage, stage) is not None]
         self._task = supervisor.keep("stage_health", self._probe_forever)
 
     def close(self) -> None:
@@ -66,3 +70,8 @@ class StageHealthProbe:
                 )
             case Stage.PRICING:
                 return await calls.probe(stage, self._stubs.pricing.QuotePrices, pricing_pb2.QuotePricesRequest())
+            case Stage.ASSISTANT:
+                said = assistant_pb2.ConverseRequest()
+                return self._stubs.assistant is not None and await calls.probe(
+                    stage, first_message(self._stubs.assistant.Converse), said
+                )

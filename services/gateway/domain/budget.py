@@ -15,6 +15,8 @@ class Stage(Enum):
     RANKER = "ranker"
     SPONSORED = "sponsored"
     PRICING = "pricing"
+    # Has a budget of its own: no other stage is called in a turn of a conversation.
+    ASSISTANT = "assistant"
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from services.common.experiment import Arm, Experiment, unit_of
+from services.common.experiment import INTERLEAVED, Arm, Experiment, place_of, unit_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,17 @@ class Assignment:
     rule_ids: frozenset[str] = frozenset()
     without_rule_ids: frozenset[str] = frozenset()
     ranking_version: str = ""
+    # With what the control arm of an interleaving changes; None: the request is in no interleaving.
+    interleaving: Interleaving | None = None
+
+
+@dataclass(frozen=True)
+class Interleaving:
+    """`arms`: the names of the control arm and of the other one. `other`: the assignment with the other one instead."""
+
+    experiment: str
+    arms: tuple[str, str]
+    other: Assignment
 
 
 NOT_ASSIGNED = Assignment()
@@ -33,14 +43,22 @@ class Experiments:
     def __init__(self, experiments: Mapping[str, Experiment]) -> None:
         # Holdouts first: their units are in no other experiment.
         self._all = sorted(
-            (_Running(id, one) for id, one in experiments.items()), key=lambda one: (not one.has_holdout, one.id)
+            # A switchback is of prices, which are the same for all units.
+            (_Running(id, one) for id, one in experiments.items() if not one.is_switchback),
+            key=lambda one: (not one.has_holdout, one.id),
         )
 
     def assign(self, user_id: str, visitor_id: str, now_s: float) -> Assignment:
         """`now_s` in seconds since the epoch. Empty ids: the request has none."""
         found: list[tuple[str, Arm]] = []
+        interleaved: tuple[str, Arm, Arm] | None = None
         for experiment in self._all:
             if not experiment.starts_s <= now_s < experiment.ends_s:
+                continue
+            if experiment.orders is not None:
+                # Control publishes one of a layer, and none of two layers: an answer is interleaved once.
+                if interleaved is None and experiment.takes_part(user_id, visitor_id):
+                    interleaved = experiment.id, *experiment.orders
                 continue
             arm = experiment.arm_of(user_id, visitor_id)
             if arm is None:
@@ -48,7 +66,13 @@ class Experiments:
             found.append((experiment.id, arm))
             if arm.is_holdout:
                 break
-        return _together(found) if found else NOT_ASSIGNED
+        if interleaved is None:
+            return _together(found) if found else NOT_ASSIGNED
+        id, first, second = interleaved
+        one, other = (_together([*found, (id, arm)]) for arm in (first, second))
+        arms = tuple((name, INTERLEAVED if name == id else arm) for name, arm in one.arms)
+        other = replace(other, arms=arms)
+        return replace(one, arms=arms, interleaving=Interleaving(id, (first.name, second.name), other))
 
 
 class _Running:
@@ -58,6 +82,8 @@ class _Running:
         self._from, self._to = float(experiment.traffic_from), float(experiment.traffic_to)
         self.starts_s = experiment.starts_at.timestamp() if experiment.starts_at else -math.inf
         self.ends_s = experiment.ends_at.timestamp() if experiment.ends_at else math.inf
+        # Of an interleaving: the control arm and the other one.
+        self.orders = (experiment.control, experiment.other) if experiment.is_interleaving else None
         self.has_holdout = any(arm.is_holdout for arm in experiment.arms)
         # Arms with the end of each one's part of [0, 1).
         self._arms: list[tuple[float, Arm]] = []
@@ -65,18 +91,15 @@ class _Running:
             total = sum((one.share for _, one in self._arms), arm.share)
             self._arms.append((float(total), arm))
 
-    def arm_of(self, user_id: str, visitor_id: str) -> Arm | None:
+    def takes_part(self, user_id: str, visitor_id: str) -> bool:
         unit = unit_of(self._unit, user_id, visitor_id)
-        if not unit or not self._from <= place_of("layer", self._layer, unit) < self._to:
+        return bool(unit) and self._from <= place_of("layer", self._layer, unit) < self._to
+
+    def arm_of(self, user_id: str, visitor_id: str) -> Arm | None:
+        if not self.takes_part(user_id, visitor_id):
             return None
-        place = place_of("arm", self._salt, unit)
+        place = place_of("arm", self._salt, unit_of(self._unit, user_id, visitor_id))
         return next((arm for end, arm in self._arms if place < end), None)
-
-
-def place_of(*texts: str) -> float:
-    """Uniform in [0, 1), the same for the same texts."""
-    digest = hashlib.blake2b("\0".join(texts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") / 2**64
 
 
 def _together(found: Iterable[tuple[str, Arm]]) -> Assignment:

@@ -76,7 +76,7 @@ def sourced(texts: Texts, source: str, title: str) -> str:
     """
     if source in RELATED_SOURCES:
         return texts.say(f"{source}_one", title=title) if title else texts.say(f"{source}_several")
-    return texts.say(source) if source in PERSONAL_SOURCES else ""
+    return texts.say(source) if source in (*PERSONAL_SOURCES, "faq") else ""
 
 
 def because(texts: Texts, title: str, is_together: bool) -> str:

@@ -37,6 +37,8 @@ SENTENCES: Mapping[str, Mapping[str, Any]] = {
     **{f"{source}_one": {"title": "a"} for source in RELATED_SOURCES},
     **{f"{source}_several": {} for source in RELATED_SOURCES},
     **{source: {} for source in PERSONAL_SOURCES},
+    # A product that the FAQ recommends.
+    "faq": {},
     # Who pays for a sponsored position.
     "sponsored": {"advertiser": "a", "payer": "a"},
     # Which event of the person's history raises the product's score, and how.

@@ -53,6 +53,8 @@ class PageToken:
     excluding: str = ""
     # The sponsored places of the first page: "position:key" of each, with blanks between them.
     sponsored: str = ""
+    # What the coin of an interleaved ranking was drawn from.
+    coin: str = ""
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
@@ -67,6 +69,7 @@ class PageToken:
         try:
             page = cls(**_decode(token, keys))  # type: ignore[arg-type]
             _check_id(page.ranking_id)
+            _check_id(page.coin)
             texts = (page.fingerprint, page.cursor, page.locale, page.soft_filter, page.moved, page.excluding)
             if not all(isinstance(text, str) for text in (*texts, page.sponsored)):
                 raise ValueError("not a token of the gateway")

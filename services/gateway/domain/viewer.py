@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from services.common.filters import ProductFilter
+from services.common.visibility import GENERAL, Viewing
 from services.gateway.domain.tokens import PageToken
 
 DEFAULT_PAGE_SIZE = 10
@@ -37,6 +38,9 @@ class Viewer:
     offers: OfferTerms = field(default_factory=OfferTerms)
     # Whether the answer is for nobody: the ranker stores no ranking, and the session does not move.
     is_preview: bool = False
+    viewing: Viewing = GENERAL
+    # Where the shop shows the answer.
+    placement: str = ""
 
     @property
     def explained(self) -> Explained | None:

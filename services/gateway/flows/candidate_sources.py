@@ -132,7 +132,9 @@ class CandidateSources:
     async def _popular(self, limit: int) -> retrieval_pb2.Candidates:
         """The popular items of the filter's categories, else of the shop; if they fill no page, then the newest."""
         ids = await self._popular_ids(self.viewer.filter.categories, limit)
-        ids.extend(self.parts.popular_items.matching(self.calls.info.tenant, self.viewer.filter))
+        ids.extend(
+            self.parts.popular_items.matching(self.calls.info.tenant, self.viewer.filter, viewing=self.viewer.viewing)
+        )
         found = await self._looked_up(ids, limit, fallbacks.POPULAR_ITEMS) if ids else _NOTHING
         if found is None or len(found.ids) >= self.viewer.page_size:
             return found or _NOTHING

@@ -1,4 +1,4 @@
-"""Costs and the bounds of prices: a key with the role `write` sees them, any other does not."""
+"""Costs, the bounds of prices and moderation: a key with the role `write` sees them, any other does not."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def shopper_product(product: product_pb2.Product) -> product_pb2.Product:
     """The same message, with what a shop's page may show."""
     for field in PRICE_BOUNDS:
         product.ClearField(field)
+    product.ClearField("moderation")
     return product
 
 

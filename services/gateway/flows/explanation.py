@@ -102,7 +102,8 @@ def explain_result(
     explanation.rules.extend(_slate_rules(reasons.slate, result.product.brand))
     explanation.rules.extend(_price_rules(result.price))
     names = {r.type: ranker_pb2.ReasonType.Name(r.type).removeprefix("REASON_TYPE_").lower() for r in reasons.reasons}
-    if result.sources:
+    if result.sources and result.sources[0] != ranker_pb2.CANDIDATE_SOURCE_FAQ:
+        # In a recommendation, which has no query.
         names[ranker_pb2.REASON_TYPE_QUERY_MATCH] = "source_match"
     slate = reasons.slate
     explanation.text = sentence.placed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from kairos.common.v1 import common_pb2, product_pb2
@@ -13,11 +13,14 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_IMAGE_BYTES
-from services.common.product import violations
+from services.common.product import Product, violations
+from services.common.visibility import EVERYONE, Moderated, Outcome
+from services.gateway.background.moderation import write_moderation
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.fingerprint import product_fingerprint
 from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.parts import Parts
+from services.gateway.request_info import current_request
 from services.gateway.stage_calls import StageCalls
 from services.gateway.steps import in_steps
 
@@ -38,6 +41,13 @@ class _Accepted:
     product: product_pb2.Product
     image: bytes
     fingerprint: bytes
+    checked: Product
+    moderated: Moderated
+
+    @property
+    def is_suggested(self) -> bool:
+        """Whether everybody sees the product, so that its words may be suggested."""
+        return self.moderated.visibility == EVERYONE
 
 
 @dataclass
@@ -80,17 +90,23 @@ class Import:
             )
         if message.images and len(message.images) != len(message.products):
             raise InvalidArgument.of("images", f"holds {len(message.images)} for {len(message.products)} products")
+        tenant = current_request.get().tenant
         images = list(message.images) or [b""] * len(message.products)
         async for product, image in in_steps(zip(message.products, images, strict=True)):
             index = self.summary.received_count
             self.summary.received_count += 1
-            if wrong := _wrong(product, image):
+            checked, wrong = _checked(product, image)
+            if checked is None or wrong:
                 self._reject(index, product.id, wrong[0])
                 continue
+            moderated = self.parts.moderation.of_product(tenant, checked)
+            write_moderation(product, moderated)
+            product.ClearField("reviews")
             fingerprint = product_fingerprint(product.SerializeToString(deterministic=True), image)
             known = self._seen.setdefault(product.id, fingerprint)
             if known is fingerprint:
-                yield _Accepted(index, product, image, fingerprint)
+                self._count_moderated(moderated)
+                yield _Accepted(index, product, image, fingerprint, checked, moderated)
             elif known == fingerprint:
                 self._count("unchanged")
             else:
@@ -101,11 +117,11 @@ class Import:
         lookup = retrieval_pb2.LookupProductsRequest(ids=list(batch))
         stored = await calls.call(Stage.RETRIEVAL, stubs.retrieval.LookupProducts, lookup)
         known = zip(stored.candidates.ids, stored.fingerprints, strict=True)
-        unchanged = [batch.pop(id).product for id, fingerprint in known if batch[id].fingerprint == fingerprint]
+        unchanged = [batch.pop(id) for id, fingerprint in known if batch[id].fingerprint == fingerprint]
         if unchanged:
             # A lexicon that was lost, or whose update failed, has them again afterwards.
-            learn = encoder_pb2.UpdateLexiconRequest(products=unchanged)
-            await calls.call(Stage.QUERY_ENCODER, stubs.encoder.UpdateLexicon, learn)
+            await self._update_lexicon(calls, unchanged)
+            self._ask(calls, unchanged)
             self._count("unchanged", len(unchanged))
         if not batch:
             return
@@ -129,7 +145,30 @@ class Import:
             other_vectors=[_rows(others, good) for others in encoded.other_vectors],
         )
         await calls.call(Stage.RETRIEVAL, stubs.retrieval.UpsertProducts, upsert)
+        if hidden := [entries[row] for row in good if not entries[row].is_suggested]:
+            # The encoder has learned their words with the others.
+            await self._update_lexicon(calls, hidden)
+        self._ask(calls, [entries[row] for row in good])
         self._count("imported", len(good))
+
+    async def _update_lexicon(self, calls: StageCalls, entries: Sequence[_Accepted]) -> None:
+        """Words of products that not everybody sees are no suggestions."""
+        learn = encoder_pb2.UpdateLexiconRequest(
+            products=[entry.product for entry in entries if entry.is_suggested],
+            deleted_ids=[entry.product.id for entry in entries if not entry.is_suggested],
+        )
+        await calls.call(Stage.QUERY_ENCODER, self.parts.stubs.encoder.UpdateLexicon, learn)
+
+    def _ask(self, calls: StageCalls, entries: Sequence[_Accepted]) -> None:
+        for entry in entries:
+            self.parts.moderation.ask(calls.info.tenant, entry.checked, entry.moderated)
+
+    def _count_moderated(self, moderated: Moderated) -> None:
+        outcome = moderated.worst
+        for category in moderated.categories:
+            self.parts.metrics.moderated_products.labels(category, outcome.name.lower()).inc()
+        self.summary.blocked_count += outcome is Outcome.BLOCK
+        self.summary.review_count += outcome is Outcome.REVIEW
 
     def _reject(self, index: int, id: str, wrong: FieldViolation) -> None:
         self._count("rejected")
@@ -149,10 +188,12 @@ def _rows(vectors: common_pb2.Vectors, rows: list[int]) -> common_pb2.Vectors:
     return vectors_to_proto(vectors_from_proto(vectors, "vectors")[rows], vectors.model_version)
 
 
-def _wrong(product: product_pb2.Product, image: bytes) -> list[FieldViolation]:
+def _checked(product: product_pb2.Product, image: bytes) -> tuple[Product | None, list[FieldViolation]]:
+    """(the product, what is wrong with it); None if it cannot be read."""
     if len(image) > MAX_IMAGE_BYTES:
-        return [FieldViolation("image", f"has {len(image)} bytes; send at most {MAX_IMAGE_BYTES}")]
+        return None, [FieldViolation("image", f"has {len(image)} bytes; send at most {MAX_IMAGE_BYTES}")]
     try:
-        return violations(product_from_proto(product, "product"))
+        checked = product_from_proto(product, "product")
     except InvalidArgument as error:
-        return [FieldViolation(v.field.removeprefix("product."), v.description) for v in error.violations]
+        return None, [FieldViolation(v.field.removeprefix("product."), v.description) for v in error.violations]
+    return checked, violations(checked)

@@ -37,6 +37,7 @@ from services.common.query_words import query_words, word_spans
 from services.gateway import fallbacks
 from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.experiments import Assignment
 from services.gateway.domain.rule_index import Match, RuleContext, RuleIndex, places_of
 from services.gateway.domain.rule_order import PinnedProduct, boosted, pinned
 from services.gateway.domain.viewer import Viewer
@@ -88,14 +89,16 @@ def rules_of_search(
     message: gateway_pb2.SearchRequest,
     understood: encoder_pb2.EncodeQueryResponse | None = None,
     audience: ranker_pb2.GetInterestsResponse | None = None,
+    assignment: Assignment | None = None,
 ) -> AppliedRules:
-    """Of a query, and of browsing."""
+    """Of a query, and of browsing. `assignment`: other arms than the request's own."""
+    arms = assignment or calls.assignment
     index = parts.rules.of(calls.info.tenant)
     if not (index.rules and is_on(message)):
         return AppliedRules()
     context = replace(
         search_context(index, message, understood, audience, parts.clock()),
-        switched_on=calls.assignment.rule_ids, switched_off=calls.assignment.without_rule_ids,
+        switched_on=arms.rule_ids, switched_off=arms.without_rule_ids,
     )  # fmt: skip
     return AppliedRules(
         index.version, index.matches(context), message.sort in _BY_RELEVANCE, message.literal_query,
@@ -132,13 +135,16 @@ def rules_of_placement(
     message: gateway_pb2.RecommendRequest,
     placement: str,
     audience: ranker_pb2.GetInterestsResponse | None,
+    assignment: Assignment | None = None,
 ) -> AppliedRules:
+    """`assignment`: other arms than the request's own."""
+    arms = assignment or calls.assignment
     index = parts.rules.of(calls.info.tenant)
     if not (index.rules and is_on(message)):
         return AppliedRules()
     context = RuleContext(
         (), _category_of(message), placement, attributes_of(audience), parts.clock(),
-        calls.assignment.rule_ids, calls.assignment.without_rule_ids,
+        arms.rule_ids, arms.without_rule_ids,
     )  # fmt: skip
     return AppliedRules(index.version, index.matches(context))
 
@@ -324,21 +330,36 @@ class AppliedRules:
 
     def arranged(self, ranking: Ranking, candidates: retrieval_pb2.Candidates) -> Ranking:
         """The order after boosts and pins. `candidates`: those that were ranked, in any order."""
+        return self.pinned(self.boosted(ranking, candidates), candidates)
+
+    def boosted(self, ranking: Ranking, candidates: retrieval_pb2.Candidates) -> Ranking:
+        """The order after boosts, with the variants that are pinned."""
         if not self.changes_order or not ranking.item_ids:
             return ranking
         rows = {id: row for row, id in enumerate(candidates.ids)}
         ids = self._with_pinned_variants(ranking.item_ids, candidates, rows)
-        of_product = dict(zip(ids, ranking.scores, strict=True))
         of_row = list(candidates.tiers)
         tiers = [of_row[rows[id]] for id in ids] if of_row else []
         order = self._boosted(ids, (sorted(tiers) == tiers and tiers) or [], candidates, rows)
-        order = self._pinned(order, candidates, rows)
-        if order == list(ranking.item_ids):
+        return _in_order(ranking, ids, order)
+
+    def pinned(self, ranking: Ranking, candidates: retrieval_pb2.Candidates) -> Ranking:
+        """The order after pins."""
+        if not self.changes_order or not ranking.item_ids:
             return ranking
-        return replace(
-            ranking, id=new_ranking_id(), item_ids=order, scores=[of_product[id] for id in order], is_stored=False,
-            reordered_id=ranking.id if ranking.is_stored else "",
-        )  # fmt: skip
+        rows = {id: row for row, id in enumerate(candidates.ids)}
+        return _in_order(ranking, ranking.item_ids, self._pinned(ranking.item_ids, candidates, rows))
+
+    def take_over(self, other: AppliedRules, ids: Collection[str]) -> None:
+        """What the boosts of another arm did to these products, which it brought into an interleaved answer."""
+        boost = gateway_pb2.RULE_TYPE_MERCHANDISING_BOOST
+        for id in ids:
+            kept = [step for step in self.fired.get(id, ()) if step.type != boost]
+            self.fired[id] = [*kept, *(step for step in other.fired.get(id, ()) if step.type == boost)]
+        for rule_id, effects in other.effects.items():
+            self.effects.setdefault(rule_id, set()).update(effects)
+        known = {match.rule.id for match in self.matches}
+        self.matches = [*self.matches, *(match for match in other.matches if match.rule.id not in known)]
 
     def report_in(self, response: gateway_pb2.SearchResponse | gateway_pb2.RecommendResponse, ranking: Ranking) -> None:
         """What rules add to the answer, and which had an effect. Nothing if there are no rules."""
@@ -426,6 +447,17 @@ class AppliedRules:
 
     def _did(self, match: Match, effect: gateway_pb2.RuleEffect.ValueType) -> None:
         self.effects.setdefault(match.rule.id, set()).add(effect)
+
+
+def _in_order(ranking: Ranking, ids: Sequence[str], order: list[str]) -> Ranking:
+    """A ranking of its own unless nothing changes. `ids`: the products that the scores of `ranking` belong to."""
+    if order == list(ranking.item_ids):
+        return ranking
+    of_product = dict(zip(ids, ranking.scores, strict=True))
+    return replace(
+        ranking, id=new_ranking_id(), item_ids=order, scores=[of_product[id] for id in order], is_stored=False,
+        reordered_id=ranking.id if ranking.is_stored else ranking.reordered_id,
+    )  # fmt: skip
 
 
 def _without(text: str, ignored: tuple[str, ...]) -> str:

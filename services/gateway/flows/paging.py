@@ -62,6 +62,7 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
             total_size=ranking.total_size if ranking.cursor else 0, moved=" ".join(ranking.moved),
             excluding=exclusion_keys(rule_id for rule_id, _ in ranking.conditions.excluded),
             sponsored=placed_text(ranking) or viewer.page.sponsored,
+            coin=ranking.draft.coin if ranking.draft is not None else viewer.page.coin,
         )  # fmt: skip
     elif ranking.cursor:
         next_page = PageToken(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
 from kairos.common.v1 import common_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -10,6 +11,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.experiments import NOT_ASSIGNED, Assignment
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import add_ranker_scores, retrieval_scores
@@ -17,6 +19,14 @@ from services.gateway.flows.exposure import score_offsets
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
+
+
+class Turn(Enum):
+    """Of an order: the only one of an answer, or the first or second of an interleaving, which explore nothing."""
+
+    ALONE = "alone"
+    FIRST = "first"
+    SECOND = "second"
 
 
 async def rank_items(
@@ -30,12 +40,16 @@ async def rank_items(
     explained: Explained | None,
     as_slate: bool = False,
     options: ranker_pb2.RankingOptions | None = None,
-) -> Ranking:
-    """The ranker stores its order under the ranking's id, unless a single product is explained or it is a preview."""
+    assignment: Assignment = NOT_ASSIGNED,
+    turn: Turn = Turn.ALONE,
+) -> Ranking | None:
+    """The ranker stores its order under the ranking's id, unless a single product is explained, it is a preview, or the
+    second order of an interleaving. None for the latter if the ranker does not answer; else retrieval's order.
+    """
     if not candidates.ids:
         return Ranking.in_retrieval_order(candidates, source, total_size, explained is not None)
     is_for_one_item = explained is not None and bool(explained.item_id)
-    leaves_no_trace = is_for_one_item or viewer.is_preview
+    leaves_no_trace = is_for_one_item or viewer.is_preview or turn is Turn.SECOND
     if explained and not is_for_one_item and not calls.has_room_for(Stage.RANKER, fallbacks.NO_EXPLANATIONS):
         explained = None
     message = ranker_pb2.RankItemsRequest(
@@ -43,7 +57,7 @@ async def rank_items(
         query_vector=query_vector, candidate_source=source, total_size=total_size,
         ranking_id="" if leaves_no_trace else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
         collapse=collapse_mode(viewer),
-        options=options, ranking_version=calls.assignment.ranking_version,
+        options=options, ranking_version=assignment.ranking_version, without_exploration=turn is Turn.FIRST,
     )  # fmt: skip
     configuration = parts.serving.of(calls.info.tenant, calls.assignment.configuration_ids)
     if configuration.exposure is not None:
@@ -55,9 +69,12 @@ async def rank_items(
         message.explained_places = explained.places
         message.explained_ids.extend([explained.item_id] if explained.item_id else [])
     answer = await calls.call_or_degrade(
-        Stage.RANKER, parts.stubs.ranker.RankItems, message, [Stage.PRICING], fallbacks.RETRIEVAL_ORDER,
+        Stage.RANKER, parts.stubs.ranker.RankItems, message, [Stage.PRICING],
+        fallbacks.NOT_INTERLEAVED if turn is Turn.SECOND else fallbacks.RETRIEVAL_ORDER,
         is_valid=lambda order: _is_of(order, candidates, viewer),
     )  # fmt: skip
+    if answer is None and turn is Turn.SECOND:
+        return None
     if answer is None:
         return fallbacks.ranker_late(candidates, source, total_size, explained is not None, viewer.is_collapsed)
     ranking = Ranking(

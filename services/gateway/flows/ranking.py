@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from kairos.sponsored.v1 import sponsored_pb2
 from services.gateway.domain.effective_offer import EffectiveOffer
+from services.gateway.domain.team_draft import Draft
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import Conditions, retrieval_scores
@@ -75,6 +76,10 @@ class Ranking:
     ad_space: AdSpace | None = None
     # The sponsored places of the first page, by id.
     ads: Mapping[str, sponsored_pb2.SponsoredPlace] = field(default_factory=dict)
+    # Which arm of an interleaving brought which products. None: the order is that of one arm.
+    draft: Draft | None = None
+    # Whether the ranker did not answer, and something stands in for its order.
+    is_fallback: bool = False
     # The next three are filled only for requests that ask for explanations.
     stage_scores: Mapping[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: Mapping[str, ranker_pb2.ItemReasons] = field(default_factory=dict)
@@ -99,9 +104,23 @@ class Ranking:
     def count(self) -> int:
         return self.whole_count or len(self.item_ids)
 
+    @property
+    def pins(self) -> dict[int, str]:
+        """The pinned products by position."""
+        fired = self.conditions.fired
+        pinned = {id for id, steps in fired.items() if any(step.type == gateway_pb2.RULE_TYPE_PIN for step in steps)}
+        return {position: id for position, id in enumerate(self.item_ids, 1) if id in pinned} if pinned else {}
+
     def to_store(self, viewer: Viewer) -> ranker_pb2.StoreRankingRequest:
         return ranker_pb2.StoreRankingRequest(
             ranking_id=self.id, user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id,
             query=viewer.query, item_ids=self.item_ids, scores=self.scores, model_version=self.model_version,
             total_size=self.total_size, candidate_source=self.source, reordered_ranking_id=self.reordered_id,
+            interleaving=self._interleaving(),
         )  # fmt: skip
+
+    def _interleaving(self) -> event_pb2.Interleaving | None:
+        if self.draft is None:
+            return None
+        teams = self.draft.teams(self.item_ids, self.ads.keys() | set(self.pins.values()))
+        return event_pb2.Interleaving(experiment=self.draft.experiment, arms=self.draft.arms, teams=teams)

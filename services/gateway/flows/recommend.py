@@ -20,14 +20,16 @@ from services.common.serving_configuration import OF_PRODUCTS, Placement, Source
 from services.gateway import fallbacks
 from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.experiments import Assignment
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
 from services.gateway.flows.candidates import joined, one_of_each_group, taken
 from services.gateway.flows.explanation import Conditions
+from services.gateway.flows.interleaving import ranked_and_arranged
 from services.gateway.flows.merchandising import audience_of, rules_of_placement
 from services.gateway.flows.paging import cut, stored_page
-from services.gateway.flows.rank_items import rank_items
+from services.gateway.flows.rank_items import Turn, rank_items
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import attribution_of, results_of
 from services.gateway.flows.sponsored import may_have_ads, space_of_placement, with_ads
@@ -132,8 +134,13 @@ async def _ranking_of(
         candidates = await rules.with_named(calls, parts, viewer, allowed, _AFTER_RANKER, narrowing, excluded)
         found = _with_rules(found, candidates, len(allowed.ids))
     if found.merged:
-        ranking = await _rank(calls, parts, viewer, explained, placement, found)
-        ranking = rules.arranged(ranking, found.candidates)
+        ranking = await ranked_and_arranged(
+            calls, viewer, found.candidates, explained,
+            lambda arms, turn: _rank(
+                calls, parts, viewer, explained, _ranked_as(calls, parts, placement, name, arms), found, arms, turn
+            ),
+            lambda arms: rules_of_placement(calls, parts, message, name, audience, arms), rules,
+        )  # fmt: skip
         if has_ads:
             ranking.ad_space = space_of_placement(ranking, name, audience, found.candidates)
         ranking.sources = {entry.item_id: [_number(source) for source in entry.sources] for entry in found.merged}
@@ -172,9 +179,13 @@ async def _rank(
     explained: Explained | None,
     placement: Placement,
     found: _Found,
-) -> Ranking:
+    assignment: Assignment,
+    turn: Turn,
+) -> Ranking | None:
+    """As `rank_items`."""
     first, count = _main_source(found.merged), len(found.merged)
-    parts.metrics.recommendations.labels(first.value).inc()
+    if turn is not Turn.SECOND:
+        parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
         ordered = _in_order(found.candidates, found.merged)
         shown = one_of_each_group(ordered) if viewer.is_collapsed else ordered
@@ -186,8 +197,17 @@ async def _rank(
         freshness_weight=business.freshness_weight, share_interests=slate.share_interests,
     )  # fmt: skip
     return await rank_items(
-        calls, parts, found.candidates, viewer, None, _number(first), count, explained, as_slate=True, options=options
-    )
+        calls, parts, found.candidates, viewer, None, _number(first), count, explained, as_slate=True, options=options,
+        assignment=assignment, turn=turn,
+    )  # fmt: skip
+
+
+def _ranked_as(calls: StageCalls, parts: Parts, placement: Placement, name: str, assignment: Assignment) -> Placement:
+    """The placement with the order that these arms have: of an interleaving the arms differ in no more."""
+    if assignment is calls.assignment:
+        return placement
+    _, other = parts.serving.of(calls.info.tenant, assignment.configuration_ids).placement(name)
+    return placement.model_copy(update={"slate": other.slate, "business": other.business})
 
 
 def _main_source(found: Sequence[Merged]) -> Source:

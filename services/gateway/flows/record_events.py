@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from kairos.common.v1 import event_pb2
@@ -10,6 +11,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.events import event_violations
+from services.common.personal_data import masked
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken
@@ -23,9 +25,52 @@ MAX_EVENTS = 1_000
 async def record_events(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecordEventsRequest
 ) -> gateway_pb2.RecordEventsResponse:
+    """Raises InvalidArgument, and what the ranker's call raises: acknowledged events are durable."""
     wrong = await check_events(message.events, parts.token_keys.of(calls.info.tenant), parts.clock())
     rejected = [rejected_event(index, violations[0]) for index, violations in wrong.items()]
     events = [event for index, event in enumerate(message.events) if index not in wrong]
+    recorded, missing = await _record(calls, parts, events)
+    return gateway_pb2.RecordEventsResponse(
+        recorded_count=recorded,
+        duplicate_count=len(events) - recorded,
+        missing_ids=missing,
+        degradations=calls.degradations,
+        request_id=calls.info.request_id,
+        rejected=rejected,
+    )
+
+
+async def record_feedback(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.RecordFeedbackRequest
+) -> gateway_pb2.RecordFeedbackResponse:
+    """Feedback is an event. Raises InvalidArgument with the paths of RecordFeedbackRequest."""
+    if message.feedback.is_product_review or message.feedback.moderation:
+        problem = "is of a product review; send it with ImportProductReviews"
+        raise InvalidArgument.of("feedback.is_product_review", problem)
+    event = event_pb2.Event(
+        event_id=message.feedback_id, user_id=message.user_id, visitor_id=message.visitor_id,
+        session_id=message.session_id, attribution_token=message.attribution_token, item_id=message.item_id,
+        type=event_pb2.EVENT_TYPE_FEEDBACK, feedback=message.feedback,
+    )  # fmt: skip
+    if message.HasField("occurred_at"):
+        event.occurred_at.CopyFrom(message.occurred_at)
+    try:
+        await check_events([event], parts.token_keys.of(calls.info.tenant), parts.clock(), takes_feedback=True)
+    except InvalidArgument as error:
+        raise InvalidArgument(*(_of_feedback(violation) for violation in error.violations)) from None
+    # In a thread: loading the patterns takes a second, once.
+    event.feedback.text = await asyncio.to_thread(masked, event.feedback.text)
+    recorded, _ = await _record(calls, parts, [event])
+    return gateway_pb2.RecordFeedbackResponse(is_duplicate=not recorded, request_id=calls.info.request_id)
+
+
+def _of_feedback(violation: FieldViolation) -> FieldViolation:
+    field = violation.field.removeprefix(f"{_path(0)}.")
+    return FieldViolation({"event_id": "feedback_id"}.get(field, field), violation.description)
+
+
+async def _record(calls: StageCalls, parts: Parts, events: list[event_pb2.Event]) -> tuple[int, list[str]]:
+    """(how many of the valid events are new, ids that the catalogue does not have)."""
     for event in events:
         if not event.HasField("occurred_at"):
             event.occurred_at.FromNanoseconds(int(parts.clock() * 1e9))
@@ -38,18 +83,11 @@ async def record_events(
         is_valid=lambda counts: counts.recorded_count + counts.duplicate_count == len(events),
     )  # fmt: skip
     await _count(calls, parts, events)
-    return gateway_pb2.RecordEventsResponse(
-        recorded_count=answer.recorded_count,
-        duplicate_count=answer.duplicate_count,
-        missing_ids=missing,
-        degradations=calls.degradations,
-        request_id=calls.info.request_id,
-        rejected=rejected,
-    )
+    return answer.recorded_count, missing
 
 
 async def check_events(
-    events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float
+    events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float, takes_feedback: bool = False
 ) -> dict[int, list[FieldViolation]]:
     """The violations of each invalid event, by its index. `now_s`: seconds since the epoch.
 
@@ -62,6 +100,8 @@ async def check_events(
     async for index, event in in_steps(enumerate(batch)):
         path = _path(index)
         violations = event_violations(event, path, now_s)
+        if event.type == event_pb2.EVENT_TYPE_FEEDBACK and not takes_feedback:
+            violations.append(FieldViolation(f"{path}.type", "is FEEDBACK; send it with RecordFeedback"))
         if event.attribution_token and AttributionToken.decode(event.attribution_token, *token_keys) is None:
             problem = "is damaged or of another shop; send the token of the answer unchanged, or none"
             violations.append(FieldViolation(f"{path}.attribution_token", problem))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
+from services.common.convert_moderation import visibility_of
 from services.gateway.convert import offer_context
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
@@ -26,8 +27,11 @@ from services.gateway.stage_calls import StageCalls
 async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer) -> list[gateway_pb2.Result]:
     """One result for each product of the page that still exists."""
     ranking = page.ranking
-    rows = [row for row, id in enumerate(page.item_ids) if id in ranking.products]
-    products = [localized_product(ranking.products[page.item_ids[row]], calls.locale) for row in rows]
+    known = [row for row, id in enumerate(page.item_ids) if id in ranking.products]
+    found = [(row, localized_product(ranking.products[page.item_ids[row]], calls.locale)) for row in known]
+    # What came before a decision of moderation, or from memory, is not shown after it.
+    shown = [(row, product) for row, product in found if visibility_of(product).shows_to(viewer.viewing)]
+    rows, products = [row for row, _ in shown], [product for _, product in shown]
     context = offer_context(viewer)
     quotes, variants, titles = await asyncio.gather(
         quote(calls, parts, products, ranking.offers, context),
@@ -97,6 +101,7 @@ def _log_shown(
     if positions or is_empty_exposure:
         shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions, prices=prices, sponsored=ads)
         shown.shown_at.FromNanoseconds(int(parts.clock() * 1e9))
+        shown.placement = viewer.placement
         shown.latency_ms = max(0.0, (calls.clock() - calls.info.received_s) * 1e3)
         for stage, reason in dict.fromkeys((each.stage, each.reason) for each in calls.degradations):
             shown.degradations.add(stage=stage, reason=reason)

@@ -22,6 +22,9 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.abstention import clear_relevance, report_relevance
 from services.gateway.flows.browse import browse, first_products, is_browsing
+from services.gateway.flows.faq import faq_match
+from services.gateway.flows.faq_products import faq_question, with_faq_products
+from services.gateway.flows.interleaving import ranked_and_arranged
 from services.gateway.flows.interpretation import (
     add_operators,
     asked_type,
@@ -83,6 +86,8 @@ async def search(
         parts.metrics.empty_searches.inc()
     if response.HasField("no_good_match"):
         parts.metrics.no_good_matches.inc()
+    if response.HasField("faq"):
+        parts.metrics.faq_shown.inc()
     response.degradations.extend(calls.degradations)
     if message.explain:
         response.timings.extend(calls.timings)
@@ -170,6 +175,7 @@ async def _find_and_rank(
         spelling_alternatives=spellings,
         best_facet_count=message.best_facet_count,
         identifier_text=typed,
+        faq_question=faq_question(message),
     )
     if understood is not None:
         add_operators(query, message, understood)
@@ -190,8 +196,21 @@ async def _find_and_rank(
     if by_relevance:
         vector = _of_model(vectors, found.model_version)
         candidates = await rules.with_named(calls, parts, viewer, found.candidates, _AFTER_RETRIEVAL)
-        ranking = await rank_items(calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained)
-        ranking = rules.arranged(ranking, candidates)
+        recommended = set[str]()
+        if found.HasField("faq"):
+            response.faq.CopyFrom(faq_match(found.faq))
+            candidates, recommended = await with_faq_products(
+                calls, parts, viewer, rules, candidates, found.faq, vectors
+            )
+        ranking = await ranked_and_arranged(
+            calls, viewer, candidates, explained,
+            lambda arms, turn: rank_items(
+                calls, parts, candidates, viewer, vector, _QUERY, found.total_size, explained, assignment=arms,
+                turn=turn,
+            ),
+            lambda arms: rules_of_search(calls, parts, message, understood, audience, arms), rules,
+        )  # fmt: skip
+        ranking.sources = dict.fromkeys(recommended, (ranker_pb2.CANDIDATE_SOURCE_FAQ,))
         if has_ads:
             ranking.ad_space = space_of_search(message, understood, audience, candidates)
     else:

@@ -84,7 +84,7 @@ async def with_ads(calls: StageCalls, parts: Parts, message: Asked, viewer: View
     space, stub = ranking.ad_space, parts.stubs.sponsored
     if space is None or stub is None:
         return ranking
-    pins = _pins(ranking)
+    pins = ranking.pins
     request = _request(message, viewer, ranking, space, pins, parts.campaigns.of(calls.info.tenant).product_ids)
     if request is None:
         return ranking
@@ -203,18 +203,11 @@ def _with_ads_as_before(ranking: Ranking, placed: str) -> Ranking:
     ids = {product_key(id): id for id in ranking.item_ids}
     found = (entry.partition(":") for entry in placed.split())
     slots = {int(position): ids[key] for position, _, key in found if key in ids}
-    pins = _pins(ranking)
+    pins = ranking.pins
     # A rule that was published since then may have pinned an ad.
     pinned = set(pins.values())
     kept = {position: id for position, id in slots.items() if position <= len(ids) and id not in pinned}
     return _moved(ranking, kept | pins)
-
-
-def _pins(ranking: Ranking) -> dict[int, str]:
-    """The pinned products by position."""
-    fired = ranking.conditions.fired
-    pinned = {id for id, steps in fired.items() if any(step.type == gateway_pb2.RULE_TYPE_PIN for step in steps)}
-    return {position: id for position, id in enumerate(ranking.item_ids, 1) if id in pinned} if pinned else {}
 
 
 def _with_campaigns(ranking: Ranking, ads: Mapping[str, sponsored_pb2.SponsoredPlace]) -> Mapping[str, Sequence[Fired]]:

@@ -31,8 +31,11 @@ async def suggest(calls: StageCalls, parts: Parts, message: gateway_pb2.SuggestR
         _identifiers(calls, parts, message.prefix, min(limit, MAX_IDENTIFIERS)),
         _words(calls, parts, message.prefix, limit),
     )
+    texts = _each_text_once([*identifiers, *words])
+    moderator, viewing = parts.moderation.moderator, calls.viewing
     return gateway_pb2.SuggestResponse(
-        suggestions=list(_each_text_once([*identifiers, *words]))[:limit],
+        # An earlier query may be one that no shopper should be led to.
+        suggestions=[each for each in texts if moderator.of_title(each.text).visibility.shows_to(viewing)][:limit],
         degradations=calls.degradations,
         request_id=calls.info.request_id,
     )

@@ -59,6 +59,7 @@ async def delete_user(
         deleted_event_count=answer.deleted_event_count,
         deleted_impressions_count=answer.deleted_impressions_count,
         deleted_ranking_count=answer.deleted_ranking_count,
+        deleted_conversation_count=answer.deleted_conversation_count,
         request_id=calls.info.request_id,
     )
 
@@ -79,6 +80,7 @@ async def export_user(
         events=answer.events,
         impressions=answer.impressions,
         rankings=answer.rankings,
+        conversations=answer.conversations,
         profile=answer.profile if answer.HasField("profile") else None,
         attributes=answer.attributes,
         next_page_token=answer.next_page_token,

@@ -59,6 +59,8 @@ class PriceDecision:
     review: Review = Review.NOT_ASKED
     review_id: str = ""
     decision_id: str = ""
+    # (experiment, arm).
+    experiment_arm: tuple[str, str] | None = None
 
     @property
     def is_of_the_shop(self) -> bool:

@@ -127,27 +127,28 @@ def look_at(
         record = before.records.get(list_id) if before else None
         if record is None:
             record = _first_record(asked.effective, published, now_s)
+        own = policy.in_force(product.product_id, list_id, now_s)
         approved, last = _approved(record, asked, reviews), record
         record = _with_decision(record, reviews, now_s)
-        decision = _decided(asked, published, record, policy, now_s, is_budget_spent, approved)
+        decision = _decided(asked, published, record, own, now_s, is_budget_spent, approved)
         price = decision.price or asked.effective
-        war = _war(record, price, asked.item.competitor, policy.rails, now_s)
+        war = _war(record, price, asked.item.competitor, own.rails, now_s)
         ended_wars += war is not None and war.is_calm(now_s) and not (record.war and record.war.is_calm(now_s))
-        record = replace(_followed(record, price, asked.effective, decision, policy, now_s), war=war)
+        record = replace(_followed(record, price, asked.effective, decision, own, now_s), war=war)
         if decision.held_back is not None and record.waiting is None:
-            review = _review_of(product.product_id, list_id, policy, price, decision.held_back, now_s)
+            review = _review_of(product.product_id, list_id, own, price, decision.held_back, now_s)
             record = replace(
                 record, waiting=WaitingReview(review.review_id, review.proposed.amount, asked.effective.amount)
             )
             reviewed.append(review)
-        made = _on_record(asked, decision, last, record, policy, now_s, approved is not None)
+        made = _on_record(asked, decision, last, record, own, now_s, approved is not None)
         if made is not None and made.decision_id != last.decision_id:
             record = replace(record, decision_id=made.decision_id)
             decisions.append(made)
         records[list_id] = record
         if (published := _to_publish(asked, decision, record)) is not None:
             wanted[list_id] = published
-        due_s = min(due_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s))
+        due_s = min(due_s, asked.next_change_s, own.pricer.next_change_s(asked.item, now_s))
     due_s = min(due_s, *_policy_changes_s(policy, now_s)) if records else math.inf
     updated_ns = max(int(now_s * 1e9), product.published_ns + 1)
     changes = [
@@ -241,6 +242,7 @@ def _on_record(
         made.explanation if made is not None else decision.why, policy.id, policy.name, now_s,
         min(ends_s, asked.next_change_s, policy.pricer.next_change_s(asked.item, now_s)), what,
         Guardrail.NONE if made is None else Guardrail(made.guardrail), policy.period(now_s), review, review_id,
+        experiment_arm=policy.arm,
     )  # fmt: skip
     if found.is_of_the_shop and not last.decision_id:
         return None

@@ -106,6 +106,9 @@ def decision_to_proto(decision: PriceDecision) -> audit_pb2.AuditEntry:
         stock=item.stock, review=_REVIEWS[decision.review], review_id=decision.review_id,
         competitor_price=money(item.competitor),
     )  # fmt: skip
+    if decision.experiment_arm is not None:
+        experiment, arm = decision.experiment_arm
+        made.experiment_arm.CopyFrom(common_pb2.ExperimentArm(experiment=experiment, arm=arm))
     if decision.until_s < _LAST_S:
         made.valid_until.CopyFrom(_time(decision.until_s))
     if (proposed := decision.proposed) is not None:

@@ -46,6 +46,7 @@ class GrpcReviews:
         resource = control_pb2.Resource(kind=control_pb2.RESOURCE_KIND_REVIEW, id=review.review_id)
         resource.review.question = _question(review)
         resource.review.subject_id = review.product_id
+        resource.review.subject = control_pb2.REVIEW_SUBJECT_PRICE
         resource.review.note = f"Price policy {review.policy_id!r}: {review.explanation}"[:_NOTE]
         request = control_pb2.CreateResourceRequest(tenant=self._tenant, resource=resource)
         try:

@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.common.personal_data import may_hold_personal_data
+
 # Queries of one tenant, and tenants. Beyond these bounds the ones that were not sent for the longest time are dropped.
 _MAX_QUERIES = 5_000
 _MAX_TENANTS = 200
@@ -32,8 +34,10 @@ class PastQueries:
         self._tenants: OrderedDict[str, _Queries] = OrderedDict()
 
     def add(self, tenant: str, query: str, shopper: str) -> None:
-        """`shopper` tells people apart. Without it, the query is not counted: it may be the same person every time."""
-        if not shopper or len(query) > _MAX_LENGTH:
+        """`shopper` tells people apart. Without it, the query is not counted: it may be the same person every time. Nor
+        is one that may hold personal data: nobody else may see it.
+        """
+        if not shopper or len(query) > _MAX_LENGTH or may_hold_personal_data(query):
             return
         queries = self._tenants.setdefault(tenant, _Queries())
         digest = hashlib.blake2b(shopper.encode(), digest_size=8, key=self._salt).digest()

@@ -18,6 +18,7 @@ from services.ranker.adapters.price_arrays import prices_from_arrays, prices_to_
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.shown_ad import ShownAd
 from services.ranker.domain.stored_ranking import (
+    Interleaving,
     ItemColumns,
     LoggedFeatures,
     LoggedPolicy,
@@ -59,11 +60,14 @@ def to_bytes(ranking: StoredRanking) -> bytes:
         arrays += [(array.dtype.str, array) for array in of_prices]
     if ranking.ads:
         header["ads"] = [[ad.item_id, ad.campaign_id, ad.price, ad.currency, ad.expected_clicks] for ad in ranking.ads]
+    if (interleaving := ranking.interleaving) is not None:
+        header["interleaving"] = [interleaving.experiment, *interleaving.arms, list(interleaving.teams)]
     if (policy := ranking.policy) is not None:
         header["explored"] = policy.share
         arrays += [(_PLACES, policy.positions), (_PLACES, policy.tiers)]
     if (answer := ranking.answer) is not None:
-        header["answer"] = [round(answer.latency_ms, 2), [list(one) for one in answer.degradations]]
+        degradations = [list(one) for one in answer.degradations]
+        header["answer"] = [round(answer.latency_ms, 2), degradations, answer.placement]
     header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
     text = json.dumps(header, separators=(",", ":")).encode()
     return b"".join(
@@ -89,16 +93,21 @@ def from_bytes(data: bytes) -> StoredRanking:
         items = ItemColumns(**columns, vectors=next(arrays), prices=next(arrays))
     prices = prices_from_arrays(header["prices"], arrays) if "prices" in header else None
     policy = LoggedPolicy(next(arrays), next(arrays), header["explored"]) if "explored" in header else None
+    interleaving = None
+    if "interleaving" in header:
+        experiment, control_arm, other_arm, teams = header["interleaving"]
+        interleaving = Interleaving(experiment, (control_arm, other_arm), teams)
     answer = None
     if "answer" in header:
-        latency_ms, degradations = header["answer"]
-        answer = PageAnswer(latency_ms, [(stage, reason) for stage, reason in degradations])
+        # A log from before placements has two entries.
+        latency_ms, degradations, placement = [*header["answer"], ""][:3]
+        answer = PageAnswer(latency_ms, [(stage, reason) for stage, reason in degradations], placement)
     return StoredRanking(
         **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
         candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
         logged=logged, items=items, prices=prices, ads=tuple(ShownAd(*ad) for ad in header.get("ads", ())),
-        policy=policy, answer=answer,
+        policy=policy, answer=answer, interleaving=interleaving,
     )  # fmt: skip
 
 

@@ -329,7 +329,7 @@ def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
     scores: dict[str, tuple[float, str]] = {}
     if event.type is EventType.IMPRESSION:
         scores["shown"] = event.occurred_s, f"{event.item_id}\0{event.event_id}"
-    else:
+    elif event.type is not EventType.FEEDBACK:
         scores["refunds" if event.type in UNDOING else "recent"] = event.occurred_s, member
     if event.type is EventType.PURCHASE:
         scores["purchases"] = event.occurred_s, member

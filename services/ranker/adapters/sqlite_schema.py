@@ -11,7 +11,7 @@ PROFILES_FILE = "profiles.db"
 # Rankings and sessions expire: this file needs no backup.
 RANKINGS_FILE = "rankings.db"
 # Of the tables in PROFILES_FILE. Files from version OLDEST on are brought to VERSION when they are opened.
-VERSION = 5
+VERSION = 6
 OLDEST = 4
 
 # Positions are AUTOINCREMENT: a consumer of a log never reads one twice, not even after a deletion.
@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS event (
     session_id TEXT, item_id TEXT, type TEXT, occurred_s REAL, attribution_token TEXT, query TEXT, quantity INTEGER,
     dwell_ms INTEGER, recorded_s REAL, price REAL, priority REAL, order_id TEXT NOT NULL DEFAULT '',
     quote_id TEXT NOT NULL DEFAULT '', currency TEXT NOT NULL DEFAULT '', paid_units INTEGER NOT NULL DEFAULT 0,
-    paid_nanos INTEGER NOT NULL DEFAULT 0, category TEXT NOT NULL DEFAULT '', UNIQUE (tenant, event_id));
+    paid_nanos INTEGER NOT NULL DEFAULT 0, category TEXT NOT NULL DEFAULT '', feedback TEXT NOT NULL DEFAULT '',
+    UNIQUE (tenant, event_id));
 CREATE INDEX IF NOT EXISTS event_in_log ON event (tenant, position);
 CREATE INDEX IF NOT EXISTS event_of_person_in_log ON event (tenant, person, position);
 CREATE INDEX IF NOT EXISTS recent ON event (tenant, person, occurred_s DESC, event_id DESC)
@@ -103,16 +104,19 @@ _TRIGGERS = [
         *((f"{table}_removed", f"DELETE ON {table}", "OLD") for table in ("item", "event", "impressions", "merged")),
     )
 ]
-# From version 4 to 5. The other tables and indexes of version 5 are new.
-_ADDED = (
-    "ALTER TABLE event ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE event ADD COLUMN quote_id TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE event ADD COLUMN currency TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE event ADD COLUMN paid_units INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE event ADD COLUMN paid_nanos INTEGER NOT NULL DEFAULT 0",
-    "ALTER TABLE event ADD COLUMN category TEXT NOT NULL DEFAULT ''",
-    "ALTER TABLE item ADD COLUMN group_id TEXT NOT NULL DEFAULT ''",
-)
+# By the version that they lead to. Other tables and indexes of that version are new.
+_ADDED = {
+    5: (
+        "ALTER TABLE event ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE event ADD COLUMN quote_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE event ADD COLUMN currency TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE event ADD COLUMN paid_units INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE event ADD COLUMN paid_nanos INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE event ADD COLUMN category TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE item ADD COLUMN group_id TEXT NOT NULL DEFAULT ''",
+    ),
+    6: ("ALTER TABLE event ADD COLUMN feedback TEXT NOT NULL DEFAULT ''",),
+}
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.
 _CHECKPOINT_PAGES = 4_000
@@ -156,9 +160,10 @@ def _create(db: sqlite3.Connection, file: Path) -> None:
             "away, with its -wal and -shm files, and record the events again (`kairos events import`); or go on with "
             "the Kairos that wrote it",
         )
-    if not is_new and version < VERSION:
-        for statement in _ADDED:
-            db.execute(statement)
+    if not is_new:
+        for later in range(version + 1, VERSION + 1):
+            for statement in _ADDED[later]:
+                db.execute(statement)
     # One transaction: executescript would end the one that is open.
     for statement in (*filter(str.strip, _SCHEMA.split(";")), *_TRIGGERS):
         db.execute(statement)

@@ -26,7 +26,7 @@ from services.ranker.adapters.sqlite_totals import (
     REFUND_EVENTS,
     entry_of,
 )
-from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.event import Batch, Event, EventType, Feedback, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import decayed
 from services.ranker.domain.refunds import UNDOING
@@ -36,7 +36,7 @@ from services.ranker.domain.user_history import LASTING, SHOWN, UserHistory, pri
 _ITEM = "item_id, vector, model_version, price, category, brand, group_id"
 _EVENT = (
     "event_id, user_id, session_id, item_id, type, occurred_s, attribution_token, query, quantity, dwell_ms, "
-    "visitor_id, currency, paid_units, paid_nanos, order_id, quote_id"
+    "visitor_id, currency, paid_units, paid_nanos, order_id, quote_id, feedback"
 )
 _LASTING_EVENTS = f"SELECT {ENTRY} AND priority IS NOT NULL ORDER BY priority DESC, event_id DESC LIMIT {LASTING}"
 _HISTORY = (RECENT_EVENTS, _LASTING_EVENTS, PURCHASE_EVENTS, REFUND_EVENTS)
@@ -255,12 +255,13 @@ class SqliteProfileStore(SqlitePersons):
         price = None if item is None or math.isnan(item.price) else item.price
         units, nanos = event.price.to_units() if event.price is not None else (0, 0)
         cursor = self._db.execute(
-            f"INSERT OR IGNORE INTO event VALUES (NULL{', ?' * 22})",
+            f"INSERT OR IGNORE INTO event VALUES (NULL{', ?' * 23})",
             (tenant, event.event_id, person, event.user_id, event.visitor_id, event.session_id, event.item_id,
              event.type.value, event.occurred_s, event.attribution_token, event.query, event.quantity, event.dwell_ms,
              self._clock(), price, priority(event), event.order_id, event.quote_id,
              event.price.currency if event.price is not None else "", units, nanos,
-             item.category if item and is_purchase else ""),
+             item.category if item and is_purchase else "",
+             "" if event.feedback is None else json.dumps(vars(event.feedback))),
         )  # fmt: skip
         if cursor.rowcount == 0:
             return False
@@ -291,12 +292,12 @@ def _item_row(tenant: str, item: ItemFeatures, now_s: float) -> tuple[object, ..
 
 def _event(*columns: Any) -> Event:
     """The columns of _EVENT."""
-    id, user, session, item, kind, *rest, currency, units, nanos, order_id, quote_id = columns
+    id, user, session, item, kind, *rest, currency, units, nanos, order_id, quote_id, feedback = columns
     occurred_s, token, query, quantity, dwell_ms, visitor = rest
     price = Money(currency, Decimal(units) + Decimal(nanos) / NANOS) if currency else None
     return Event(
         id, user, session, item, EventType(kind), occurred_s, token, query, quantity, dwell_ms, visitor, price,
-        order_id, quote_id,
+        order_id, quote_id, Feedback(**json.loads(feedback)) if feedback else None,
     )  # fmt: skip
 
 

@@ -24,7 +24,8 @@ EVENT_ID = 5
 _NEWEST = "ORDER BY occurred_s DESC, event_id DESC"
 # By the partial index of the same name.
 RECENT_EVENTS = (
-    f"SELECT {ENTRY} AND type <> 'impression' AND type NOT IN ('refund', 'cancellation') {_NEWEST} LIMIT {RECENT}"
+    f"SELECT {ENTRY} AND type <> 'impression' AND type NOT IN ('refund', 'cancellation', 'feedback') "
+    f"{_NEWEST} LIMIT {RECENT}"
 )
 PURCHASE_EVENTS = f"SELECT {ENTRY} AND type = 'purchase' {_NEWEST} LIMIT {PURCHASES}"
 REFUND_EVENTS = f"SELECT {ENTRY} AND type IN ('refund', 'cancellation') {_NEWEST} LIMIT {REFUNDS}"

@@ -21,6 +21,7 @@ class CandidateSource(Enum):
     CATEGORY = "category"
     SHOPPER = "shopper"
     NEIGHBOURS = "neighbours"
+    FAQ = "faq"
 
 
 # Sources that start from the products of a page or a cart.

@@ -22,9 +22,24 @@ class EventType(Enum):
     IMPRESSION = "impression"
     REFUND = "refund"
     CANCELLATION = "cancellation"
+    FEEDBACK = "feedback"
 
     # Members are single objects. An enum hashes its name in Python, which took a tenth of the time of a profile.
     __hash__ = object.__hash__
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """`thumb`: 1 up, -1 down, 0 none. `rating`: 1 to 5, 0 none."""
+
+    thumb: int = 0
+    rating: int = 0
+    text: str = ""
+    conversation_id: str = ""
+    turn_id: str = ""
+    is_product_review: bool = False
+    # Of a product review: a number of ModerationOutcome.
+    moderation: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,6 +63,7 @@ class Event:
     price: Money | None = None
     order_id: str = ""
     quote_id: str = ""
+    feedback: Feedback | None = None
 
     @property
     def person(self) -> str:

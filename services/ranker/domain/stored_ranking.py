@@ -101,10 +101,28 @@ class LoggedPolicy:
 
 @dataclass(frozen=True)
 class PageAnswer:
-    """How the gateway answered with a page. `degradations`: (stage, reason), as common.proto numbers them."""
+    """How the gateway answered with a page. `degradations`: (stage, reason), as common.proto numbers them.
+
+    `placement`: where the page was shown; empty in records from before it was logged.
+    """
 
     latency_ms: float
     degradations: Sequence[tuple[int, int]] = ()
+    placement: str = ""
+
+
+@dataclass(frozen=True)
+class Interleaving:
+    """Which arm of an experiment brought each of n items. `arms`: the control arm and the other one. `teams` [n]: the
+    place of the arm in `arms`, from 1; 0: the item counts for neither.
+    """
+
+    experiment: str
+    arms: tuple[str, str]
+    teams: Sequence[int]
+
+    def take(self, rows: Sequence[int]) -> Interleaving:
+        return replace(self, teams=[self.teams[row] for row in rows])
 
 
 @dataclass(frozen=True)
@@ -118,6 +136,7 @@ class StoredRanking:
     `ads`: of a page of the log, its sponsored places.
     `policy`: None if the ranker did not make the order, and in records from before it was logged. `answer`: of a page
     of the log; None in records from before it was logged. A ranking without items is that of an answer without results.
+    `interleaving`: None if the order is that of one arm; a ranking with it has no `policy`, since two made it.
     """
 
     ranking_id: str
@@ -140,6 +159,7 @@ class StoredRanking:
     ads: Sequence[ShownAd] = ()
     policy: LoggedPolicy | None = None
     answer: PageAnswer | None = None
+    interleaving: Interleaving | None = None
 
     @property
     def person(self) -> str:
@@ -153,6 +173,7 @@ class StoredRanking:
             propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
             logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
             policy=None if self.policy is None else self.policy.take(at),
+            interleaving=None if self.interleaving is None else self.interleaving.take(at),
             items=ItemColumns(), prices=None, ads=(), answer=None,
         )  # fmt: skip
 
@@ -163,5 +184,7 @@ class StoredRanking:
             return other
         known = self.take([rows[item_id] for item_id in other.item_ids])
         return replace(
-            known, ranking_id=other.ranking_id, scores=other.scores, ranked_s=other.ranked_s, items=self.items
-        )
+            known, ranking_id=other.ranking_id, scores=other.scores, ranked_s=other.ranked_s, items=self.items,
+            model_version=other.model_version, interleaving=other.interleaving,
+            policy=known.policy if other.interleaving is None else None,
+        )  # fmt: skip

@@ -43,6 +43,7 @@ EVENT_WEIGHTS = {
     EventType.IMPRESSION: 0.0,
     EventType.REFUND: 0.0,
     EventType.CANCELLATION: 0.0,
+    EventType.FEEDBACK: 0.0,
 }
 # Beyond this time, longer dwelling has no more weight.
 FULL_DWELL_MS = 60_000

@@ -175,6 +175,12 @@ class Collections(Protocol):
 
     def drop_staged(self, tenant: str) -> None: ...
 
+    def faq(self, tenant: str) -> Collection | None:
+        """The collection of the FAQ: see faq_points.py. None for a tenant that never had an entry."""
+
+    def create_faq(self, tenant: str) -> Collection:
+        """An empty one, which replaces one that is there."""
+
     def check(self) -> None:
         """Raise when the engine cannot answer."""
 

@@ -18,7 +18,12 @@ from services.retrieval.adapters import optimizer
 from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.edge import EdgeCollection, next_revision
 from services.retrieval.adapters.edge_layout import check_layout
-from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_collections_without_role
+from services.retrieval.adapters.edge_roles import (
+    Roles,
+    collection_folder,
+    faq_folder,
+    remove_collections_without_role,
+)
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import DENSE
 from services.retrieval.domain.catalogue.catalogue import Catalogue
@@ -60,11 +65,15 @@ class EdgeCollections:
             raise
         self._changing = Writes(data_dir)
         self._tenants: dict[str, _Tenant] = {}
+        self._faqs: dict[str, EdgeCollection] = {}
         with self._changing:
             for folder in sorted(path for path in data_dir.iterdir() if path.is_dir()):
                 opened = _open(folder, settings.max_search_threads)
                 if opened is not None:
                     self._tenants[folder.name] = opened
+                faq = EdgeCollection.open(faq_folder(folder), settings.max_search_threads, Writes(data_dir))
+                if faq is not None:
+                    self._faqs[folder.name] = faq
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._optimize_forever, name="optimizer", daemon=True)
@@ -138,6 +147,18 @@ class EdgeCollections:
             self._tenants[tenant] = _Tenant(roles, known.live, known.catalogue)
             remove_collections_without_role(self._data_dir / tenant, roles)
 
+    def faq(self, tenant: str) -> Collection | None:
+        return self._faqs.get(tenant)
+
+    def create_faq(self, tenant: str) -> Collection:
+        with self._changing:
+            folder = faq_folder(self._data_dir / tenant)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._faqs[tenant] = EdgeCollection.create(
+                folder, self._settings.max_search_threads, Writes(self._data_dir)
+            )
+            return self._faqs[tenant]
+
     def check(self) -> None:
         if self._stopping.is_set():
             raise Unavailable("the index is closed")
@@ -151,6 +172,8 @@ class EdgeCollections:
             known.live.close()
             if known.staged is not None:
                 known.staged.close()
+        for faq in self._faqs.values():
+            faq.close()
         self._lock_file.close()
 
     def _optimize_forever(self) -> None:
@@ -163,6 +186,7 @@ class EdgeCollections:
                 for collection in (known.live, known.staged)
                 if collection is not None
             ]
+            present += list(self._faqs.items())
             for tenant, collection in present:
                 changed = collection.changed
                 if changed >= self._settings.optimize_after and seen.get(collection) == changed:

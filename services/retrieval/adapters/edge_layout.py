@@ -8,6 +8,7 @@
     <data_dir>/<tenant>/<generation>/          the shard of collection 1
     <data_dir>/<tenant>/item-map-<token>.npy   the map of a version of item vectors of collection 1
     <data_dir>/<tenant>/collection-2/          a further collection, with a manifest and generations of its own
+    <data_dir>/<tenant>/faq/                   the collection of the FAQ, likewise: see faq_points.py
 
 A folder of another layout is refused: read as this one, it could lose what it holds.
 """

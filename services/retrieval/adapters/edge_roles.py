@@ -40,6 +40,10 @@ def collection_folder(tenant_folder: Path, number: int) -> Path:
     return tenant_folder if number == _FIRST else tenant_folder / f"collection-{number}"
 
 
+def faq_folder(tenant_folder: Path) -> Path:
+    return tenant_folder / "faq"
+
+
 def remove_collections_without_role(tenant_folder: Path, roles: Roles) -> None:
     """Collections that were dropped, and those that were never completed."""
     named = {roles.live, roles.staged}

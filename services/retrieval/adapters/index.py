@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from services.common.arrays import unit_rows
 from services.common.errors import NotFound
 from services.common.offers import Offer
+from services.common.visibility import Moderated
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
 from services.retrieval.adapters.collection import Collection, Collections, Hits, Pair, VectorQuery
 from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vectors
@@ -22,7 +23,7 @@ from services.retrieval.adapters.product_writes import ProductWriter
 from services.retrieval.adapters.records import Record, candidates_of, with_phrases
 from services.retrieval.adapters.reembedding import QdrantReembedding
 from services.retrieval.adapters.staged_searches import StagedSearches
-from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.candidates import Candidates, IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
 from services.retrieval.domain.query import FloatArray
@@ -94,6 +95,12 @@ class QdrantIndex:
         other_vectors: Sequence[Vectors] = (),
     ) -> None:
         self._writer.upsert(tenant, products, vectors, images, other_vectors)
+
+    def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
+        return self._writer.set_moderation(tenant, changes)
+
+    def set_review_summaries(self, tenant: str, changes: Mapping[str, ReviewSummary | None]) -> list[str]:
+        return self._writer.set_review_summaries(tenant, changes)
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         return self._writer.remove(tenant, ids)

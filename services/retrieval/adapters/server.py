@@ -3,6 +3,7 @@
     <prefix><tenant>             collection 1, and <prefix><tenant>.2 a further one, and so on
     <prefix><tenant>.live        alias of the live collection; absent: 1 is live
     <prefix><tenant>.staged      alias of the staged collection, if there is one
+    <prefix><tenant>.faq         the collection of the FAQ
 
 A staged collection counts only once it has its alias, and a switch changes both aliases in one request. A search uses
 one collection by its own name from beginning to end.
@@ -28,6 +29,8 @@ from services.retrieval.settings import ServerSettings
 # How long searches use the roles that were read before: another replica's switch shows after this.
 _REFRESH_S = 1.0
 _log = structlog.get_logger("kairos.retrieval.server")
+
+_FAQ = ".faq"
 
 # Reads of all requests in progress that run in parallel: the counts, parts and facets of pages.
 _PARALLEL_READS = 16
@@ -132,6 +135,12 @@ class ServerCollections:
             self._client.update_collection_aliases([_no_alias(f"{self._prefix}{tenant}.staged")])
             self._forget(tenant)
             delete_collection(self._client, staged)
+
+    def faq(self, tenant: str) -> Collection | None:
+        return self._opened(self._prefix + tenant + _FAQ)
+
+    def create_faq(self, tenant: str) -> Collection:
+        return self._created(self._prefix + tenant + _FAQ)
 
     def check(self) -> None:
         """Raises Unavailable for a collection of another layout as well: a replica over one never becomes healthy."""

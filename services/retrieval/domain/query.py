@@ -14,6 +14,7 @@ from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_MODEL_VERSION, MAX_QUERY, id_problem, text_problem
 from services.common.product import MAX_BRAND
+from services.common.visibility import GENERAL, Viewing
 from services.retrieval.domain.absence import absence_words
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.item_vectors import MAX_LIKE_IDS
@@ -107,6 +108,8 @@ class RetrievalQuery:
     cursor: Cursor | None = None
     # The offers that filters, sorts, facets and prices use.
     offers: OfferContext = field(default_factory=OfferContext)
+    # Products that moderation does not show there are as if unknown.
+    viewing: Viewing = GENERAL
     # Whether counts and totals count item groups.
     is_collapsed: bool = False
     # The content words. Empty: the words of `text`.

@@ -219,16 +219,19 @@ class Selection:
         """`also`: a further condition on rows."""
         mask = self.conditions.mask()
         mask = mask if also is None else mask & also
-        count, products = int(np.count_nonzero(mask)), int(np.count_nonzero(self.view.alive))
+        count, products = int(np.count_nonzero(mask)), int(np.count_nonzero(self.view.living))
         if count == products:
             return Reach()
+        if also is None and not self.conditions.fields and products <= _MOST_DEPTH_FACTOR * count:
+            # Moderation hides a few: the engine finds so many more.
+            return Reach(depth_factor=products / count)
         if count <= _MOST_KEYS or (products > _MOST_DEPTH_FACTOR * count and count <= _MANY_KEYS):
             return Reach(self.view.keys[mask])
         return Reach(depth_factor=min(products / count, _MOST_DEPTH_FACTOR))
 
     def kept(self, hits: LegHits, depth: int, also: BoolArray | None = None) -> LegHits:
         """Of what a leg found, the best `depth` that meet the conditions."""
-        if also is None and not self.conditions.fields:
+        if also is None and not self.conditions.fields and self.view.hidden is None:
             # What the engine found exists: a product that is removed meanwhile is left out when it is read.
             return replace(hits, keys=hits.keys[:depth], scores=hits.scores[:depth])
         mask = self.conditions.mask()
@@ -358,7 +361,7 @@ def described(
     `soft`: [rows], those that meet the soft filter.
     """
     rows = view.rows_of(candidates.keys)
-    present = (rows >= 0) & (rows < len(offers))
+    present = view.is_seen(rows) & (rows < len(offers))
     if not present.all():
         candidates, rows = candidates.take(np.flatnonzero(present)), rows[present]
     counts = None
@@ -387,6 +390,7 @@ def described(
         meets_soft_filter=None if soft is None else soft[rows],
         attributes=view.attributes(rows, attribute_names),
         product_types=view.types_of(rows),
+        review_sentiments=view.review_sentiments(rows),
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.analysis import BETTER, UNDECIDED, WORSE, Analysis, analysed
 from experiments.outcomes import Outcomes
-from experiments.table import CART, CLICK, PURCHASE, REFUND, Act, LogTable, Page
+from experiments.table import CART, CLICK, FEEDBACK, PURCHASE, REFUND, Act, LogTable, Page
 from services.common.experiment import Experiment
 
 DAY_S = 86_400.0
@@ -199,3 +199,14 @@ def test_the_looks_end_with_the_whole() -> None:
     (primary,) = (one for one in found.comparisons if one.metric == "conversion")
     assert found.looks[-1].intervals["b"] == (primary.difference, primary.low, primary.high)
     assert [look.units for look in found.looks] == sorted(look.units for look in found.looks)
+
+
+def test_satisfaction_is_of_the_feedback_of_units() -> None:
+    """The mean over what units of an arm said after their first exposure; without feedback it is not known."""
+    acts = [
+        act(user, at_s, FEEDBACK, "", satisfaction=value)
+        for user, at_s, value in (("u", 5.0, 0.0), ("u", 11.0, 1.0), ("u", 12.0, 0.5), ("w", 11.0, 0.0))
+    ]
+    found = figures([page("u", 10.0), page("v", 10.0, "b")], acts)
+    assert found["a"]["satisfaction"] == 0.75
+    assert math.isnan(found["b"]["satisfaction"])

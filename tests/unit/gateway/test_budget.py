@@ -13,13 +13,15 @@ SHARES = {
     Stage.RANKER: StageShare(cap=0.5, keep=0.12),
     Stage.SPONSORED: StageShare(cap=0.1, keep=0.0),
     Stage.PRICING: StageShare(cap=0.4, keep=0.06),
+    Stage.ASSISTANT: StageShare(cap=1.0, keep=0.0),
 }
-FLOW = list(Stage)
+# The assistant is alone in its flow.
+FLOW = [stage for stage in Stage if stage is not Stage.ASSISTANT]
 RESERVE = 0.04
 
 parts = st.floats(0, 1)
 all_shares = st.fixed_dictionaries({stage: st.builds(StageShare, cap=parts, keep=parts) for stage in Stage})
-stages = st.sampled_from(Stage)
+stages = st.sampled_from(FLOW)
 totals_s = st.floats(0, 10)
 # Where a request stands, as a part of its time: before it began, in the middle, long after its end.
 moments = st.floats(-0.5, 3)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from services.common.experiment import Experiment
 from services.gateway.domain.experiments import Assignment, Experiments
@@ -120,3 +121,78 @@ def test_what_arms_change_together() -> None:
     assert [id for id, _ in found.arms] == ["x", "y"]
     assert (sorted(found.rule_ids), sorted(found.without_rule_ids)) == (["r1", "r3"], ["r2"])
     assert (found.configuration_ids, found.ranking_version) == (("c1", "c2"), "2")
+
+
+def interleaving(**fields: Any) -> Experiment:
+    arms = [{"name": "new", "ranking_version": "2", "rule_ids": ["r"]}, {"name": "old"}]
+    return Experiment.model_validate(
+        {"arms": arms, "control_arm": "old", "mode": "EXPERIMENT_MODE_INTERLEAVING", **fields}
+    )
+
+
+def test_an_interleaving_gives_both_arms() -> None:
+    """Each unit of its range has what the control arm changes, and beside it what the other arm changes."""
+    experiments = Experiments({"i": interleaving(traffic_share=0.4), "t": experiment(layer="other")})
+    found = [experiments.assign(f"u{number}", "", 0.0) for number in range(_UNITS)]
+    inside = [one for one in found if one.interleaving is not None]
+    assert 0.36 < len(inside) / _UNITS < 0.44
+    assert all(dict(one.arms)["i"] == "interleaved" and "t" in dict(one.arms) for one in inside)
+    assert not any("i" in dict(one.arms) for one in found if one.interleaving is None)
+    one = inside[0]
+    assert one.interleaving is not None
+    assert one.interleaving.arms == ("old", "new")
+    assert (one.ranking_version, one.interleaving.other.ranking_version) == ("", "2")
+    assert (set(one.rule_ids), set(one.interleaving.other.rule_ids)) == (set(), {"r"})
+    assert one.interleaving.other.arms == one.arms
+
+
+def switchback(**fields: Any) -> dict[str, Any]:
+    arms = [{"name": name, "share": 0.5, "price_policy_id": name} for name in "ab"]
+    return {"mode": "EXPERIMENT_MODE_SWITCHBACK", "arms": arms, "primary_metric": "revenue", **fields}
+
+
+def test_a_switchback_of_prices_is_for_no_unit() -> None:
+    """Requests have no arm of it."""
+    experiments = Experiments({"prices": Experiment.model_validate(switchback())})
+    assert experiments.assign("u", "v", 0.0) == Assignment()
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"arms": [{"name": "a", "share": 0.5, "price_policy_id": "a"}]}, "at least 2"),
+        ({"arms": [{"name": n, "share": 0.3, "price_policy_id": n} for n in "abc"]}, "has exactly 2"),
+        ({"arms": [{"name": n, "share": 0.5} for n in "ab"]}, "without price_policy_id; name a price policy"),
+        ({"arms": [{"name": n, "share": 0.5, "price_policy_id": "a"} for n in "ab"]}, "name two policies"),
+        ({"arms": [{"name": n, "share": 0.5, "price_policy_id": n, "rule_ids": ["r"]} for n in "ab"]}, "with rule_ids"),
+        ({"layer": "x"}, "layer is of experiments with persons"),
+        ({"unit": "EXPERIMENT_UNIT_USER"}, "unit is of experiments with persons"),
+        ({"guardrails": [{"metric": "revenue"}]}, "guardrails is of experiments with persons"),
+        ({"primary_metric": "conversion"}, "set it to 'revenue' or 'profit'"),
+        ({"block_days": 2, "carry_over_days": 2}, "leaves nothing of blocks of 2 days; lower it"),
+        ({"mode": "EXPERIMENT_MODE_AB_TEST"}, "price_policy_id is of a switchback only"),
+    ],
+)
+def test_what_is_no_switchback(fields: dict[str, Any], remedy: str) -> None:
+    """The definition is refused with what to do instead."""
+    with pytest.raises(ValidationError, match=remedy):
+        Experiment.model_validate(switchback(**fields))
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        ({"arms": [{"name": n, "ranking_version": n} for n in "abc"]}, "has exactly 2"),
+        ({"arms": [{"name": "a", "share": 0.5}, {"name": "b", "ranking_version": "2"}]}, "remove share"),
+        ({"arms": [{"name": "a", "is_holdout": True}, {"name": "b", "ranking_version": "2"}]}, "remove it"),
+        ({"arms": [{"name": "a"}, {"name": "b"}]}, "rank alike"),
+        ({"arms": [{"name": "a"}, {"name": "b", "serving_configuration_id": "x"}]}, "give both one, or none"),
+        ({"primary_metric": "revenue"}, "use one of click_through, add_to_cart, conversion"),
+        ({"guardrails": [{"metric": "latency"}]}, "use click_through, add_to_cart, conversion"),
+    ],
+)
+def test_what_cannot_be_interleaved(fields: dict[str, Any], remedy: str) -> None:
+    """The definition is refused with what to do instead."""
+    arms = [{"name": "a"}, {"name": "b", "ranking_version": "2"}]
+    with pytest.raises(ValidationError, match=remedy):
+        Experiment.model_validate({"arms": arms, "mode": "EXPERIMENT_MODE_INTERLEAVING", **fields})

@@ -27,6 +27,15 @@ def test_people_are_counted_not_searches() -> None:
     assert past.counts_of("shop") == {"a gift for anna": 2}
 
 
+@pytest.mark.parametrize("query", ["anna.smith@example.com", "call 212 555 0198", "电话13812345678"])
+def test_personal_data_is_not_kept(query: str) -> None:
+    """A query with what may be an address or a number of a person is not counted, however many send it."""
+    past = PastQueries()
+    for shopper in range(20):
+        past.add("shop", query, f"u{shopper}")
+    assert not past.counts_of("shop")
+
+
 @pytest.mark.parametrize("people", [15, 100, 3_000])
 def test_many_people_are_estimated(people: int) -> None:
     """The number of people is about right, whatever their number, and each may search several times."""

@@ -37,8 +37,16 @@ class TrimmedStore:
         return Fill("disk", 90, 100)
 
 
+class TrimmedConversations:
+    """A store of conversations in which two are due at each turn."""
+
+    def trim(self) -> Iterator[int]:
+        yield 2
+
+
 def keeper(store: Any) -> Keeper:
-    return Keeper(store, _RETENTION, 0.001, lambda: 7.0)
+    conversations: Any = TrimmedConversations()
+    return Keeper(store, conversations, _RETENTION, 0.001, lambda: 7.0)
 
 
 def until(condition: Callable[[], bool]) -> None:

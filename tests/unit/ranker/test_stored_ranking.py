@@ -12,7 +12,7 @@ from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.domain.impressions import is_logged_whole
 from services.ranker.domain.shown_ad import ShownAd
 from services.ranker.domain.shown_prices import ShownPrices
-from services.ranker.domain.stored_ranking import ItemColumns
+from services.ranker.domain.stored_ranking import Interleaving, ItemColumns
 from tests.unit.ranker.rankings import made_ranking, same, shown_prices
 
 
@@ -41,6 +41,15 @@ def test_bytes_keep_prices(prices: ShownPrices) -> None:
     """The prices that were shown are decoded as they were, whatever the ids of their quotes look like."""
     ranking = replace(made_ranking("a", "b", "c"), prices=prices)
     assert same(from_bytes(to_bytes(ranking)), ranking)
+
+
+def test_bytes_keep_interleaving() -> None:
+    """As it was, also of a part of the ranking."""
+    ranking = replace(made_ranking("a", "b", "c"), interleaving=Interleaving("书", ("old", "new"), [1, 0, 2]))
+    assert same(from_bytes(to_bytes(ranking)), ranking)
+    part = from_bytes(to_bytes(ranking.take([2, 0]))).interleaving
+    assert part is not None
+    assert part.teams == [2, 1]
 
 
 def test_bytes_keep_sponsored_places() -> None:

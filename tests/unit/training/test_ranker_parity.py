@@ -38,6 +38,7 @@ from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, UserFea
 from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import (
+    build_conversation_store,
     build_count_store,
     build_models,
     build_ranking_store,
@@ -194,6 +195,7 @@ async def simulation(folder: Path) -> tuple[Shop, dict[str, DemoSession]]:
         build_models(settings, store),
         build_shopper_models(settings, store),
         build_count_store(settings),
+        build_conversation_store(settings),
         settings,
         clock,
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from services.common.offers import Offer
+from services.common.visibility import Viewing
 from services.retrieval.domain.catalogue.columns import CatalogueColumns
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
 from services.retrieval.domain.catalogue.growing import IntArray
@@ -54,12 +55,14 @@ class Catalogue:
             self.columns.touch(list(dict.fromkeys(changed)))
 
     @contextmanager
-    def reading(self, context: OfferContext, now_s: float) -> Iterator[tuple[CatalogueView, EffectiveOffers]]:
-        """The columns and the effective offers as they are now, at `now_s` since 1970. Writes wait until the end.
+    def reading(
+        self, context: OfferContext, now_s: float, viewing: Viewing
+    ) -> Iterator[tuple[CatalogueView, EffectiveOffers]]:
+        """What `viewing` sees of the columns, and the effective offers, at `now_s` since 1970. Writes wait.
 
         Raises InvalidArgument for a price list or place that has no offers.
         """
-        with self.columns.reading() as view:
+        with self.columns.reading(viewing) as view:
             yield view, self.offers.view(context, now_s, view.base_offers())
 
 

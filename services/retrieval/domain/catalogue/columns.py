@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services.common.visibility import SEES_ALL, Viewing
 from services.retrieval.domain.catalogue.growing import IntArray
 from services.retrieval.domain.catalogue.table import Entry, Table
 from services.retrieval.domain.catalogue.view import CatalogueView
@@ -63,10 +64,10 @@ class CatalogueColumns:
         return self._table.alive_count
 
     @contextmanager
-    def reading(self) -> Iterator[CatalogueView]:
+    def reading(self, viewing: Viewing = SEES_ALL) -> Iterator[CatalogueView]:
         """The columns as they are now. The view and its arrays hold until the end of the block."""
         with self._reading:
-            yield CatalogueView.of(self._table)
+            yield CatalogueView.of(self._table, viewing)
 
     @contextmanager
     def writing(self) -> Iterator[CatalogueView]:

@@ -41,9 +41,12 @@ class Conditions:
 
 
 def conditions_of(
-    table: Table, filters: Sequence[ProductFilter], offers: EffectiveOffers, excluded: RowArray
+    table: Table, alive: BoolArray, filters: Sequence[ProductFilter], offers: EffectiveOffers, excluded: RowArray
 ) -> Conditions:
-    """All conditions of all `filters` hold together; `excluded` rows meet none. Of the rows that `offers` has."""
+    """All conditions of all `filters` hold together; `excluded` rows meet none. Of the rows that `offers` has.
+
+    `alive`: the rows that may be seen.
+    """
     fields: dict[str, BoolArray] = {}
     for narrowing in filters:
         for field, meets in _conditions(table, narrowing, offers):
@@ -52,7 +55,7 @@ def conditions_of(
         fields[_EXCLUDED] = np.ones(len(offers), np.bool_)
         fields[_EXCLUDED][excluded] = False
     currency = next((narrowing.price.currency for narrowing in filters if narrowing.price), "")
-    return Conditions(table.alive.view[: len(offers)], fields, offers, currency)
+    return Conditions(alive[: len(offers)], fields, offers, currency)
 
 
 def attribute_field(name: str) -> str:

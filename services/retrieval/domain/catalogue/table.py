@@ -14,10 +14,11 @@ from services.common.comparison import comparison_form
 from services.common.compatibility import compatible_with
 from services.common.product import Product
 from services.common.product_type import product_type
+from services.common.visibility import EVERYONE, Viewing, Visibility
 from services.retrieval.domain.catalogue.compatibility import PhrasesColumn
 from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, NOT_TRACKED, EffectiveOffers, own_offers
 from services.retrieval.domain.catalogue.field_columns import CategoryColumn, Matched, SingleColumn, ValuesColumn
-from services.retrieval.domain.catalogue.growing import Growing, IntArray, RowArray
+from services.retrieval.domain.catalogue.growing import BoolArray, Growing, IntArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
@@ -63,6 +64,11 @@ class Table:
     groups: Growing[np.int32] = field(default_factory=lambda: Growing(np.int32))
     group_hashes: Growing[np.uint64] = field(default_factory=lambda: Growing(np.uint64))
     group_sizes: Growing[np.int32] = field(default_factory=lambda: Growing(np.int32))
+    # By row the number of its visibility in `visibilities`; 0: everyone sees it.
+    visibility: Growing[np.int32] = field(default_factory=lambda: Growing(np.int32))
+    visibilities: list[Visibility] = field(default_factory=lambda: [EVERYONE])
+    # 0 for a product without reviews.
+    sentiments: Growing[np.float32] = field(default_factory=lambda: Growing(np.float32))
     brands: SingleColumn = field(default_factory=SingleColumn)
     categories: CategoryColumn = field(default_factory=CategoryColumn)
     types: SingleColumn = field(default_factory=SingleColumn)
@@ -79,6 +85,7 @@ class Table:
     row_by_key: NumberMap = field(default_factory=NumberMap)
     group_by_hash: NumberMap = field(default_factory=NumberMap)
     dead_count: int = 0
+    has_reviews: bool = False
     group_count: int = 0
     last_change: int = 0
 
@@ -104,6 +111,9 @@ class Table:
         self.prices.extend([np.nan if each.price is None else float(each.price.amount) for each in products])
         self.currencies.extend([CURRENCY_NUMBERS[each.price.currency] if each.price else 0 for each in products])
         self.stocks.extend([NOT_TRACKED if each.stock is None else each.stock for each in products])
+        self.visibility.extend([self._visibility_code(each.visibility) for each in products])
+        self.sentiments.extend([each.review_sentiment or 0.0 for each in products])
+        self.has_reviews = self.has_reviews or any(each.review_sentiment is not None for each in products)
         self.brands.extend([self.brands.code(each.brand) for each in products])
         self.categories.extend([self.categories.path_code(each.category_path) for each in products])
         self.types.extend([self.types.code(each.type or product_type(each.product)) for each in entries])
@@ -137,6 +147,13 @@ class Table:
         """Notes a change of these rows, in their order."""
         self.changes.view[rows] = self._next_changes(len(rows))
 
+    def hidden(self, viewing: Viewing, size: int) -> BoolArray | None:
+        """[size]: the rows, living or not, that moderation does not show there; None if it shows all kinds of them."""
+        if len(self.visibilities) == 1 or viewing.sees_all:
+            return None
+        hides = np.array([not visibility.shows_to(viewing) for visibility in self.visibilities])
+        return hides[self.visibility.view[:size]] if hides.any() else None
+
     def base_offers(self, size: int) -> EffectiveOffers:
         """The own prices and stock of the products of the first `size` rows. A row never changes."""
         prices, stocks = self.prices.view[:size], self.stocks.view[:size]
@@ -164,6 +181,9 @@ class Table:
         keys = self.keys.view[kept]
         hashes = self.group_hashes.view[groups]
         attributes = {name: column.compacted(moved) for name, column in self.attributes.items()}
+        # 0 stays that of everyone.
+        used, codes = np.unique(np.append(self.visibility.view[kept], 0), return_inverse=True)
+        codes = codes[:-1]
         table = Table(
             keys=Growing(np.uint64, keys),
             alive=Growing(np.bool_, np.ones(len(kept), np.bool_)),
@@ -172,6 +192,10 @@ class Table:
             prices=Growing(np.float64, self.prices.view[kept]),
             currencies=Growing(np.uint16, self.currencies.view[kept]),
             stocks=Growing(np.int64, self.stocks.view[kept]),
+            sentiments=Growing(np.float32, self.sentiments.view[kept]),
+            has_reviews=self.has_reviews,
+            visibility=Growing(np.int32, codes.astype(np.int32)),
+            visibilities=[self.visibilities[code] for code in used.tolist()],
             groups=Growing(np.int32, group_rows.astype(np.int32)),
             group_hashes=Growing(np.uint64, hashes),
             group_sizes=Growing(np.int32, self.group_sizes.view[groups]),
@@ -197,12 +221,18 @@ class Table:
         """Bytes of the arrays; texts of values and what is not sorted yet are left out."""
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
-            self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes, self.types.codes,
-            self.made_for, *self.attributes.values(), self.names, self.words, self.naming, self.phrases, self.leads,
-            self.identifiers,
+            self.visibility, self.sentiments, self.group_hashes, self.group_sizes, self.brands.codes,
+            self.categories.codes, self.types.codes, self.made_for, *self.attributes.values(), self.names, self.words, self.naming,
+            self.phrases, self.leads, self.identifiers,
             self.row_by_key, self.group_by_hash,
         )  # fmt: skip
         return sum(part.nbytes for part in parts)
+
+    def _visibility_code(self, visibility: Visibility) -> int:
+        """Products have few kinds: by market and audience."""
+        if visibility not in self.visibilities:
+            self.visibilities.append(visibility)
+        return self.visibilities.index(visibility)
 
     def _add_attributes(self, first: int, products: Sequence[Product]) -> None:
         rows: dict[str, list[int]] = {}

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from services.common.comparison import comparison_form
 from services.common.compatibility import name_words, words_of
 from services.common.filters import ProductFilter, SortOrder
+from services.common.visibility import SEES_ALL, Viewing
 from services.retrieval.domain.candidates import Attributes
 from services.retrieval.domain.catalogue.compatibility import Compatibility
 from services.retrieval.domain.catalogue.conditions import Conditions, conditions_of
@@ -52,12 +54,14 @@ class CatalogueView:
 
     _table: Table
     _size: int
+    # [rows]: those that moderation hides from the request. None: it hides nothing.
+    hidden: BoolArray | None = None
     # By the name of the postings.
     _masks: dict[str, WordMasks] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def of(cls, table: Table) -> CatalogueView:
-        return cls(table, len(table))
+    def of(cls, table: Table, viewing: Viewing = SEES_ALL) -> CatalogueView:
+        return cls(table, len(table), table.hidden(viewing, len(table)))
 
     def __len__(self) -> int:
         """Rows, living or dead: the length of every column."""
@@ -70,6 +74,12 @@ class CatalogueView:
 
     @property
     def alive(self) -> BoolArray:
+        """[rows]: the products that are there and may be seen."""
+        return self.living if self.hidden is None else self.living & ~self.hidden
+
+    @property
+    def living(self) -> BoolArray:
+        """[rows]: the products that are there, also those that moderation hides."""
         return self._table.alive.view[: self._size]
 
     @property
@@ -86,6 +96,11 @@ class CatalogueView:
         rows[rows >= self._size] = NOWHERE
         return rows
 
+    def is_seen(self, rows: RowArray) -> BoolArray:
+        """Of each row whether it is there, and not hidden from the request; no row is -1."""
+        is_row = (rows >= 0) & (rows < self._size)
+        return is_row if self.hidden is None else is_row & ~self.hidden[np.where(is_row, rows, 0)]
+
     def base_offers(self) -> EffectiveOffers:
         """The products' own prices and stock."""
         return self._table.base_offers(self._size)
@@ -95,7 +110,7 @@ class CatalogueView:
     ) -> Conditions:
         """All conditions of all filters, without the products of the keys `excluded`."""
         rows = _NO_ROWS if excluded is None else self._known(excluded)
-        return conditions_of(self._table, filters, offers, rows)
+        return conditions_of(self._table, self.alive, filters, offers, rows)
 
     def matches(
         self,
@@ -179,6 +194,14 @@ class CatalogueView:
         texts = types.spellings.texts
         codes = np.where(rows >= 0, types.codes.view.take(rows), MISSING)
         return [texts[code] if code >= 0 else "" for code in codes.tolist()]
+
+    @property
+    def has_reviews(self) -> bool:
+        return self._table.has_reviews
+
+    def review_sentiments(self, rows: RowArray) -> npt.NDArray[np.float32] | None:
+        """Of each row what its reviews say; None if no product has reviews."""
+        return self._table.sentiments.view.take(rows) if self._table.has_reviews else None
 
     def accessories(self, named: Sequence[ProductName], allowed: BoolArray, limit: int) -> RowArray:
         """The first `limit` of the `allowed` rows [rows] whose products are for one of the `named`, best first.

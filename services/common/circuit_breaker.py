@@ -1,4 +1,4 @@
-"""Calls to a stage that fails are paused (Nygard, Release It!, ch. 5). Times are seconds on a clock that is passed in.
+"""Calls to what fails are paused (Nygard, Release It!, ch. 5). Times are seconds on a clock that is passed in.
 
 Only failures count, not lateness: what is slow is the matter of the limits, and skipping all calls would not help it.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.domain.circuit_breaker import CircuitBreaker
+from services.common.circuit_breaker import CircuitBreaker
 
 PROBE_S = 0.1
 

@@ -1,0 +1,387 @@
+"""FaqIndex on Qdrant, Edge and server alike: a collection beside that of the products, see faq_points.py.
+
+The entries are in memory as well, with the words of their questions: the engine finds questions, and what they have in
+common with the one that was asked is computed here. A write through this process shows at once. Where other processes
+write, `follow` finds out once a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import structlog
+from cachetools import LRUCache
+
+from services.common.arrays import FloatArray, unit_rows
+from services.common.errors import Conflict
+from services.common.faq import MAX_ENTRIES, MAX_QUESTIONS, FaqEntry
+from services.retrieval.adapters.bm25 import Bm25Encoder
+from services.retrieval.adapters.collection import Collection, Collections, VectorQuery
+from services.retrieval.adapters.faq_points import entry_of, points_of, question_key, unit
+from services.retrieval.adapters.item_spaces import ItemSpace
+from services.retrieval.adapters.points import LEXICAL, AtLeast, Where
+from services.retrieval.adapters.records import CHANGED_AT
+from services.retrieval.domain.faq.confidence import (
+    ANSWERS_FROM,
+    PRIOR_WITH_VECTORS,
+    PRIOR_WITHOUT_VECTORS,
+    Calibration,
+    Evidence,
+    Example,
+)
+from services.retrieval.domain.faq.matching import FaqMatch, FoundQuestion, in_order, scored
+from services.retrieval.domain.faq.wording import Wording, WordWeights, coverage, spelled_alike
+from services.retrieval.ports import Columns, FaqAnswer, Vectors
+
+# Questions that each leg finds. One entry may have 51.
+_DEPTH = 60
+# Models of which vectors are kept: the old and the new one while a shop changes.
+_MAX_MODELS = 2
+# Questions of a shop that its calibration is fitted to: each is asked twice.
+_CALIBRATED_BY = 200
+_PAGE = 1_000
+_FOLLOW_S = 1.0
+# By how much clocks of replicas may differ.
+_SKEW_MS = 60_000
+# Tenants whose entries, or whose lack of entries, a process remembers.
+_MAX_TENANTS = 1_000
+_CONTENT = Columns(products=True, fingerprints=True)
+_log = structlog.get_logger("kairos.retrieval.faq")
+
+
+@dataclass(frozen=True)
+class _State:
+    """The entries of one tenant. Replaced as a whole."""
+
+    collection: Collection | None
+    entries: Mapping[str, FaqEntry] = field(default_factory=dict)
+    # Of each point: the entry and the number of the question.
+    questions: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    weights: WordWeights = field(default_factory=lambda: WordWeights({}, 0))
+    spaces: Mapping[str, ItemSpace] = field(default_factory=dict)
+    # By model version; "" without vectors.
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    # What `follow` compares.
+    marks: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    def calibration(self, version: str) -> Calibration:
+        known = self.calibrations.get(version)
+        return known or (PRIOR_WITH_VECTORS if version else PRIOR_WITHOUT_VECTORS)
+
+
+class QdrantFaq:
+    """See ports.FaqIndex. `collections` are shared with the products and closed by them."""
+
+    def __init__(
+        self,
+        collections: Collections,
+        encoder: Bm25Encoder,
+        most_entries: int = MAX_ENTRIES,
+        most_questions: int = MAX_QUESTIONS,
+    ) -> None:
+        self._collections, self._encoder = collections, encoder
+        self._most = {"entries": most_entries, "questions": most_questions}
+        self._states: LRUCache[str, _State] = LRUCache(_MAX_TENANTS)
+        self._reading = threading.Lock()
+        self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._stopping = threading.Event()
+        self._follower = threading.Thread(target=self._follow_forever, name="faq", daemon=True)
+        self._follower.start()
+
+    def upsert(self, tenant: str, entries: Sequence[FaqEntry], vectors: Sequence[Vectors]) -> tuple[int, int]:
+        with self._writing[tenant]:
+            state = self._read(tenant)
+            collection = state.collection or self._collections.create_faq(tenant)
+            self._check_size(state, entries)
+            rows = self._spaces_for(collection, vectors)
+            changed, unchanged, points = list[FaqEntry](), 0, []
+            first = 0
+            for entry in entries:
+                known = state.entries.get(entry.id)
+                count = len(entry.questions)
+                its = [
+                    {using: found for using, values in rows.items() if (found := unit(values[row])) is not None}
+                    for row in range(first, first + count)
+                ]
+                first += count
+                if known is not None and replace(entry, version=known.version) == known:
+                    unchanged += 1
+                    entry = known
+                else:
+                    entry = replace(entry, version=1 if known is None else known.version + 1)
+                    changed.append(entry)
+                points.extend(points_of(entry, self._encoder, its))
+            collection.upsert(points)
+            # Questions that an entry does not have any more. Until then nobody finds them: their numbers are too high.
+            gone = [
+                question_key(entry.id, number)
+                for entry in changed
+                if (known := state.entries.get(entry.id)) is not None
+                for number in range(len(entry.questions), len(known.questions))
+            ]
+            if gone:
+                collection.delete(gone)
+            self._renew(tenant)
+            return len(changed), unchanged
+
+    def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        with self._writing[tenant]:
+            state = self._read(tenant)
+            known = [state.entries[id] for id in ids if id in state.entries]
+            if known and state.collection is not None:
+                keys = [question_key(entry.id, n) for entry in known for n in range(len(entry.questions))]
+                state.collection.delete(keys)
+                self._renew(tenant)
+            return [id for id in ids if id not in state.entries]
+
+    def entries(self, tenant: str, after_id: str, limit: int) -> list[FaqEntry]:
+        known = self._state(tenant).entries
+        return [known[id] for id in sorted(id for id in known if id > after_id)[:limit]]
+
+    def has_entries(self, tenant: str) -> bool:
+        return bool(self._state(tenant).entries)
+
+    def match(
+        self, tenant: str, question: str, vectors: Sequence[Vectors], language: str, now_s: float, limit: int
+    ) -> FaqAnswer:
+        state = self._state(tenant)
+        if state.collection is None or not state.entries:
+            return FaqAnswer((), False)
+        vector = next((v for v in vectors if v.model_version in state.spaces and v.values[0].any()), None)
+        is_unknown = vector is None and bool(state.spaces) and any(v.values[0].any() for v in vectors)
+        version = "" if vector is None else vector.model_version
+        asked = _Asked(question, None if vector is None else unit_rows(vector.values)[0])
+        # Of few: nearly all entries are valid nearly always.
+        invalid = {id for id, entry in state.entries.items() if not entry.is_valid_at(now_s)}
+        excluded = frozenset(key for key, (id, _) in state.questions.items() if id in invalid)
+        (found,) = self._found(state, version, [asked], [excluded])
+        order = in_order(scored(found), state.calibration(version), language)[:limit]
+        matches = tuple(
+            FaqMatch(state.entries[each.best.entry_id], share, each.best.question, each.similarity)
+            for each, share in order
+        )
+        return FaqAnswer(matches, bool(matches) and matches[0].confidence >= ANSWERS_FROM, is_unknown)
+
+    def close(self) -> None:
+        self._stopping.set()
+        self._follower.join()
+
+    def _check_size(self, state: _State, entries: Sequence[FaqEntry]) -> None:
+        after = {**state.entries, **{entry.id: entry for entry in entries}}
+        counts = {"entries": len(after), "questions": sum(len(entry.questions) for entry in after.values())}
+        for name, count in counts.items():
+            if count > self._most[name]:
+                raise Conflict(
+                    f"entries: the FAQ would have {count} {name}, and at most {self._most[name]} are kept; delete some "
+                    "with `kairos faq delete`"
+                )
+
+    def _spaces_for(self, collection: Collection, vectors: Sequence[Vectors]) -> dict[str, FloatArray]:
+        """The vectors by their names in the collection. The oldest model leaves if there are too many."""
+        versions = [each.model_version for each in vectors]
+        known = {space.model_version: space for space in collection.item_spaces}
+        new = [each for each in vectors if each.model_version not in known and each.values.shape[1]]
+        for space in [space for version, space in known.items() if version not in versions]:
+            if len(known) + len(new) > _MAX_MODELS:
+                collection.drop_items(space)
+                del known[space.model_version]
+        for each in new[: _MAX_MODELS - len(known)]:
+            space = collection.begin_items(each.model_version, each.values.shape[1], None)
+            collection.complete_items(space)
+            known[each.model_version] = space
+        return {known[v.model_version].using: v.values for v in vectors if v.model_version in known}
+
+    def _found(
+        self, state: _State, version: str, asked: Sequence[_Asked], excluded: Sequence[frozenset[int]]
+    ) -> list[list[FoundQuestion]]:
+        """For each question that is asked, those that the legs find; all in one batch, and a second one for the cosines
+        of what only the lexical leg finds.
+        """
+        collection, space = state.collection, state.spaces.get(version)
+        if collection is None:
+            return [[] for _ in asked]
+        queries, of = list[VectorQuery](), list[int]()
+        for place, each in enumerate(asked):
+            without = Where(excluded=excluded[place])
+            if space is not None and each.vector is not None:
+                queries.append(VectorQuery(each.vector.tolist(), space.using, _DEPTH, without))
+                of.append(place)
+            weights = self._encoder.query(each.question)
+            if weights.indices:
+                queries.append(VectorQuery(weights, LEXICAL, _DEPTH, without))
+                of.append(place)
+        cosines: list[dict[int, float | None]] = [{} for _ in asked]
+        for query, place, hits in zip(queries, of, collection.query(queries) if queries else [], strict=True):
+            for key, score in zip(hits.keys.tolist(), hits.scores.tolist(), strict=True):
+                if query.using != LEXICAL:
+                    cosines[place][key] = score
+                else:
+                    cosines[place].setdefault(key, None)
+        self._add_cosines(state, version, asked, cosines)
+        return [self._compared(state, one, its) for one, its in zip(asked, cosines, strict=True)]
+
+    def _add_cosines(
+        self, state: _State, version: str, asked: Sequence[_Asked], cosines: Sequence[dict[int, float | None]]
+    ) -> None:
+        space = state.spaces.get(version)
+        missing = {key for one, its in zip(asked, cosines, strict=True) if one.vector is not None
+                   for key, cosine in its.items() if cosine is None}  # fmt: skip
+        if space is None or not missing or state.collection is None:
+            return
+        rows = state.collection.vectors(sorted(missing), [space.using])
+        for one, its in zip(asked, cosines, strict=True):
+            for key, cosine in its.items():
+                row = rows.get(key, {}).get(space.using)
+                if cosine is None and one.vector is not None and row is not None:
+                    its[key] = float(np.dot(one.vector, np.asarray(row, np.float32)))
+
+    def _compared(self, state: _State, asked: _Asked, cosines: Mapping[int, float | None]) -> list[FoundQuestion]:
+        own = Wording.of(asked.question, self._encoder.terms(asked.question))
+        result = []
+        for key, cosine in cosines.items():
+            at = state.questions.get(key)
+            if at is None:
+                continue
+            entry = state.entries[at[0]]
+            text = entry.questions[at[1]]
+            known = Wording.of(text, self._encoder.terms(text))
+            of_asked, of_known = coverage(own, known, state.weights)
+            evidence = Evidence(cosine, of_asked, of_known, spelled_alike(own, known))
+            result.append(FoundQuestion(entry.id, entry.language, text, evidence, len(entry.questions)))
+        return result
+
+    def _state(self, tenant: str) -> _State:
+        with self._reading:
+            state = self._states.get(tenant)
+        return self._read(tenant) if state is None else state
+
+    def _read(self, tenant: str) -> _State:
+        """As it is now, with the calibration that is known."""
+        collection = self._collections.faq(tenant)
+        if collection is None:
+            state = _State(None)
+        else:
+            with self._reading:
+                before = self._states.get(tenant)
+            calibrations = {} if before is None else before.calibrations
+            state = replace(_loaded(collection, self._encoder), calibrations=calibrations)
+        with self._reading:
+            self._states[tenant] = state
+        return state
+
+    def _renew(self, tenant: str) -> None:
+        """After a change: reads the entries and fits the calibration to them."""
+        state = self._read(tenant)
+        state = replace(state, calibrations={v: self._fitted(state, v) for v in ("", *state.spaces)})
+        with self._reading:
+            self._states[tenant] = state
+
+    def _fitted(self, state: _State, version: str) -> Calibration:
+        """Each of some questions is asked twice: with the others of its entry, and without its entry at all."""
+        prior = replace(state, calibrations={}).calibration(version)
+        keys = _sample(state)
+        space = state.spaces.get(version)
+        if not keys or state.collection is None:
+            return prior
+        rows = state.collection.vectors(keys, [space.using]) if space is not None else {}
+        asked, excluded, truths = list[_Asked](), list[frozenset[int]](), list[tuple[str, str]]()
+        for key in keys:
+            id, number = state.questions[key]
+            entry, row = state.entries[id], rows.get(key, {}).get(space.using) if space is not None else None
+            if space is not None and row is None:
+                continue
+            one = _Asked(entry.questions[number], None if row is None else np.asarray(row, np.float32))
+            its = frozenset(question_key(id, n) for n in range(len(entry.questions)))
+            if len(its) > 1:
+                asked.append(one)
+                excluded.append(frozenset((key,)))
+                truths.append((id, entry.language))
+            asked.append(one)
+            excluded.append(its)
+            truths.append(("", entry.language))
+        examples = []
+        for (truth, language), found in zip(truths, self._found(state, version, asked, excluded), strict=True):
+            # One in another language that says the same is not wrong.
+            if order := scored([each for each in found if each.language == language]):
+                best = order[0]
+                examples.append(Example(best.similarity, best.margin, best.best.entry_id == truth, not truth))
+        return prior.fitted(examples)
+
+    def _follow_forever(self) -> None:
+        while not self._stopping.wait(_FOLLOW_S):
+            with self._reading:
+                known = list(self._states.items())
+            for tenant, state in known:
+                try:
+                    if self._is_stale(tenant, state):
+                        with self._writing[tenant]:
+                            self._renew(tenant)
+                except Exception as error:
+                    # The entries stay as they are until the engine answers again.
+                    _log.warning("the FAQ was not refreshed", tenant=tenant, exc_info=error)
+
+    def _is_stale(self, tenant: str, state: _State) -> bool:
+        if state.collection is None:
+            return self._collections.faq(tenant) is not None
+        if not state.calibrations and state.entries:
+            # Just opened.
+            return True
+        if state.collection.revision is not None:
+            # Nobody else writes.
+            return False
+        current = self._collections.faq(tenant)
+        return current is None or _counts(current, state.marks) != state.counts
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """`vector` of length 1."""
+
+    question: str
+    vector: FloatArray | None
+
+
+def _loaded(collection: Collection, encoder: Bm25Encoder) -> _State:
+    now_ms = int(time.time() * 1e3)
+    marks = (now_ms - _SKEW_MS, now_ms)
+    counts = () if collection.revision is not None else _counts(collection, marks)
+    entries: dict[str, FaqEntry] = {}
+    places: dict[int, tuple[str, int]] = {}
+    start = 0
+    while True:
+        ids, start = collection.page(start, _PAGE)
+        for key, record in collection.retrieve(ids, _CONTENT).items():
+            places[key] = record.id, record.stock
+            entry = entry_of(record)
+            if entry is not None:
+                entries[entry.id] = entry
+        if not start:
+            break
+    questions = {
+        key: (id, number)
+        for key, (id, number) in places.items()
+        if id in entries and number < len(entries[id].questions)
+    }
+    words: Counter[int] = Counter()
+    for entry in entries.values():
+        words.update({word for question in entry.questions for word in encoder.terms(question)})
+    spaces = {space.model_version: space for space in collection.item_spaces}
+    return _State(
+        collection, entries, questions, WordWeights(dict(words), len(entries)), spaces, marks=marks, counts=counts
+    )
+
+
+def _counts(collection: Collection, marks: Sequence[int]) -> tuple[int, ...]:
+    """Of all points, and of those that were written after each mark."""
+    return collection.count(Where()), *(collection.count(Where((AtLeast(CHANGED_AT, mark),))) for mark in marks)
+
+
+def _sample(state: _State) -> list[int]:
+    """The same questions in every process: those with the lowest keys, which are hashes."""
+    return sorted(state.questions)[:_CALIBRATED_BY]

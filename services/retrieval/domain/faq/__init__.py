@@ -1,0 +1,1 @@
+"""The FAQ: how a question is compared with the questions of the entries, and how likely an entry answers it."""
