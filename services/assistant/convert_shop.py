@@ -51,7 +51,7 @@ def sort_from_proto(sort: product_pb2.SortOrder.ValueType) -> SortOrder:
 
 
 # Of the searches of conversations: figures by placement show what they lead to, by the tokens of the cards.
-PLACEMENT = "assistant"
+PLACEMENT = "conversation"
 
 
 def request_of(query: Query, shopper: Shopper) -> gateway_pb2.SearchRequest:
