@@ -23,8 +23,10 @@ from cli import (
     judge,
     label,
     models,
+    moderation,
     offers,
     price,
+    product_reviews,
     reviews,
     rules,
     satisfaction,
@@ -101,6 +103,8 @@ app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(moderation.app, name="moderation")
+app.add_typer(product_reviews.app, name="product-reviews")
 app.add_typer(campaigns.app, name="campaigns")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")

@@ -14,6 +14,8 @@ MEASURES = {
     "kairos_assistant_unstored_turns": "Turns that were not stored, also those of shoppers without an id.",
     "kairos_assistant_declined_turns": "Turns that were declined.",
     "kairos_assistant_removed_statements": "Statements of the language model that no fact supports.",
+    "kairos_assistant_model_answers": "Answers of the language model.",
+    "kairos_assistant_model_fallbacks": "Answers of the templates in place of the language model.",
     "kairos_assistant_first_words_ms": "Milliseconds until the first words: the 95th percentile of the last 256 turns.",
 }
 _REMEMBERED = 256

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from services.assistant.adapters.word_files import read_lexicons
+from services.assistant.domain.texts import Texts
+from services.assistant.domain.verification.subjects import Names
+from services.assistant.domain.vocabulary import Vocabulary
 from services.assistant.model_settings import ModelSettings
 from services.assistant.model_writer import ModelWriter
 from services.assistant.ports import LanguageModel, Writer
@@ -28,11 +31,20 @@ class BuiltWriter:
         return {
             "kairos_assistant_model_answers": model.answers if model else 0,
             "kairos_assistant_model_fallbacks": model.fallbacks if model else 0,
-            "kairos_assistant_model_removed_statements": model.removed if model else 0,
         }
 
 
-def build_writer(settings: ModelSettings, templates: Writer) -> BuiltWriter:
+def names_of(vocabulary: Vocabulary, texts: Mapping[str, Texts]) -> Names:
+    """Names of values in both languages, and of attributes as the templates call them."""
+
+    def names(value: str) -> list[str]:
+        shown = [text.names[value] for text in texts.values() if value in text.names]
+        return [*sorted(vocabulary.names(value)), *shown]
+
+    return names
+
+
+def build_writer(settings: ModelSettings, templates: Writer, names: Names = lambda value: ()) -> BuiltWriter:
     """The templates, and the language model in front of them if one is set. Raises InvalidArgument."""
     model: LanguageModel
     # Imported only where it is used: the client of endpoints takes a second, torch three.
@@ -48,5 +60,5 @@ def build_writer(settings: ModelSettings, templates: Writer) -> BuiltWriter:
         model, close = local, local.close
     else:
         return BuiltWriter(templates)
-    writer = ModelWriter(model, read_lexicons(), templates)
+    writer = ModelWriter(model, read_lexicons(), templates, names)
     return BuiltWriter(writer, writer, close)

@@ -10,6 +10,7 @@ import structlog
 
 from services.assistant.domain.facts import Sentence
 from services.assistant.domain.verification.sentences import SentenceSplitter
+from services.assistant.domain.verification.subjects import Names
 from services.assistant.domain.verification.verifier import TurnVerifier
 from services.assistant.domain.verification.words import Lexicon
 from services.assistant.ports import LanguageModel, Writer, Writing, Written, WrittenBy
@@ -26,10 +27,12 @@ class ModelWriter:
     sentence with a fact in it; then it is labelled as the fallback.
     """
 
-    def __init__(self, model: LanguageModel, lexicons: Mapping[str, Lexicon], templates: Writer) -> None:
-        self._model, self._lexicons, self._templates = model, lexicons, templates
-        # Since the start: answers of the model, answers of the templates in its place, and sentences.
-        self.answers = self.fallbacks = self.removed = 0
+    def __init__(
+        self, model: LanguageModel, lexicons: Mapping[str, Lexicon], templates: Writer, names: Names = lambda value: ()
+    ) -> None:
+        self._model, self._lexicons, self._templates, self._names = model, lexicons, templates, names
+        # Since the start: answers of the model, and of the templates in its place.
+        self.answers = self.fallbacks = 0
 
     async def write(self, writing: Writing) -> AsyncIterator[Written]:
         if writing.draft.is_fixed:
@@ -43,9 +46,8 @@ class ModelWriter:
                 removed += 1
                 continue
             yield Written(sentence, WrittenBy.MODEL, removed)
-            self.removed, removed, is_begun = self.removed + removed, 0, True
+            removed, is_begun = 0, True
             has_facts = has_facts or bool(sentence.facts)
-        self.removed += removed
         if is_begun and has_facts:
             self.answers += 1
             if removed:
@@ -60,7 +62,7 @@ class ModelWriter:
         """None for a sentence that was removed. What the model failed to write is missing at the end."""
         lexicon = self._lexicons.get(writing.language) or self._lexicons["en"]
         draft = writing.draft
-        verifier = TurnVerifier(lexicon, draft.facts, draft.sentences, writing.utterance)
+        verifier = TurnVerifier(lexicon, draft.facts, draft.sentences, writing.utterance, self._names)
         splitter = SentenceSplitter(lexicon.abbreviations, verifier.names)
         shown = read = 0
         async for text in self._sentences(writing, splitter):

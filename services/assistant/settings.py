@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.assistant.model_settings import ModelSettings
 from services.common.server_access import ServerAccessSettings
 from services.common.settings import ServiceSettings
 
@@ -46,5 +47,8 @@ class AssistantSettings(ServiceSettings):
     answers: AnswerSettings = AnswerSettings()
     # Seconds of a turn whose call has no earlier deadline.
     turn_s: float = Field(default=10.0, gt=0)
+    model: ModelSettings = ModelSettings()
+    # A folder with own rules of what is not answered: docs/how-to/assistant-model.md. None: the built-in ones.
+    safety_dir: Path | None = None
     # The folder of the domain, as KAIROS_QUERY_ENCODER_DOMAIN_DIR. None: retail.
     domain_dir: Path | None = None

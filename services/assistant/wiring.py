@@ -10,6 +10,7 @@ from typing import Any
 
 from services.assistant.adapters.grpc_orders import GrpcOrders
 from services.assistant.adapters.grpc_shop import GrpcShop
+from services.assistant.adapters.safety_files import read_safety
 from services.assistant.assistant import Assistant
 from services.assistant.domain.clarification import Chooser, best_question, no_question, random_question
 from services.assistant.domain.intents import Rules
@@ -18,9 +19,10 @@ from services.assistant.domain.vocabulary import Vocabulary
 from services.assistant.flows.categories import Categories
 from services.assistant.flows.turn import Tools
 from services.assistant.handler import AssistantHandler
+from services.assistant.model_wiring import BuiltWriter, build_writer, names_of
 from services.assistant.ports import Safety, Writer
 from services.assistant.settings import AssistantSettings
-from services.assistant.template_writer import NoSafety, TemplateWriter
+from services.assistant.template_writer import TemplateWriter
 from services.common.domain_folder import CONCEPTS, INTENTS, DomainFolder
 from services.common.yaml_file import YamlFile
 
@@ -37,11 +39,12 @@ class WiredAssistant:
     """A working handler with what it uses."""
 
     handler: AssistantHandler
+    writer: BuiltWriter
     closers: tuple[Callable[[], Awaitable[None]], ...]
 
     def measures(self) -> dict[str, float]:
         """By the name of the metric."""
-        return self.handler.counts.measures()
+        return self.handler.counts.measures() | self.writer.measures()
 
     async def close(self) -> None:
         for close in self.closers:
@@ -51,7 +54,9 @@ class WiredAssistant:
 def build_assistant(
     settings: AssistantSettings, writer: Writer | None = None, safety: Safety | None = None
 ) -> WiredAssistant:
-    """Needs a running event loop. Raises InvalidArgument for a domain that cannot be read."""
+    """Needs a running event loop. `writer` and `safety`: those of the settings, unless others are given. Raises
+    InvalidArgument for a domain, rules or a model that cannot be read.
+    """
     shop = GrpcShop(settings.gateway.connect_async(_OPTIONS), settings.gateway.timeout_s)
     closers: list[Callable[[], Awaitable[None]]] = [shop.close]
     orders = None
@@ -61,8 +66,10 @@ def build_assistant(
     vocabulary, rules, texts = read_language(DomainFolder(settings.domain_dir))
     categories = Categories(shop, vocabulary)
     tools = Tools(shop, orders, categories, rules, vocabulary, _chooser(settings), settings.answers.cards)
-    assistant = Assistant(tools, texts, writer or TemplateWriter(), safety or NoSafety())
-    return WiredAssistant(AssistantHandler(assistant, settings.turn_s), tuple(closers))
+    built = build_writer(settings.model, writer or TemplateWriter(), names_of(vocabulary, texts))
+    closers.append(built.close)
+    assistant = Assistant(tools, texts, built.writer, safety or read_safety(settings.safety_dir))
+    return WiredAssistant(AssistantHandler(assistant, settings.turn_s), built, tuple(closers))
 
 
 def read_language(folder: DomainFolder) -> tuple[Vocabulary, Rules, dict[str, Texts]]:

@@ -13,7 +13,11 @@ import structlog
 from opentelemetry import propagate, trace
 from pydantic import BaseModel, ConfigDict
 
+from services.common.personal_data import without_personal_data
+
 _is_tracing = False
+# Fields of log lines whose text may come from a request.
+_QUOTING = frozenset({"error", "exception", "problem"})
 
 
 class TelemetrySettings(BaseModel):
@@ -40,6 +44,7 @@ def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            hide_personal_data,
             _named(service),
             with_trace_id,
             renderer,
@@ -108,6 +113,13 @@ def with_trace_id(_: Any, __: str, event: structlog.typing.EventDict) -> structl
     """Adds the trace id to log lines that are written during a traced call."""
     context = trace.get_current_span().get_span_context()
     return {**event, "trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else event
+
+
+def hide_personal_data(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Errors may quote what a shopper wrote."""
+    for key in _QUOTING & event.keys():
+        event[key] = without_personal_data(str(event[key]))
+    return event
 
 
 def _named(service: str) -> structlog.typing.Processor:

@@ -15,6 +15,9 @@ from services.common.scripts import has_han
 # Of the graph: words that say nothing.
 _FILLERS = "fillers"
 _PRODUCTS = "products"
+# Letters of a unit that has one name: "kg". Of others the product decides: pieces are 片, 件 or 支.
+_LONGEST_UNIT = 2
+_WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # "150 g".
 _MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
 
@@ -68,7 +71,7 @@ class Vocabulary:
 
     def groups_in(self, text: str) -> frozenset[str]:
         """The kinds of the concepts that describe products, of single words and Chinese labels in the text."""
-        words = value_form(text).split()
+        words = [value_form(word) for word in _WORDS.findall(text)]
         pairs = [" ".join(pair) for pair in pairwise(words)]
         found = {group for form in (*words, *pairs) for group in self.groups_of(form)}
         found |= {self.groups[name] for label in self.chinese_in(text) for name in self.concepts[label]}
@@ -93,7 +96,7 @@ class Vocabulary:
             return value
         if measured := _MEASURED.fullmatch(value):
             unit = self.shown(measured.group(2), language)
-            return f"{measured.group(1)} {unit}" if has_han(unit) else value
+            return f"{measured.group(1)} {unit}" if has_han(unit) and len(measured.group(2)) <= _LONGEST_UNIT else value
         for name in self.concepts.get(value_form(value), ()):
             chinese = [label for label in self.labels[name] if has_han(label)]
             if chinese and (self.groups[name] == _PRODUCTS) is is_product:

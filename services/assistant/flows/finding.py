@@ -27,6 +27,7 @@ from services.assistant.ports import Query
 from services.common.filters import ProductFilter, SortOrder
 from services.common.limits import MAX_QUERY
 from services.common.money import minor_unit
+from services.common.product import CATEGORY_SEPARATOR
 from services.common.scripts import has_han
 
 _SORTS = {
@@ -110,8 +111,10 @@ async def _found_new(turn: Turn, text: str, reading: Found) -> Answer:
     understood = understand(turn, text, read, facets, is_refining=False)
     query = understood.rest or (text if not understood.conditions else "")
     conditions = [*understood.conditions, *understood.unmet]
-    if category and without_words(query, (), [name]) in ("", query if query == name else ""):
-        query = ""
+    if category and (query == name or not without_words(query, (), [name])):
+        leaf = category.rpartition(CATEGORY_SEPARATOR)[2]
+        # "kettles" are a part of "Mugs & Kettles": the words stay.
+        query = "" if value_form(name) in turn.tools.vocabulary.names(leaf) else query
         conditions.insert(0, Condition(CATEGORY, (category,)))
     dialogue = replace(turn.dialogue.searching(query), currency=understood.currency).with_conditions(conditions)
     relative = relative_of(turn.text)

@@ -162,7 +162,10 @@ class QdrantFaq:
         excluded = frozenset(key for key, (id, _) in state.questions.items() if id in invalid)
         (found,) = self._found(state, version, [asked], [excluded])
         order = in_order(scored(found), state.calibration(version), language)[:limit]
-        matches = tuple(FaqMatch(state.entries[each.best.entry_id], share, each.best.question) for each, share in order)
+        matches = tuple(
+            FaqMatch(state.entries[each.best.entry_id], share, each.best.question, each.similarity)
+            for each, share in order
+        )
         return FaqAnswer(matches, bool(matches) and matches[0].confidence >= ANSWERS_FROM, is_unknown)
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from services.common.personal_data import masked, may_hold_personal_data, personal_data_in
-from services.common.personal_data_recognizers import is_resident_id
+from services.common.personal_data_recognizers import is_company_code, is_resident_id
+from services.common.telemetry import hide_personal_data
 
 PERSONAL = [
     ("write to anna.smith@example.com please", "write to [email_address] please"),
@@ -61,11 +62,27 @@ def test_hidden_characters_do_not_help() -> None:
     assert masked("138\u200b1234\u200b5678") == "[phone_number]"
 
 
+def test_logs() -> None:
+    """Errors in the log quote no number and no address of a person; ports, dates and sizes stay."""
+    line = {
+        "event": "refused",
+        "error": "query: 'anna@example.com 138-1234-5678' is no order",
+        "request_id": "123456789",
+    }
+    hidden = hide_personal_data(None, "info", line)
+    assert hidden["error"] == "query: '[removed] [removed]' is no order"
+    assert hidden["request_id"] == "123456789"
+    kept = "127.0.0.1:50051 on 2026-12-02: 8388608 bytes, id 4f3a2b1c9d8e7f6a"
+    assert hide_personal_data(None, "info", {"error": kept})["error"] == kept
+
+
 def test_check_character() -> None:
     """A resident id needs its check character and a possible date of birth."""
     assert is_resident_id("11010519491231002X")
     assert not is_resident_id("110105194912310021")
     assert not is_resident_id("11010519491331002X")
+    assert is_company_code("91350100M000100Y43")
+    assert not is_company_code("91350100M000100Y44")
 
 
 def test_one_process_without_the_engine_and_the_network() -> None:

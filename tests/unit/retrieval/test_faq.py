@@ -8,7 +8,7 @@ import pytest
 from services.common.errors import FieldViolation
 from services.common.faq import FaqEntry, violations
 from services.retrieval.domain.faq.confidence import ANSWERS_FROM, PRIOR_WITH_VECTORS, Evidence, Example, similarity
-from services.retrieval.domain.faq.matching import FoundQuestion, in_order, scored
+from services.retrieval.domain.faq.matching import FaqMatch, FoundQuestion, in_order, scored
 from services.retrieval.domain.faq.wording import Wording, WordWeights, coverage, spelled_alike
 
 
@@ -85,6 +85,16 @@ def test_extreme_examples_do_not_diverge() -> None:
     assert np.isfinite(fitted.weights).all()
     assert fitted.confidence(0.9, 0.5) > 0.9
     assert fitted.confidence(0.1, 0.0) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "similarity", "relevance", "is_above"),
+    [(0.95, 0.6, 0.2, True), (0.95, 0.6, 0.9, False), (0.95, 0.9, 0.9, True), (0.8, 0.9, 0.2, False)],
+)
+def test_above_a_search(confidence: float, similarity: float, relevance: float, is_above: bool) -> None:
+    """An entry is above a search if it is sure, and products do not answer the query or the question is the same."""
+    match = FaqMatch(FaqEntry("a", "x", "y"), confidence, "x", similarity)
+    assert match.is_above(relevance) == is_above
 
 
 def test_bounds_of_an_entry() -> None:
