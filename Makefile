@@ -46,7 +46,7 @@ manifests: setup ## for developers of Kairos: lint and check deploy/ without a c
 TAG ?= 0.1.0
 # Torch exports the model and trains, on CPUs. Its default wheels bring CUDA, which is gigabytes. Empty: your own index.
 TORCH_INDEX_URL ?= https://download.pytorch.org/whl/cpu
-IMAGES := gateway query-encoder retrieval ranker pricing sponsored price-publisher biller control cli learner suite
+IMAGES := gateway query-encoder retrieval ranker pricing sponsored assistant price-publisher biller control cli learner suite
 images: ## build the images with docker; REGISTRY=registry.example.com/, TAG=…, IMAGES=…, TORCH_INDEX_URL=…
 	for image in $(IMAGES); do \
 	  docker build -f deploy/docker/$$(echo $$image | tr - _).Dockerfile --build-arg TORCH_INDEX_URL=$(TORCH_INDEX_URL) \

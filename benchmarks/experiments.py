@@ -161,8 +161,12 @@ def _us(work: Callable[[], object], rounds: int) -> float:
     return statistics.median(parts)
 
 
-def cost(products: int, queries: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds that three experiments add to a search: assignment, context, and exposure logging."""
+def cost(
+    products: int, queries: int, rounds: int, experiments: Sequence[control_pb2.Experiment] = ()
+) -> dict[str, Any]:  # fmt: skip
+    """Milliseconds that experiments of visitors add to a search: without `experiments` three A/B tests, by assignment,
+    context, and exposure logging.
+    """
     catalogue = build_catalogue(size=products)
     with tempfile.TemporaryDirectory(prefix="kairos-experiments-") as name:
         folder = Path(name)
@@ -172,7 +176,7 @@ def cost(products: int, queries: int, rounds: int) -> dict[str, Any]:
         control = subprocess.Popen([sys.executable, "-m", "services.control"], env=environment)
         try:
             address = f"127.0.0.1:{port}"
-            _publish(address)
+            _publish(address, experiments or _three())
             access = {"control": {"target": address, "folder": folder / "published"}}
             with in_process_suite(folder / "state", gateway=access) as suite:
                 load_products(Connection(suite.gateway_target, timeout_s=_TIMEOUT_S), folder, catalogue)
@@ -183,16 +187,23 @@ def cost(products: int, queries: int, rounds: int) -> dict[str, Any]:
             control.wait()
 
 
-def _publish(address: str) -> None:
-    """Three experiments of visitors: a request without a visitor is in none."""
+def _three() -> list[control_pb2.Experiment]:
+    return [
+        control_pb2.Experiment(
+            layer=f"layer-{number}", unit=control_pb2.EXPERIMENT_UNIT_VISITOR,
+            arms=[control_pb2.ExperimentArm(name=arm, share=0.5) for arm in ("a", "b")],
+        )
+        for number in range(3)
+    ]  # fmt: skip
+
+
+def _publish(address: str, experiments: Sequence[control_pb2.Experiment]) -> None:
+    """Of visitors: a request without a visitor is in none."""
     with grpc.insecure_channel(address) as channel:
         grpc.channel_ready_future(channel).result(60)
         stub = control_pb2_grpc.ControlServiceStub(channel)
         references = []
-        for number in range(3):
-            content = control_pb2.Experiment(layer=f"layer-{number}", unit=control_pb2.EXPERIMENT_UNIT_VISITOR)
-            for arm in ("a", "b"):
-                content.arms.add(name=arm, share=0.5)
+        for number, content in enumerate(experiments):
             resource = control_pb2.Resource(
                 kind=control_pb2.RESOURCE_KIND_EXPERIMENT, id=f"experiment-{number}", experiment=content
             )

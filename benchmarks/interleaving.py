@@ -5,7 +5,8 @@
 Both see the same kind of traffic and are analysed as `kairos experiments show` does. They are looked at when the number
 of answers has grown by 15 %; a verdict at any look counts. `planned_units` of each is chosen on other seeds, from the
 same grid. The A/B test takes out what was known before (CUPED). What an A/B test needs that is looked at once, for a
-power of a half, stands beside.
+power of a half, stands beside. `--cost` measures instead what interleaving adds to searches of a suite in this process;
+it needs idle cores.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.experiments import rate
+from benchmarks.experiments import cost, rate
 from benchmarks.interleaving_shoppers import Floats, clicks, orders, page_balance, traffic
 from experiments.interleaving import preference
 from experiments.sequential import LEAST_UNITS, Difference, adjusted, difference_of, linearised
+from kairos.control.v1 import control_pb2
 
 _LEVEL = 0.05
 _GRID = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
@@ -167,10 +169,19 @@ def main() -> None:
     parser.add_argument("--better", type=float, default=0.15, help="noise that the better ranking lacks, as a share")
     parser.add_argument("--most", type=int, default=1_000_000, help="answers after which an A/B test is given up")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cost", action="store_true", help="measure what interleaving adds to a search")
     parser.add_argument("--out", type=Path, help="JSON file to write")
     options = parser.parse_args()
+    report: dict[str, Any]
+    if options.cost:
+        report = cost(300, 100, 10, [_interleaving()])
+        low, high = report["added_interval_ms"]
+        print(f"added to a search, p50: {report['added_p50_ms']:.3f} ms [{low:.3f}, {high:.3f}]")
+        if options.out:
+            options.out.write_text(json.dumps(report, indent=1))
+        return
     clicked, more = lift(options.better)
-    report: dict[str, Any] = {"better": options.better, "click_through": clicked, "lift": more}
+    report = {"better": options.better, "click_through": clicked, "lift": more}
     most = {"interleaving": options.most // 5, "A/B test": options.most}
     with ProcessPoolExecutor(options.workers) as pool:
         report["power"] = power(pool, options.seeds, options.tests, most, options.better)
@@ -184,6 +195,13 @@ def main() -> None:
     _print(report)
     if options.out:
         options.out.write_text(json.dumps(report, indent=1))
+
+
+def _interleaving() -> control_pb2.Experiment:
+    """Of all visitors. The ranker answers an unknown version with the current one."""
+    arms = [control_pb2.ExperimentArm(name=name, ranking_version=version) for name, version in (("a", ""), ("b", "x"))]
+    unit = control_pb2.EXPERIMENT_UNIT_VISITOR
+    return control_pb2.Experiment(mode=control_pb2.EXPERIMENT_MODE_INTERLEAVING, unit=unit, arms=arms)
 
 
 def _print(report: dict[str, Any]) -> None:

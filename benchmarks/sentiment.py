@@ -13,6 +13,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -39,7 +40,7 @@ def macro_f1(truth: np.ndarray, found: np.ndarray) -> float:
     return float(np.mean(scores))
 
 
-def figures(rows: Sequence[dict[str, str]], judge: Callable[[str], str], seed: int) -> dict[str, object]:
+def figures(rows: Sequence[dict[str, str]], judge: Callable[[str], str], seed: int) -> dict[str, Any]:
     truth = np.array([LABELS.index(row["sentiment"]) for row in rows])
     found = np.array([LABELS.index(judge(row["text"])) for row in rows])
     random = np.random.default_rng(seed)
@@ -76,13 +77,13 @@ def main() -> None:
         for value in sorted({row[column] for row in rows}):
             slices[value] = [row for row in rows if row[column] == value]
     table = Table("texts", "count", *judges, box=None)
-    results: dict[str, dict[str, object]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, chosen in slices.items():
         results[name] = {judge: figures(chosen, by, asked.seed) for judge, by in judges.items()}
         cells = [
             f"{one['macro_f1']:.3f} ({one['interval'][0]:.3f}-{one['interval'][1]:.3f})"
             for one in results[name].values()
-        ]  # type: ignore[index]
+        ]
         table.add_row(name, str(len(chosen)), *cells)
     Console().print(table)
     asked.out.write_text(json.dumps(results, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ from cli.demo_rule import show_rule
 from cli.demo_training import show_training
 from cli.tour import TourFailed, run_tour
 from demo.catalogue import build_catalogue
-from demo.loading import RowsRejected, load_products
+from demo.loading import RowsRejected, load_faq, load_products
 from ops.client import Connection, explain_error
 from ops.control import SuiteError, start, wait
 from ops.settings import SuiteSettings
@@ -29,6 +29,7 @@ COMMANDS = """
 Try:
   .venv/bin/kairos search "coffee maker" --explain
   .venv/bin/kairos search 咖啡机 --locale zh
+  .venv/bin/kairos chat
   .venv/bin/kairos events record --user me --item kitchen-mugs-0001 --type click
   .venv/bin/kairos recommend --user me --explain
   .venv/bin/kairos models list
@@ -52,6 +53,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             products = build_catalogue()
             load_products(connection, Path(folder), products)
+            load_faq(connection)
             run_tour(connection, console)
             show_rule(connection, Connection(state.control), console)
             if settings.sponsored:

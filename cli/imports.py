@@ -16,6 +16,7 @@ from catalog.files import RowRefused
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
 from catalog.money import parse_currency
 from catalog.offers import OffersImport
+from catalog.product_reviews import ProductReviewsImport
 from catalog.removal import RemovalRefused
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
@@ -27,7 +28,7 @@ _ALWAYS = ("read", "imported", "unchanged", "rejected")
 
 
 def run_import(
-    job: CatalogImport | EventsImport | OffersImport,
+    job: CatalogImport | EventsImport | OffersImport | ProductReviewsImport,
     file: Path,
     strict: bool,
     as_json: bool,

@@ -18,11 +18,15 @@ from cli import (
     evaluate,
     events,
     experiments,
+    fairness,
+    faq,
     judge,
     label,
     models,
+    moderation,
     offers,
     price,
+    product_reviews,
     reviews,
     rules,
     satisfaction,
@@ -31,6 +35,7 @@ from cli import (
 )
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
+from cli.chat import chat
 from cli.demand import demand
 from cli.explain import explain
 from cli.options import Json
@@ -80,7 +85,7 @@ def health(context: typer.Context, as_json: Json = False) -> None:
     raise typer.Exit(0 if answers["gateway"] == "SERVING" else 1)
 
 
-for request in (search, suggest, recommend, explain, demand):
+for request in (search, suggest, recommend, explain, chat, demand):
     app.command()(request)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(price.app, name="price")
@@ -91,15 +96,19 @@ app.add_typer(satisfaction.app, name="satisfaction")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(fairness.app, name="fairness")
 app.add_typer(label.app, name="label")
 app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.add_typer(control.app, name="control")
 app.add_typer(reviews.app, name="reviews")
+app.add_typer(moderation.app, name="moderation")
+app.add_typer(product_reviews.app, name="product-reviews")
 app.add_typer(campaigns.app, name="campaigns")
 app.add_typer(experiments.app, name="experiments")
 app.add_typer(rules.app, name="rules")
+app.add_typer(faq.app, name="faq")
 app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):
     app.command()(operation)

@@ -136,7 +136,7 @@ def read_feedback(context: typer.Context) -> list[Said]:
         event
         for page in log_pages(context, ranker_pb2.LOG_KIND_EVENTS)
         for event in page.events
-        if event.type == event_pb2.EVENT_TYPE_FEEDBACK
+        if event.type == event_pb2.EVENT_TYPE_FEEDBACK and not event.feedback.is_product_review
     ]
     wanted = {ranking_of(event.attribution_token) for event in events} - {""}
     shown: dict[str, event_pb2.Impressions] = {}

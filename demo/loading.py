@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from catalog.faq import read_faq
 from catalog.imports import CatalogImport, EventsImport, Rejects
 from catalog.mapping import parse_mapping
 from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
 from demo.offers import build_offers
 from demo.shoppers import build_shoppers, simulate_events, write_events
-from kairos.gateway.v1 import gateway_pb2
+from kairos.gateway.v1 import faq_pb2, gateway_pb2
 from ops.client import Connection
+from services.common.faq import faq_batches
 
 DAYS = 14
+FAQ = Path(__file__).parent / "faq.md"
 _OFFERS_PER_MESSAGE = 500
 _OFFERS_TIMEOUT_S = 120.0
 
@@ -36,6 +39,17 @@ def load_products(connection: Connection, folder: Path, products: Sequence[DemoP
     rejects = Rejects(folder / "rejects.jsonl")
     _check(CatalogImport(connection, parse_mapping("", None, "USD"), rejects).run(file).rejected)
     load_offers(connection, catalogue)
+
+
+def load_faq(connection: Connection) -> None:
+    """Imports the FAQ of the demo shop. Raises RowsRejected."""
+    read = list(read_faq(FAQ))
+    wrong = sum(each.problem is not None for each in read)
+    with connection.stub() as stub:
+        for batch in faq_batches(each.entry for each in read if each.problem is None):
+            request = faq_pb2.ImportFaqEntriesRequest(entries=batch)
+            wrong += len(stub.ImportFaqEntries(request, timeout=_OFFERS_TIMEOUT_S).rejected)
+    _check(wrong)
 
 
 def load_offers(connection: Connection, products: Sequence[DemoProduct]) -> None:

@@ -37,6 +37,7 @@ _STAGES = (
     "kairos-ranker",
     "kairos-pricing",
     "kairos-sponsored",
+    "kairos-assistant",
     "kairos-suite",
 )
 
@@ -58,6 +59,7 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-price-publisher-tls": authority.certificate("kairos-price-publisher"),
         "kairos-biller": {"api-key": billing_key},
         "kairos-biller-tls": authority.certificate("kairos-biller"),
+        "kairos-assistant-tls": authority.certificate("kairos-assistant"),
         "kairos-learner": {"api-key": learner_key},
         "kairos-learner-tls": authority.certificate("kairos-learner"),
         "kairos-experiments": {"api-key": experiments_key, "control-key": stopping_key},

@@ -84,7 +84,7 @@ def _teams(message: event_pb2.Impressions) -> tuple[str, ...] | None:
 
 def acts_of(messages: Iterable[event_pb2.Event]) -> Iterator[Act]:
     for message in messages:
-        if (kind := _ACTS.get(message.type)) is not None:
+        if (kind := _ACTS.get(message.type)) is not None and not message.feedback.is_product_review:
             has_price = message.HasField("price")
             yield Act(
                 message.user_id, message.visitor_id, message.item_id, kind, _seconds(message.occurred_at),

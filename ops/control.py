@@ -27,9 +27,10 @@ STAGE_SERVICES = (
     "kairos.ranker.v1.RankerService",
     "kairos.sponsored.v1.SponsoredService",
     "kairos.pricing.v1.PricingService",
+    "kairos.assistant.v1.AssistantService",
 )
-# A suite may have no sponsored places: then the gateway does not know their service.
-_OPTIONAL = ("kairos.sponsored.v1.SponsoredService",)
+# A suite may have no sponsored places and no assistant: then the gateway does not know their services.
+_OPTIONAL = ("kairos.sponsored.v1.SponsoredService", "kairos.assistant.v1.AssistantService")
 
 _console = Console(stderr=True)
 

@@ -18,8 +18,8 @@ from ops.settings import LOOPBACK, SuiteSettings
 from services.common.errors import FieldViolation, InvalidArgument
 
 CONFIG_FILE = Path(__file__).with_name("serve.yaml")
-SPONSORED = "sponsored"
-STAGES = ("query_encoder", "retrieval", "ranker", SPONSORED, "pricing")
+SPONSORED, ASSISTANT = "sponsored", "assistant"
+STAGES = ("query_encoder", "retrieval", "ranker", SPONSORED, "pricing", ASSISTANT)
 SERVICER_FUNCTIONS = [f"services.common.direct_ingress.add_{stage}" for stage in STAGES]
 
 
@@ -92,9 +92,14 @@ def load_serve_config(path: Path) -> ServeConfig:
 def serve_config_of(settings: SuiteSettings) -> ServeConfig:
     """The applications of the suite. Raises InvalidArgument as `load_serve_config`."""
     config = load_serve_config(settings.serve_config or CONFIG_FILE)
-    if not settings.sponsored:
-        config.applications = [one for one in config.applications if one.name != SPONSORED]
+    left_out = {name for name, runs in ((SPONSORED, settings.sponsored), (ASSISTANT, settings.assistant)) if not runs}
+    config.applications = [one for one in config.applications if one.name not in left_out]
     return config
+
+
+def runs(settings: SuiteSettings, application: str) -> bool:
+    """Whether the suite has the application."""
+    return application in {one.name for one in serve_config_of(settings).applications}
 
 
 def has_haproxy() -> bool:

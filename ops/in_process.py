@@ -18,11 +18,14 @@ from typing import Any
 
 import grpc
 
+from kairos.assistant.v1 import assistant_pb2_grpc
 from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
 from kairos.sponsored.v1 import sponsored_pb2_grpc
+from services.assistant.settings import AssistantSettings, ShopAccessSettings
+from services.assistant.wiring import WiredAssistant, build_assistant
 from services.common.control_access import ControlAccessSettings
 from services.common.process import freeze_gc, keep_freed_memory
 from services.common.telemetry import TelemetrySettings, configure_telemetry
@@ -83,12 +86,13 @@ def in_process_suite(
     gateway: Mapping[str, Any] | None = None,
     pricing: Mapping[str, Any] | None = None,
     sponsored: Mapping[str, Any] | None = None,
+    assistant: Mapping[str, Any] | None = None,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
-    `fusion`, `encoder`, `ranker`, `gateway`, `pricing` and `sponsored` (settings of these services) and `domain_dir`
-    (the folder of the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and gateway.
-    `random` draws the exploration.
+    `fusion`, `encoder`, `ranker`, `gateway`, `pricing`, `sponsored` and `assistant` (settings of these services) and
+    `domain_dir` (the folder of the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and
+    gateway. `random` draws the exploration.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -107,6 +111,7 @@ def in_process_suite(
                 gateway or {},
                 pricing or {},
                 sponsored or {},
+                assistant or {},
             ),
             loop,
         ).result()
@@ -129,9 +134,13 @@ class _Servers:
     stages: grpc.aio.Server
     stages_target: str
     ranker: RankerHandler
+    assistant: WiredAssistant
+    assistant_server: grpc.aio.Server
     closing: contextlib.ExitStack
 
     async def stop(self) -> None:
+        await self.assistant_server.stop(None)
+        await self.assistant.close()
         await self.gateway.stop()
         await self.stages.stop(None)
         self.closing.close()
@@ -141,6 +150,7 @@ async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
     ranker_settings: Mapping[str, Any], clock: Callable[[], float], random: Random | None,
     gateway_settings: Mapping[str, Any], pricing_settings: Mapping[str, Any], sponsored_settings: Mapping[str, Any],
+    assistant_settings: Mapping[str, Any],
 ) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
@@ -177,15 +187,27 @@ async def _start(
     pricing_pb2_grpc.add_PricingServiceServicer_to_server(pricing, stages)
     target = f"127.0.0.1:{stages.add_insecure_port('127.0.0.1:0')}"
     await stages.start()
+    # The assistant calls the gateway: it starts last, at an address that the gateway knows.
+    assistant_server = grpc.aio.server(options=_OPTIONS)
+    assistant_target = f"127.0.0.1:{assistant_server.add_insecure_port('127.0.0.1:0')}"
+    at = StagesSettings.at(target)
+    own_stage = at.assistant.model_copy(update={"target": assistant_target})
     gateway = await start_gateway(
         GatewaySettings(
             server=ServerSettings(port=0),
             metrics=MetricsSettings(port=0),
             domain_dir=domain_dir,
-            budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
-            stages=StagesSettings.at(target),
+            budget=BudgetSettings(
+                default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS, converse_ms=10 * BUDGET_MS
+            ),
+            stages=at.model_copy(update={"assistant": own_stage}),
             **gateway_settings,
         ),
         clock=clock,
     )
-    return _Servers(gateway, stages, target, ranker, closing)
+    shop = ShopAccessSettings(target=f"127.0.0.1:{gateway.port}", timeout_s=BUDGET_MS / 1e3)
+    own = {"gateway": shop, "domain_dir": domain_dir, "turn_s": BUDGET_MS / 100}
+    assistant = build_assistant(AssistantSettings(**{**own, **assistant_settings}))
+    assistant_pb2_grpc.add_AssistantServiceServicer_to_server(assistant.handler, assistant_server)
+    await assistant_server.start()
+    return _Servers(gateway, stages, target, ranker, assistant, assistant_server, closing)

@@ -39,6 +39,8 @@ class SuiteSettings(ServiceSettings):
     learner: bool = True
     # Whether there are sponsored places. Their application and the biller take some 300 MB.
     sponsored: bool = True
+    # Whether there is an assistant. It takes some 250 MB.
+    assistant: bool = True
     # Port of the biller's metrics.
     biller_metrics_port: int = Field(default=9468, ge=0, le=65535)
     # Ports of control, and of its metrics.
@@ -50,7 +52,7 @@ class SuiteSettings(ServiceSettings):
     haproxy_metrics_port: int = Field(default=9101, ge=0, le=65535)
     haproxy_stats_port: int = Field(default=8404, ge=0, le=65535)
     # Logical CPUs that Ray may give to replicas. Each asks for half of one, and a rollout brings a successor of each.
-    num_cpus: int = Field(default=5, ge=1)
+    num_cpus: int = Field(default=6, ge=1)
     # Size of Ray's object store in MiB.
     object_store_mb: int = Field(default=100, ge=80)
 

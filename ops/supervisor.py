@@ -22,7 +22,7 @@ from types import FrameType
 import psutil
 import structlog
 
-from ops.hosting import SPONSORED, STAGES, haproxy_folder, hosting_environment, serve_config_of
+from ops.hosting import ASSISTANT, SPONSORED, STAGES, haproxy_folder, hosting_environment, runs
 from ops.processes import end, end_all, marker_of, suite_members
 from ops.settings import LOOPBACK, SuiteSettings
 from ops.state import SuiteState, create_stage_secret, remove_state, replica_file, stage_secret_file, write_state
@@ -134,7 +134,7 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     control = Child("control", [sys.executable, "-m", "services.control"], logs / "control.log")
     experiments = Child("experiments", [sys.executable, "-m", "experiments"], logs / "experiments.log")
     # In the order in which they start; they stop in the opposite order.
-    optional = {biller.name: _has_sponsored(settings), learner.name: settings.learner}
+    optional = {biller.name: runs(settings, SPONSORED), learner.name: settings.learner}
     all_of_them = (control, host, gateway, publisher, experiments, biller, learner)
     children = [one for one in all_of_them if optional.get(one.name, True)]
     write_state(settings, SuiteState.of(settings, os.getpid()))
@@ -156,9 +156,8 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
     """The environment of every process of the suite. Variables that are set already override the ones chosen here."""
     ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
     targets = dict.fromkeys(STAGES, ingress)
-    if not _has_sponsored(settings):
-        # The gateway does not call what does not run.
-        targets[SPONSORED] = ""
+    # The gateway does not call what does not run.
+    targets |= {name: "" for name in (SPONSORED, ASSISTANT) if not runs(settings, name)}
     # The learned models of all services are in the ranker's registry.
     ranker = Path(os.environ.get("KAIROS_RANKER_DATA_DIR", str(settings.data_dir / "ranker")))
     registry = {
@@ -170,8 +169,11 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         **{f"KAIROS_QUERY_ENCODER_REGISTRY_{name}": value for name, value in registry.items()},
         **{f"KAIROS_RETRIEVAL_REGISTRY_{name}": value for name, value in registry.items()},
         **{
-            f"KAIROS_{stage.upper()}_DATA_DIR": str(settings.data_dir / stage) for stage in STAGES if stage != SPONSORED
+            f"KAIROS_{stage.upper()}_DATA_DIR": str(settings.data_dir / stage)
+            for stage in STAGES
+            if stage not in (SPONSORED, ASSISTANT)
         },
+        "KAIROS_ASSISTANT_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(settings.data_dir / "models"),
         "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),
         "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
@@ -201,10 +203,6 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }
     return {**own, **os.environ, **marker_of(settings.data_dir), **settings.environment()}
-
-
-def _has_sponsored(settings: SuiteSettings) -> bool:
-    return SPONSORED in {application.name for application in serve_config_of(settings).applications}
 
 
 if __name__ == "__main__":

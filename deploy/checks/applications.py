@@ -16,6 +16,8 @@ from deploy.checks.serve_config import given
 from deploy.checks.variables import SETTINGS_OF, Stateful, on_disk, settings_from, writable
 from experiments.settings import ExperimentSettings
 from ops.hosting import SERVICER_FUNCTIONS
+from services.assistant.settings import AssistantSettings
+from services.common.server_access import ServerAccessSettings
 from services.control.settings import ControlSettings
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
@@ -85,6 +87,12 @@ def _stage(pod: Pod, overlay: Overlay) -> Iterator[str]:
         if image and (extra := application.name.replace("_", "-")) not in image.extras:
             yield f"{container['image']} is built without the extra {extra} of {application.name}"
         if (settings := settings_from(SETTINGS_OF[application.name], variables)) is None:
+            continue
+        if isinstance(settings, AssistantSettings):
+            # It keeps no state. Serve may build it, and with it its settings, on the head.
+            yield from _access_of_gateway(settings.gateway, pod, overlay)
+            if settings.gateway.target.startswith("127."):
+                yield f"has no settings of {application.name}"
             continue
         if not pod.serves:
             # Serve may build an application, and with it its settings, on the head.
@@ -227,19 +235,24 @@ def _biller(pod: Pod, overlay: Overlay) -> Iterator[str]:
 
 
 def _worker(settings: PricePublisherSettings | BillerSettings | None, pod: Pod, overlay: Overlay) -> Iterator[str]:
-    """It calls the gateway as that asks to be called, and its metrics are where they are scraped."""
+    """Its metrics are where they are scraped, and it calls the gateway."""
     container = pod.containers[0]
     if settings is None:
         return
     yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
     yield from _folder(settings, container)
+    yield from _access_of_gateway(settings.gateway, pod, overlay)
+
+
+def _access_of_gateway(access: ServerAccessSettings, pod: Pod, overlay: Overlay) -> Iterator[str]:
+    """It calls the gateway as that asks to be called."""
     for source, _, gateway, _ in connections_of(overlay):
         if source != pod or gateway.name != "kairos-gateway":
             continue
         asked = settings_from(GatewaySettings, overlay.environment(gateway.containers[0]))
-        if asked and (asked.security.certificate is None) != (settings.gateway.ca is None):
+        if asked and (asked.security.certificate is None) != (access.ca is None):
             yield "the gateway and it must both use TLS, or none"
-        if asked and asked.security.client_ca and not settings.gateway.certificate:
+        if asked and asked.security.client_ca and not access.certificate:
             yield "the gateway asks for a certificate, which it does not have"
 
 

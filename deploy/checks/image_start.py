@@ -89,6 +89,18 @@ def start_sponsored(folder: Path) -> None:
     build_sponsored(SponsoredSettings()).close()
 
 
+def start_assistant(folder: Path) -> None:
+    from services.assistant.settings import AssistantSettings
+    from services.assistant.wiring import build_assistant
+
+    async def start_and_stop() -> None:
+        await build_assistant(AssistantSettings()).close()
+
+    importlib.import_module("services.assistant.app")
+    _import_all("services.assistant.adapters")
+    asyncio.run(start_and_stop())
+
+
 def start_biller(folder: Path) -> None:
     from services.sponsored.biller.settings import BillerSettings
 
@@ -150,7 +162,7 @@ def start_learner(folder: Path) -> None:
 
 
 def start_suite(folder: Path) -> None:
-    for start in (start_query_encoder, start_retrieval, start_ranker, start_pricing, start_sponsored):
+    for start in (start_query_encoder, start_retrieval, start_ranker, start_pricing, start_sponsored, start_assistant):
         start(folder / start.__name__)
 
 
@@ -161,6 +173,7 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "ranker": start_ranker,
     "pricing": start_pricing,
     "sponsored": start_sponsored,
+    "assistant": start_assistant,
     "price_publisher": start_price_publisher,
     "biller": start_biller,
     "control": start_control,

@@ -12,6 +12,7 @@ from deploy.checks.build import Object, Overlay, Pod, Problem
 from deploy.checks.images import image_of
 from experiments.settings import ExperimentSettings
 from ops.settings import SuiteSettings
+from services.assistant.settings import AssistantSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.common.stage_access import StageAccessSettings
@@ -36,9 +37,9 @@ Stateful = (
     | BillerSettings
 )
 # Of each application.
-SETTINGS_OF: dict[str, type[Stateful | SponsoredSettings]] = {
+SETTINGS_OF: dict[str, type[Stateful | SponsoredSettings | AssistantSettings]] = {
     "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
-    "pricing": PricingSettings, "sponsored": SponsoredSettings,
+    "pricing": PricingSettings, "sponsored": SponsoredSettings, "assistant": AssistantSettings,
 }  # fmt: skip
 # Of programs without Ray, by their module. The learner reads from the ranker's where log and registry are, the price
 # publisher from pricing's its rules.

@@ -1,7 +1,7 @@
 # All five stages, for the overlay one-ray-cluster. KubeRay gives the command.
 # From the repository's root: docker build -f deploy/docker/suite.Dockerfile -t kairos/suite .
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS build
-ARG EXTRAS=query-encoder,retrieval,ranker,pricing,sponsored
+ARG EXTRAS=query-encoder,retrieval,ranker,pricing,sponsored,assistant
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 # What it needs, before its code: an edit of the code leaves these layers as they are.

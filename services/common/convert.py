@@ -201,6 +201,7 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
         gtin=message.gtin,
         mpn=message.mpn,
         visibility=visibility_of(message),
+        review_sentiment=message.reviews.sentiment if message.HasField("reviews") else None,
     )
 
 

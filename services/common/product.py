@@ -65,6 +65,8 @@ class Product:
     gtin: str = ""
     mpn: str = ""
     visibility: Visibility = EVERYONE
+    # ReviewSummary.sentiment; None: no review counts.
+    review_sentiment: float | None = None
 
     @property
     def group(self) -> str:

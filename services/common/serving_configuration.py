@@ -23,6 +23,9 @@ MAX_PLACEMENT = 64
 MAX_PLACEMENTS = 100
 MAX_SOURCES = 12
 MAX_QUOTA = 500
+# Groups of products whose exposure is moved.
+MAX_EXPOSURE_GROUPS = 1_000
+_BY_ATTRIBUTE = "attributes."
 # As the ranker's: no factor of the shop outweighs what is known of the person.
 MAX_FACTOR_WEIGHT = 0.3
 # Of ten consecutive places.
@@ -113,6 +116,27 @@ class Business(_Part):
     freshness_weight: float = Field(default=0.0, ge=0, le=MAX_FACTOR_WEIGHT)
 
 
+class Exposure(_Part):
+    """Moves groups of products, so that their exposure follows their merit; `kairos fairness fit` finds it."""
+
+    # "brand", or "attributes." and the name of an attribute.
+    group_by: Annotated[str, StringConstraints(pattern=rf"^(brand|attributes\..{{1,{MAX_ATTRIBUTE_NAME}}})$")]
+    # By group: what is added to a score in [0, 1].
+    offsets: Mapping[Brand, Annotated[float, Field(ge=-MAX_FACTOR_WEIGHT, le=MAX_FACTOR_WEIGHT)]] = Field(
+        min_length=1, max_length=MAX_EXPOSURE_GROUPS
+    )
+
+    @property
+    def attribute(self) -> str:
+        """Its name; empty: the groups are brands."""
+        return self.group_by.removeprefix(_BY_ATTRIBUTE).lower() if self.group_by != "brand" else ""
+
+    @cached_property
+    def by_group(self) -> Mapping[str, float]:
+        """By name as it is compared."""
+        return {name.strip().casefold(): offset for name, offset in self.offsets.items()}
+
+
 class Placement(_Part):
     sources: tuple[SourceUse, ...] = Field(min_length=1, max_length=MAX_SOURCES)
     filters: Filters = Filters()
@@ -148,11 +172,15 @@ class ServingConfiguration(_Part):
     placements: Mapping[Name, Placement] = Field(min_length=1, max_length=MAX_PLACEMENTS)
     # Whether searches, and placements that allow it, have sponsored results.
     sponsored: bool = True
+    # Of searches, and of placements with the order `personal`.
+    exposure: Exposure | None = None
 
     @cached_property
     def full_version(self) -> str:
         """The version with a digest of the content: two contents never have the same."""
-        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        # A configuration without exposure has the digest that it had before there was any.
+        unused = {"exposure"} if self.exposure is None else None
+        digest = hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
         return f"{self.version}+{digest[:_DIGEST]}"
 
     def without_ranking(self) -> ServingConfiguration:
@@ -164,10 +192,13 @@ class ServingConfiguration(_Part):
         return self.model_copy(update={"version": "", "placements": plain})
 
     def over(self, base: ServingConfiguration) -> ServingConfiguration:
-        """With the placements of `base` that this configuration does not have. Each of the two can switch ads off."""
+        """With the placements of `base` that this configuration does not have. Each of the two can switch ads off.
+
+        The exposure is its own, else that of `base`.
+        """
         return ServingConfiguration(
             version=self.version, placements={**base.placements, **self.placements},
-            sponsored=self.sponsored and base.sponsored,
+            sponsored=self.sponsored and base.sponsored, exposure=self.exposure or base.exposure,
         )  # fmt: skip
 
     def placement(self, name: str) -> tuple[str, Placement]:

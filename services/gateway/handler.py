@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import structlog
 
-from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc
+from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
 from services.common.visibility import GENERAL
 from services.gateway.convert import (
     check_texts,
@@ -28,6 +28,7 @@ from services.gateway.flows.faq import ask_faq, delete_faq_entries, import_faq_e
 from services.gateway.flows.import_products import Import
 from services.gateway.flows.preview_rules import preview_rules
 from services.gateway.flows.prices import quote_prices
+from services.gateway.flows.product_reviews import import_product_reviews, set_review_summaries
 from services.gateway.flows.recommend import recommend
 from services.gateway.flows.record_events import record_events, record_feedback
 from services.gateway.flows.search import search
@@ -112,6 +113,18 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         stream = Import(self._write_calls, self._parts)
         await stream.run(messages)
         return stream.summary
+
+    @rpc_method(product_reviews_pb2.ImportProductReviewsResponse)
+    async def ImportProductReviews(
+        self, message: product_reviews_pb2.ImportProductReviewsRequest
+    ) -> product_reviews_pb2.ImportProductReviewsResponse:
+        return await import_product_reviews(self._write_calls(), self._parts, message)
+
+    @rpc_method(product_reviews_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, message: product_reviews_pb2.SetReviewSummariesRequest
+    ) -> product_reviews_pb2.SetReviewSummariesResponse:
+        return await set_review_summaries(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:

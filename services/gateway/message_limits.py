@@ -50,6 +50,9 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "GetProduct": _SMALL,
     # 500 products with 64 fields each, in any distribution.
     "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),
+    # 500 reviews with ids and text at their longest, in characters of three bytes.
+    "ImportProductReviews": MessageLimit(5 * _MB, 6_000, 500),
+    "SetReviewSummaries": MessageLimit(_MB, 4_000, 500),
     "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
     # A token may have 4,096 characters.
     "ListProducts": _SMALL,

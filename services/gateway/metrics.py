@@ -184,6 +184,9 @@ class Metrics:
             named("moderated_products"), "Products of imports in which moderation found something.",
             ["category", "outcome"], registry=registry,
         )  # fmt: skip
+        self.product_reviews = Counter(
+            named("product_reviews"), "Shoppers' reviews received.", ["outcome"], registry=registry
+        )
         self.reviews_asked = Counter(
             named("reviews_asked"), "Reviews that were asked for in control.", ["outcome"], registry=registry
         )

@@ -25,6 +25,8 @@ _WRITES = frozenset(
     {
         "ImportProducts",
         "DeleteProducts",
+        "ImportProductReviews",
+        "SetReviewSummaries",
         "ListProducts",
         "UpdateOffers",
         "DescribeCollections",

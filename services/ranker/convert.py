@@ -14,6 +14,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import unit_vectors_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
+from services.ranker.convert_options import score_offsets
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.collapse import VariantPreference, best_variants
 from services.ranker.domain.exploration import Explored
@@ -35,8 +36,9 @@ _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
     "dense_scores", "lexical_scores", "attributes", "tiers", "type_gains",
+    "review_sentiments",
 )  # fmt: skip
-_SCORES = ("scores", "dense_scores", "lexical_scores", "type_gains")
+_SCORES = ("scores", "dense_scores", "lexical_scores", "type_gains", "review_sentiments")
 _SOURCES = {
     number: CandidateSource[name.removeprefix("CANDIDATE_SOURCE_")]
     for name, number in ranker_pb2.CandidateSource.items()
@@ -119,6 +121,8 @@ def ranking_request(
         dense_scores=np.array(candidates.dense_scores, np.float32) if candidates.dense_scores else None,
         lexical_scores=np.array(candidates.lexical_scores, np.float32) if candidates.lexical_scores else None,
         type_match=type_match,
+        review_sentiments=np.array(candidates.review_sentiments, np.float32) if candidates.review_sentiments else None,
+        offsets=score_offsets(message),
     )
 
 
@@ -162,7 +166,10 @@ def order_of(asked: RankingRequest, scores: Scores, slate: Slate | None) -> Sequ
     """
     if slate is not None:
         return slate.order
-    keys = (-scores.total, *(() if asked.tiers is None else (asked.tiers,)), ~asked.has_identifier)
+    total = scores.total
+    if asked.offsets is not None:
+        total = total + asked.offsets * np.ptp(total)
+    keys = (-total, *(() if asked.tiers is None else (asked.tiers,)), ~asked.has_identifier)
     order: list[int] = np.lexsort(keys).tolist()
     return order
 

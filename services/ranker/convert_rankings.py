@@ -135,8 +135,8 @@ def check_shown(message: ranker_pb2.RecordImpressionsRequest) -> None:
         if not (math.isfinite(entry.latency_ms) and entry.latency_ms >= 0):
             problem = f"is {entry.latency_ms}; send a number of milliseconds that is not negative"
             raise InvalidArgument.of(f"shown[{index}].latency_ms", problem)
-        if problem := text_problem(entry.placement, MAX_LIST_ID):
-            raise InvalidArgument.of(f"shown[{index}].placement", problem)
+        if wrong := text_problem(entry.placement, MAX_LIST_ID):
+            raise InvalidArgument.of(f"shown[{index}].placement", wrong)
         if len(entry.degradations) > _MAX_DEGRADATIONS:
             problem = f"holds {len(entry.degradations)}; send at most {_MAX_DEGRADATIONS}"
             raise InvalidArgument.of(f"shown[{index}].degradations", problem)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.ranker.v1 import profile_pb2
 from services.common.convert import money_to_proto, time_to_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
@@ -96,7 +96,9 @@ def event_to_proto(event: Event) -> event_pb2.Event:
         message.feedback.CopyFrom(
             event_pb2.Feedback(
                 thumb=_THUMBS[said.thumb], rating=said.rating, text=said.text, conversation_id=said.conversation_id,
-                turn_id=said.turn_id,
+                turn_id=said.turn_id, is_product_review=said.is_product_review,
+                moderation=product_pb2.ModerationOutcome.ValueType(said.moderation),
+                written_at=_time(said.written_s) if said.written_s else None,
             )
         )  # fmt: skip
     return message

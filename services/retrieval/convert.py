@@ -25,7 +25,7 @@ from services.common.limits import MAX_QUERY, text_problem
 from services.common.product import violations
 from services.common.visibility import Moderated
 from services.retrieval.convert_offers import offer_context_from_proto
-from services.retrieval.domain.candidates import Attributes, Candidates, IndexedProduct
+from services.retrieval.domain.candidates import Attributes, Candidates, IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
@@ -304,6 +304,7 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
     for name in (
         "image_scores", "list_prices", "lowest_prices_30_days", "price_guardrails", "variant_counts",
         "identifier_matches", "match_counts", "tiers", "meets_soft_filter", "type_gains", "relevances",
+        "review_sentiments",
     ):  # fmt: skip
         column = getattr(candidates, name)
         if column is not None:
@@ -335,6 +336,18 @@ def _attributes(attributes: Attributes) -> bytes:
     for name, values in attributes:
         product.attributes[name].values.extend(values)
     return product.SerializeToString(deterministic=True)
+
+
+def summaries_from_proto(message: retrieval_pb2.SetReviewSummariesRequest) -> dict[str, ReviewSummary | None]:
+    """By product id. Raises InvalidArgument for a repeated id."""
+    changes: dict[str, ReviewSummary | None] = {}
+    for index, entry in enumerate(message.products):
+        if entry.id in changes:
+            raise InvalidArgument.of(f"products[{index}].id", f"{entry.id!r} came before; send it once")
+        its = entry.summary
+        summary = ReviewSummary(its.count, its.mean, its.rating, its.sentiment)
+        changes[entry.id] = summary if entry.HasField("summary") else None
+    return changes
 
 
 def moderation_from_proto(message: retrieval_pb2.SetModerationRequest) -> dict[str, Moderated | None]:

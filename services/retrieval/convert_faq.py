@@ -12,7 +12,6 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.faq import MAX_DELETED, MAX_IMPORTED, MAX_LISTED, FaqEntry, violations
 from services.common.limits import MAX_QUERY, id_problem, text_problem
 from services.retrieval.convert import rows_from_proto
-from services.retrieval.domain.faq.confidence import SHOWN_FROM
 from services.retrieval.domain.faq.matching import FaqMatch
 from services.retrieval.domain.query import MAX_OTHER_MODELS, check_ids
 from services.retrieval.ports import FaqAnswer, Vectors
@@ -111,7 +110,7 @@ def with_entry(
 ) -> retrieval_pb2.RetrieveCandidatesResponse:
     """A copy, since answers of searches are shared. `answer` None: it was late."""
     match = answer.matches[0] if answer is not None and answer.has_answer else None
-    if answer is not None and (match is None or match.confidence < SHOWN_FROM):
+    if answer is not None and (match is None or not match.is_above(response.assessment.relevance)):
         return response
     copied = retrieval_pb2.RetrieveCandidatesResponse()
     copied.CopyFrom(response)

@@ -126,6 +126,22 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         return await self._run(self._writes, context, work)
 
+    @rpc(retrieval_pb2.SetReviewSummariesResponse)
+    async def SetReviewSummaries(
+        self, request: retrieval_pb2.SetReviewSummariesRequest
+    ) -> retrieval_pb2.SetReviewSummariesResponse:
+        context = context_from_proto(request.context)
+        check_ids([product.id for product in request.products], "products")
+        changes = convert.summaries_from_proto(request)
+
+        def work() -> retrieval_pb2.SetReviewSummariesResponse:
+            missing_ids = self._index.set_review_summaries(context.tenant, changes)
+            return retrieval_pb2.SetReviewSummariesResponse(
+                changed_count=len(changes) - len(missing_ids), missing_ids=missing_ids
+            )
+
+        return await self._run(self._writes, context, work)
+
     @rpc(retrieval_pb2.RemoveProductsResponse)
     async def RemoveProducts(
         self, request: retrieval_pb2.RemoveProductsRequest

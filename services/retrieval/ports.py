@@ -14,7 +14,7 @@ import numpy.typing as npt
 from services.common.faq import FaqEntry
 from services.common.offers import Offer
 from services.common.visibility import Moderated
-from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.candidates import Candidates, IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.faq.matching import FaqMatch
 from services.retrieval.domain.item_vectors import ItemVectorsState
@@ -210,6 +210,9 @@ class ProductIndex(Protocol):
 
     def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
         """By product id what moderation says now; None: nothing. Returns the ids that were not there."""
+
+    def set_review_summaries(self, tenant: str, changes: Mapping[str, ReviewSummary | None]) -> list[str]:
+        """As `set_moderation`: what the reviews of the products say together."""
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """Returns the ids that were not there."""

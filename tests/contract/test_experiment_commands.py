@@ -196,9 +196,8 @@ def test_a_switchback_of_prices(shell: Shell, gateway: tuple[FakeTrainingGateway
     shell.write("test.yaml", yaml.safe_dump_all(documents))
     run(shell, "start", "test.yaml")
     assert "usual 0.5, lower 0.5" in run(shell, "list")
-    fake.products = [
-        product_pb2.Product(id=f"p{number}", cost={"currency_code": "USD", "units": 5}) for number in range(30)
-    ]
+    cost = common_pb2.Money(currency_code="USD", units=5)
+    fake.products = [product_pb2.Product(id=f"p{number}", cost=cost) for number in range(30)]
     one, sold = Experiment.model_validate(content), list[Interaction]()
     for number, product in enumerate(fake.products):
         for day in range(today - 10, today):

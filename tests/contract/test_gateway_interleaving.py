@@ -137,6 +137,18 @@ async def test_two_serving_configurations(running: Running) -> None:
     assert sorted(teams[:6]) == [1, 1, 1, 2, 2, 2]
 
 
+async def test_results_are_explained_by_their_own_arm(running: Running) -> None:
+    """Scores and positions of a product are those of the order that brought it."""
+    publish(running, experiment=interleaving())
+    answer = await asked(running, USER, explain=True)
+    found = list(orders(running)[0].candidates.ids)
+    assert all(one.explain for one in orders(running))
+    for result in answer.results[:2]:
+        # Both arms have it first, each its own.
+        assert (result.product.id in (found[0], found[-1]), result.score) == (True, float(len(found)))
+        assert result.HasField("stage_scores")
+
+
 async def test_an_explanation_is_that_of_the_control_arm(running: Running) -> None:
     """ExplainItem computes one order, and logs nothing."""
     publish(running, experiment=interleaving())

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kairos.assistant.v1 import assistant_pb2
 from kairos.common.v1 import event_pb2, faq_pb2, offer_pb2, product_pb2
 from kairos.control.v1 import merchandising_pb2
-from kairos.gateway.v1 import gateway_pb2
+from kairos.gateway.v1 import gateway_pb2, product_reviews_pb2
 from kairos.ranker.v1 import conversation_pb2 as stored_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
@@ -93,6 +93,17 @@ BEYOND: dict[str, list[Any]] = {
     **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
     "sort": [99],
     f"{GATEWAY}SearchRequest.faq": [99],
+    "feedback_id": ID,
+    "kairos.common.v1.Feedback.rating": [-1, 6],
+    "kairos.common.v1.Feedback.text": ["x" * 2_001],
+    "turn_id": ["x" * 129],
+    f"{GATEWAY}ProductReview.review_id": ["x" * 101, "", "a\nb"],
+    f"{GATEWAY}ProductReview.rating": [0, 6],
+    f"{GATEWAY}ProductReview.text": ["x" * 2_001],
+    "kairos.common.v1.ReviewSummary.count": [-1],
+    "kairos.common.v1.ReviewSummary.mean": [0.5, math.nan],
+    "kairos.common.v1.ReviewSummary.rating": [5.5, math.inf],
+    "kairos.common.v1.ReviewSummary.sentiment": [-1.5, math.nan],
     "collapse": [99],
     "fulfilment": [9],
     "best_facet_count": [-1, 9],
@@ -138,10 +149,12 @@ MANY = {
     f"{GATEWAY}RecordEventsRequest.events": 1_001,
     f"{GATEWAY}ImportProductsRequest.products": 501,
     f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
+    f"{GATEWAY}ImportProductReviewsRequest.reviews": 501,
+    f"{GATEWAY}SetReviewSummariesRequest.products": 501,
     f"{GATEWAY}ImportFaqEntriesRequest.entries": 501,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
     f"{GATEWAY}PreviewRulesRequest.rules": 11,
-    f"{ASSISTANT}Utterance.transcripts": 9,
+    **{f"{of}.transcripts": 9 for of in (f"{ASSISTANT}Utterance", f"{GATEWAY}SearchRequest")},
     f"{CONTROL}RuleTrigger.queries": 33,
     f"{CONTROL}RuleTrigger.audience": 9,
     f"{CONTROL}MerchandisingRule.actions": 33,
@@ -181,7 +194,11 @@ def whole(method: str) -> list[Any]:
     offer = offer_pb2.Offer(product_id="p1", source=offer_pb2.OFFER_SOURCE_PRICING)
     offer.updated_at.seconds = 1
     offer.price.currency_code = offer.base_price.currency_code = "USD"
-    search = gateway_pb2.SearchRequest(filter=narrowing)
+    transcripts = [assistant_pb2.TranscriptAlternative(text="a")]
+    search = gateway_pb2.SearchRequest(filter=narrowing, transcripts=transcripts)
+    review = product_reviews_pb2.ProductReview(review_id="r", product_id="p1", visitor_id="v", rating=5)
+    said = product_pb2.ReviewSummary(count=1, mean=5, rating=4, sentiment=0.1)
+    summary = product_reviews_pb2.ProductReviewSummary(product_id="p1", summary=said)
     recommend = gateway_pb2.RecommendRequest(filter=narrowing)
     products = merchandising_pb2.RuleProducts(ids=["p1"], filter=narrowing)
     actions: list[dict[str, Any]] = [
@@ -213,7 +230,7 @@ def whole(method: str) -> list[Any]:
     heard = assistant_pb2.Utterance(transcripts=[assistant_pb2.TranscriptAlternative(text="a")])
     turn = stored_pb2.ConversationTurn(id="t", time=Timestamp(seconds=1))
     fields: dict[str, list[dict[str, Any]]] = {
-        "Search": [{"filter": narrowing}],
+        "Search": [{"filter": narrowing, "transcripts": transcripts}],
         "Recommend": [{"filter": narrowing}],
         "ExplainItem": [{"item_id": "p1", "search": search}, {"item_id": "p1", "recommend": recommend}],
         "QuotePrices": [{"product_ids": ["p1"]}],
@@ -226,6 +243,8 @@ def whole(method: str) -> list[Any]:
         "AskFaq": [{"question": "a"}],
         "ImportFaqEntries": [{"entries": [faq_pb2.FaqEntry(id="f", question="a", answer="b")]}],
         "DeleteFaqEntries": [{"ids": ["f"]}],
+        "ImportProductReviews": [{"reviews": [review]}],
+        "SetReviewSummaries": [{"products": [summary]}],
         "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
         "ReadLog": [{"log": ranker_pb2.LOG_KIND_EVENTS}],
         "BeginItemVectors": [{"model_version": "m@1", "dimensions": 2, "map": vectors}],

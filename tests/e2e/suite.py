@@ -21,7 +21,7 @@ from ops.processes import suite_processes
 from ops.settings import SuiteSettings
 from ops.state import SuiteState, read_state
 
-STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing")
+STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant")
 SERVICES = (*STAGES, "gateway")
 _COMMAND_TIMEOUT_S = 300.0
 # Of a call of control.

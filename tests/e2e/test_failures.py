@@ -35,8 +35,9 @@ def writer(shop: Shop) -> Iterator[Writer]:
     assert shop.total() == len(shop.products)
 
 
-# Without campaigns the auction is not called: tests/contract/test_gateway_sponsored.py has its failures.
-@pytest.mark.parametrize("service", [service for service in SERVICES if service != "sponsored"])
+# Searches call neither the auction, without campaigns, nor the assistant: tests/contract/test_gateway_sponsored.py and
+# test_gateway_conversations.py have their failures.
+@pytest.mark.parametrize("service", [service for service in SERVICES if service not in ("sponsored", "assistant")])
 def test_a_killed_service(suite: RunningSuite, shop: Shop, writer: Writer, service: str) -> None:
     """Search still answers and names the missing stage; the service recovers by itself; no data is lost."""
     known, fresh = new_user(), new_user()

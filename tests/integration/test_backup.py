@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ops.backup.manifest import Refused
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.convert import product_to_proto
+from services.common.faq import FaqEntry
 from services.common.product import Product
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.domain.event import Batch, Event, EventType
@@ -129,6 +131,9 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     retriever.index.item_vectors.begin("default", "shopper@2", 3, None)
     items = Vectors(np.arange(6, dtype=np.float32).reshape(3, 2), "shopper@1")
     retriever.index.item_vectors.store("default", "shopper@1", ["p0", "p1", "p2"], items, is_complete=True)
+    entry = FaqEntry("returns", "return policy", "Within 30 days.")
+    assert retriever.faq is not None
+    retriever.faq.upsert("default", [entry], [Vectors(np.ones((1, 3), np.float32), MODEL)])
     wanted = RetrievalQuery("lamp 7", table[7:8], MODEL, limit=5, with_vectors=True)
     before = retriever.retrieve("default", wanted).candidates
     fingerprints = retriever.index.lookup("default", before.ids, Columns(fingerprints=True)).fingerprints
@@ -138,6 +143,8 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     qdrant_dump.restore(second, "shop-", tmp_path / "dump")
 
     other = retriever_over(ServerCollections(second, "shop-"), settings)
+    assert other.faq is not None
+    assert other.faq.entries("default", "", 9) == retriever.faq.entries("default", "", 9) == [replace(entry, version=1)]
     after = other.retrieve("default", wanted).candidates
     assert after.ids == before.ids
     assert after.vectors is not None

@@ -754,3 +754,26 @@ async def test_markets_and_audiences(stub: Stub) -> None:
             # The third answer comes from memory.
             seen[market, audience] = {"shoe", "boot"} & set(await found(stub, request))
     assert list(seen.values()) == [{"shoe"}, {"shoe", "boot"}, set(), {"boot"}]
+
+
+async def test_what_reviews_say(stub: Stub) -> None:
+    """Candidates have the sentiment once a product has reviews; an import keeps it, and unknown ids are named."""
+    assert not (await stub.RetrieveCandidates(ask("hdmi cable"))).candidates.review_sentiments
+    said = product_pb2.ReviewSummary(count=3, mean=4.5, rating=4.0, sentiment=0.5)
+    entries = [retrieval_pb2.SummarizedProduct(id=id, summary=said) for id in ("cable", "nothing")]
+    answer = await stub.SetReviewSummaries(retrieval_pb2.SetReviewSummariesRequest(products=entries))
+    assert (answer.changed_count, list(answer.missing_ids)) == (1, ["nothing"])
+    for _ in range(2):
+        browsed = (await stub.RetrieveCandidates(ask())).candidates
+        assert dict(zip(browsed.ids, browsed.review_sentiments, strict=True)) == {
+            "shoe": 0.0, "boot": 0.0, "cable": 0.5, "phones": 0.0, "chinese": 0.0,
+        }  # fmt: skip
+        stored = dict(zip(browsed.ids, browsed.products, strict=True))["cable"]
+        assert product_pb2.Product.FromString(stored).reviews == said
+        await stub.UpsertProducts(upsert(*SHOP))
+    await stub.SetReviewSummaries(
+        retrieval_pb2.SetReviewSummariesRequest(products=[retrieval_pb2.SummarizedProduct(id="cable")])
+    )
+    lookup = retrieval_pb2.LookupProductsRequest(ids=["cable"], with_products=True)
+    (stored,) = (await stub.LookupProducts(lookup)).candidates.products
+    assert not product_pb2.Product.FromString(stored).HasField("reviews")

@@ -19,6 +19,7 @@ from services.common.arrays import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.settings import RankerSettings, WeightSettings
 from services.ranker.wiring import build_store
+from training.ranking.constraints import Constraints
 from training.ranking.examples import TASKS, Examples
 from training.ranking.learnable import OBJECTIVE, LearnableRanker
 from training.ranking.metrics import auc, calibration_error, ndcg
@@ -42,8 +43,15 @@ def main(
     start: Annotated[Path | None, typer.Option(help="A version to continue from, instead of random weights.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 4,
     least: Annotated[int, typer.Option(help="The least number of pages.", min=2)] = _LEAST_PAGES,
+    constraints: Annotated[
+        Path | None, typer.Option(help="Exposure of groups, as `kairos fairness constraints` writes it.")
+    ] = None,
     seed: int = 0,
 ) -> None:
+    try:
+        bounds = None if constraints is None else Constraints.load(constraints)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--constraints") from None
     if out.exists():
         raise typer.BadParameter(f"{out} exists; name a new folder", param_hint="--out")
     store = build_store(RankerSettings(store="redis" if redis_url else "sqlite", data_dir=data, redis_url=redis_url))
@@ -63,7 +71,7 @@ def main(
             raise typer.BadParameter(
                 f"{start} knows vectors of {ranker.vector_version!r}, the log has those of {reader.vector_version!r}"
             )
-        ranker.update(of, epochs, seed, quiet=False)
+        ranker.update(of, epochs, seed, quiet=False, constraints=bounds)
         return ranker
 
     by_time = np.argsort(examples.shown_s, kind="stable")

@@ -20,6 +20,7 @@ from services.ranker.domain.user_features import IntArray
 from services.ranker.settings import ObjectiveSettings
 from training.ranking.batches import Batches, rows_of
 from training.ranking.calibration import Calibration, calibrated
+from training.ranking.constraints import Constraints
 from training.ranking.examples import Examples
 from training.ranking.export import export
 from training.ranking.network import NetworkSettings, RankerNetwork
@@ -74,7 +75,10 @@ class LearnableRanker:
         """[n]: the score that makes the order, with the default values of click, cart and purchase."""
         return OBJECTIVE.score(self.predict(examples), examples.numbers[:, _OUT_OF_STOCK] - 1)
 
-    def update(self, examples: Examples, epochs: int = 1, seed: int = 0, quiet: bool = True) -> list[float]:
+    def update(
+        self, examples: Examples, epochs: int = 1, seed: int = 0, quiet: bool = True,
+        constraints: Constraints | None = None,
+    ) -> list[float]:  # fmt: skip
         """Trains on examples, calibrates on the newest of them (`training.held_back`); gives the loss of each epoch.
 
         New items get a row in the table of ids. Uses one thread, whatever torch is set to.
@@ -82,11 +86,13 @@ class LearnableRanker:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return self._update(examples, epochs, seed, quiet)
+            return self._update(examples, epochs, seed, quiet, constraints)
         finally:
             torch.set_num_threads(threads)
 
-    def _update(self, examples: Examples, epochs: int, seed: int, quiet: bool) -> list[float]:
+    def _update(
+        self, examples: Examples, epochs: int, seed: int, quiet: bool, constraints: Constraints | None
+    ) -> list[float]:
         by_time = np.argsort(examples.shown_s, kind="stable")
         count = round(len(by_time) * (1 - self.training.held_back))
         trained, held = examples.take(by_time[:count]), examples.take(by_time[count:])
@@ -96,7 +102,8 @@ class LearnableRanker:
             self._scale(trained)
         self._add_items(trained.item_ids, seed)
         weights = click_weights(trained) if self.training.debias == "weights" else None
-        losses = train(self.network, trained, self._item_rows(trained), self.training, epochs, seed, weights, quiet)
+        rows = self._item_rows(trained)
+        losses = train(self.network, trained, rows, self.training, epochs, seed, weights, quiet, constraints)
         self.pages_seen += trained.page_count
         self.reranked = min(trained.depth, ITEMS_WITH_VECTORS)
         self.calibrate(held)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from services.common.arrays import FloatArray
 from services.ranker.domain.user_features import IntArray
 from training.ranking.batches import Batch, Batches
+from training.ranking.constraints import Constraints, Lagrangian
 from training.ranking.examples import Examples
 from training.ranking.network import RankerNetwork, log_probabilities
 
@@ -46,11 +47,13 @@ def train(
     seed: int,
     click_weights: FloatArray | None = None,
     quiet: bool = True,
+    constraints: Constraints | None = None,
 ) -> list[float]:
     """The mean loss of each epoch.
 
     `rows` [v] are the items' rows in the table of ids, `click_weights` [n] what a click counts; None: one each.
     """
+    lagrangian = None if constraints is None else Lagrangian(constraints, examples.item_ids.tolist())
     tower = {id(parameter) for parameter in network.tower()}
     groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in network.parameters() if id(parameter) not in tower]},
@@ -73,6 +76,11 @@ def train(
             for batch in batches.each(random.permutation(examples.page_count), settings.pages_per_step):
                 batch = _without_some_ids(batch, settings.id_dropout)
                 loss = loss_of(network, batch, labels, settings, click_weights)
+                if lagrangian is not None:
+                    items = examples.item[np.where(batch.examples.numpy() >= 0, batch.examples.numpy(), 0)]
+                    # As served: of the first task, without the place.
+                    clicks = batch.logits(network)[..., 0]
+                    loss = loss + lagrangian.penalty(clicks, batch.examples >= 0, items)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)

@@ -18,7 +18,7 @@ from services.assistant.domain.conversation import BRAND, CATEGORY, PRICE
 from services.assistant.domain.shop import FieldCounts
 
 # How likely a shopper has an answer, by field; attributes: OTHERWISE.
-_WEIGHTS = {PRICE: 1.0, CATEGORY: 1.0, BRAND: 0.6}
+_WEIGHTS = {PRICE: 1.0, CATEGORY: 1.0, BRAND: 0.5}
 _OTHERWISE = 0.9
 # A question is worth a turn only if it narrows by this many bits, and if more products match than are shown anyway.
 LEAST_BITS = 0.3

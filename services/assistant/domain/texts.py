@@ -88,7 +88,9 @@ class Texts:
     def subject(self, dialogue: Dialogue, currency: str) -> str:
         """What is searched for, with the conditions."""
         category = dialogue.condition(CATEGORY)
-        query = self.listed([self.value(value, CATEGORY) for value in category.values]) if category else dialogue.query
+        query = dialogue.query
+        if category and len(query.split()) != 1:
+            query = self.listed([self.value(value, CATEGORY) for value in category.values])
         shown = [one for one in dialogue.conditions if one is not category]
         parts = [self.condition(one, currency) for one in shown if one.field != PRICE or currency]
         is_short = bool(query) and len(query) <= _LONGEST_SUBJECT

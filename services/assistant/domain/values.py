@@ -45,14 +45,19 @@ class NamedValue:
     is_whole: bool = True
 
 
-def named_values(text: str, facets: Iterable[FieldCounts], vocabulary: Vocabulary) -> list[NamedValue]:
-    """Each word of the text is used once. Several values of a field are alternatives."""
-    fields = [facet for facet in facets if facet.field.startswith(ATTRIBUTE) or facet.field in (BRAND, CATEGORY)]
+def named_values(
+    text: str, facets: Iterable[FieldCounts], vocabulary: Vocabulary, of_one: bool = False
+) -> list[NamedValue]:
+    """Each word of the text is used once. Several values of a field are alternatives. `of_one`: the values are those of
+    one product and its variants, where a word that all of them contain is stated as well.
+    """
+    fields = [facet for facet in facets if facet.field.startswith(ATTRIBUTE)]
+    fields += [facet for facet in facets if facet.field in (BRAND, CATEGORY)]
     words = _words(text)
     whole = [one for facet in fields for one in _whole_values(text, words, facet, vocabulary)]
     found = _without_overlaps(whole)
     used = {place for one in found for place in range(one.start, one.end)}
-    partial = [one for facet in fields for one in _partial_values(words, facet, vocabulary, used)]
+    partial = [one for facet in fields for one in _partial_values(words, facet, vocabulary, used, of_one)]
     # A part of a value is evidence only where no field has the word as a whole value.
     return sorted([*found, *_grouped(text, partial)], key=lambda one: one.start)
 
@@ -108,7 +113,7 @@ def _without_overlaps(named: Iterable[NamedValue]) -> list[NamedValue]:
 
 
 def _partial_values(
-    words: Sequence[tuple[int, int, str]], facet: FieldCounts, vocabulary: Vocabulary, used: set[int]
+    words: Sequence[tuple[int, int, str]], facet: FieldCounts, vocabulary: Vocabulary, used: set[int], of_one: bool
 ) -> Iterator[NamedValue]:
     """Values that contain a word, or are a kind of what it names. A word that all values contain says nothing."""
     if facet.field in (BRAND, CATEGORY):
@@ -118,8 +123,9 @@ def _partial_values(
     for start, end, form in words:
         if form in _IDLE or start in used or has_han(form) or form.isdigit() or len(form) < 3:
             continue
-        inside = [v for v, parts in forms if form in parts or form in vocabulary.ancestors(v)]
-        if 0 < len(inside) < max(2, len(forms)):
+        inside = [value for value, parts in forms if form in parts]
+        inside = inside or [value for value, _ in forms if form in vocabulary.ancestors(value)]
+        if inside and (of_one or len(inside) < max(2, len(forms))):
             yield from (NamedValue(facet.field, value, start, end, False, False) for value in inside)
     for label in vocabulary.chinese_in(text):
         at = text.find(label)
@@ -129,7 +135,7 @@ def _partial_values(
         names = vocabulary.names(label)
         inside = [value for value, parts in forms if parts & names]
         inside = inside or [value for value, _ in forms if label in vocabulary.ancestors(value)]
-        if 0 < len(inside) < max(2, len(forms)):
+        if inside and (of_one or len(inside) < max(2, len(forms))):
             yield from (NamedValue(facet.field, value, start, start + len(label), False, False) for value in inside)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.assistant.domain.conversation import ATTRIBUTE, CATEGORY, PRICE, Condition
@@ -19,7 +19,7 @@ from services.assistant.domain.statements import (
     details,
     title_of,
 )
-from services.assistant.domain.values import named_values
+from services.assistant.domain.values import conditions_of, named_values
 from services.assistant.domain.vocabulary import value_form
 from services.assistant.flows.finding import find
 from services.assistant.flows.turn import Answer, Turn
@@ -141,25 +141,25 @@ async def answer_about(turn: Turn, topic: Topic) -> Answer:
 
 def names_values(turn: Turn, item: Item) -> bool:
     """Whether the text names a value of an attribute, or a word that the gateway may know as one."""
-    return bool(named_values(looked_up(turn), _fields_of(item), turn.tools.vocabulary)) or any(
-        form in turn.tools.vocabulary.concepts for form in value_form(looked_up(turn)).split()
-    )
+    text = looked_up(turn)
+    named = named_values(text, _fields_of(item), turn.tools.vocabulary, of_one=True)
+    return bool(named) or bool(turn.tools.vocabulary.groups_in(text))
 
 
 async def variant_of(turn: Turn, item: Item) -> Answer:
     """The product in another colour or size; without such a variant, similar products that have it."""
-    wanted = named_values(looked_up(turn), _fields_of(item), turn.tools.vocabulary)
-    variants = item.variants or {}
-    own = [one for one in wanted if one.value in item.product.attributes.get(_name(one.field), ())]
-    fitting = [
-        id for id, values in variants.items()
-        if all(one in own or one.value in values.get(_name(one.field), ()) for one in wanted)
-    ]  # fmt: skip
+    wanted = conditions_of(named_values(looked_up(turn), _fields_of(item), turn.tools.vocabulary, of_one=True))
+    own = item.product.attributes
+    fitting = [item.id] if _meets(own, wanted) else []
+    fitting += [id for id, values in (item.variants or {}).items() if _meets({**own, **values}, wanted)]
     if wanted and fitting:
         found = await turn.shop.products(turn.caller, fitting[:1], turn.locale)
         answer = Answer(Intent.REFINE, turn.dialogue)
         answer.know(found, turn.language)
-        answer.add(details(found[0], turn.texts)[:1] if found else [])
+        if found:
+            answer.add(details(found[0], turn.texts)[:1])
+            names = dict.fromkeys(_name(one.field) for one in wanted)
+            answer.add([each for name in names for each in about_attribute(found[0], name, turn.texts)])
         answer.products = found
         answer.dialogue = replace(turn.dialogue, focus=found[0].id if found else item.id, question=None)
         return answer
@@ -185,8 +185,9 @@ async def similar_to(turn: Turn) -> Answer:
 async def _similar_with(turn: Turn, item: Item) -> Answer:
     """The search of the conversation with what the text states, and a sentence that the product itself is not so."""
     answer = await find(turn)
-    new = [one for one in answer.dialogue.conditions if one not in turn.dialogue.conditions and one.field != PRICE]
-    if new:
+    new = [one for one in answer.dialogue.conditions if one not in turn.dialogue.conditions]
+    new = [one for one in new if one.field not in (PRICE, CATEGORY)]
+    if new and answer.intent is Intent.REFINE:
         title = title_of(item, turn.language)
         values = turn.texts.listed([turn.texts.condition(one, answer.dialogue.currency) for one in new])
         answer.sentences = answer.sentences[1:]
@@ -230,6 +231,10 @@ def _fields_of(item: Item) -> list[FieldCounts]:
         FieldCounts(f"{ATTRIBUTE}{name}", tuple(FacetValue(value, 1) for value in listed))
         for name, listed in values.items()
     ]
+
+
+def _meets(values: Mapping[str, Sequence[str]], wanted: Sequence[Condition]) -> bool:
+    return all(any(value in values.get(_name(one.field), ()) for value in one.values) for one in wanted)
 
 
 def _meeting(item: Item, conditions: Sequence[Condition]) -> list[Fact]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from services.assistant.domain.conversation import Chip, Question
 from services.assistant.domain.intents import Chat, Intent, Topic
 from services.assistant.domain.references import Relative, points_at_one, positions_in, relative_of
-from services.assistant.domain.shop import FaqAnswer, Found
+from services.assistant.domain.shop import FaqAnswer
 from services.assistant.flows import finding, products, service
 from services.assistant.flows.turn import Answer, HandOverReason, Turn
 from services.assistant.flows.understanding import looked_up
@@ -82,16 +82,18 @@ async def _about_shown(turn: Turn) -> Answer | None:
         return await products.why(turn)
     if not known:
         return None
-    if intent is Intent.COMPARE:
+    positions = positions_in(text, min(len(dialogue.shown), turn.tools.cards))
+    topic = rules.topic(text)
+    if intent is Intent.COMPARE or (len(positions) > 1 and (intent or topic or rules.has("which", text))):
         return await products.compare(turn)
     if intent is Intent.ADVICE:
         return await products.advise(turn)
-    positions = positions_in(text, min(len(dialogue.shown), turn.tools.cards))
     refers = bool(positions) or (points_at_one(text) and bool(dialogue.focus or turn.item_ids))
-    topic = rules.topic(text)
     is_policy = topic is not Topic.STOCK and rules.has("policy", text)
     is_about = topic is not None and not is_policy
     if topic is not None and is_about and (refers or points_at_one(text) or not await _names_products(turn)):
+        if topic is Topic.DETAILS and (other := await _other_variant(turn, bool(positions))):
+            return other
         return await products.answer_about(turn, topic)
     relative = relative_of(text)
     if relative is Relative.SIMILAR:
@@ -103,6 +105,17 @@ async def _about_shown(turn: Turn) -> Answer | None:
         if items and positions:
             return await products.answer_about(turn, Topic.DETAILS)
     return None
+
+
+async def _other_variant(turn: Turn, has_place: bool) -> Answer | None:
+    """ "do you also have it in pink?": the variant in pink, else the products in pink. None for other questions."""
+    if not turn.tools.rules.has("variant", turn.text):
+        return None
+    items = await products.meant(turn)
+    if not items or not products.names_values(turn, items[0]):
+        return None
+    is_meant = has_place or bool(turn.dialogue.focus or turn.item_ids) or len(turn.dialogue.shown) == 1
+    return await (products.variant_of(turn, items[0]) if is_meant else finding.find(turn))
 
 
 async def _names_products(turn: Turn) -> bool:
@@ -122,17 +135,13 @@ async def _from_faq_or_search(turn: Turn) -> Answer:
         return await service.from_entry(turn, entry)
     if is_policy and not names_products:
         return service.no_entry(turn)
-    if not names_products and not turn.dialogue.has_search and not _is_searchable(reading):
-        return service.no_entry(turn)
+    if not names_products and points_at_one(text) and not turn.dialogue.has_search:
+        return service.nothing_shown(turn)
     return await finding.find(turn)
 
 
 def _recommends(entry: FaqAnswer) -> bool:
     return bool(entry.product_ids or entry.categories)
-
-
-def _is_searchable(reading: Found) -> bool:
-    return reading.has_good_match and bool(reading.items)
 
 
 def _reading(turn: Turn) -> Query:

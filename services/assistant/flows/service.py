@@ -84,6 +84,14 @@ def no_entry(turn: Turn) -> Answer:
     return answer
 
 
+def nothing_shown(turn: Turn) -> Answer:
+    """For a text about a product before there is one."""
+    answer = Answer(Intent.PRODUCT_QUESTION, turn.dialogue, is_fixed=True)
+    answer.say(turn.texts.say("nothing_shown"))
+    answer.is_answered = False
+    return answer
+
+
 def complaint(turn: Turn) -> Answer:
     answer = Answer(Intent.COMPLAINT, replace(turn.dialogue, question=None), is_fixed=True)
     return _handed_over(turn, answer, "complaint", HandOverReason.COMPLAINT)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import event_pb2, product_pb2
 from kairos.control.v1 import control_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import product_from_proto
@@ -84,6 +84,18 @@ class Moderation:
             text="\n".join(filter(None, [product.title, product.description]))[:_TEXT],
         )  # fmt: skip
         self._reviews.ask(tenant, review_id(product.id, moderated.categories), review)
+
+    def ask_about_review(self, tenant: str, event: event_pb2.Event) -> None:
+        """Asks a person about a shopper's review that does not count by itself."""
+        text = event.feedback.text
+        moderated = self.moderator.of_text(text)
+        review = control_pb2.Review(
+            question=f"{', '.join(moderated.categories)}: a review of {event.item_id!r} has {moderated.evidence!r}. "
+            "It does not count until you decide.",
+            subject_id=event.event_id, subject=control_pb2.REVIEW_SUBJECT_PRODUCT_REVIEW, text=text,
+            categories=moderated.categories,
+        )  # fmt: skip
+        self._reviews.ask(tenant, review_id(event.event_id, moderated.categories), review)
 
     def prepare(self, snapshot: control_pb2.Snapshot) -> Callable[[], None]:
         """See published.Prepare."""

@@ -101,6 +101,7 @@ class Import:
                 continue
             moderated = self.parts.moderation.of_product(tenant, checked)
             write_moderation(product, moderated)
+            product.ClearField("reviews")
             fingerprint = product_fingerprint(product.SerializeToString(deterministic=True), image)
             known = self._seen.setdefault(product.id, fingerprint)
             if known is fingerprint:

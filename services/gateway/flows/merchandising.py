@@ -352,8 +352,10 @@ class AppliedRules:
 
     def take_over(self, other: AppliedRules, ids: Collection[str]) -> None:
         """What the boosts of another arm did to these products, which it brought into an interleaved answer."""
+        boost = gateway_pb2.RULE_TYPE_MERCHANDISING_BOOST
         for id in ids:
-            self.fired[id] = list(other.fired.get(id, ()))
+            kept = [step for step in self.fired.get(id, ()) if step.type != boost]
+            self.fired[id] = [*kept, *(step for step in other.fired.get(id, ()) if step.type == boost)]
         for rule_id, effects in other.effects.items():
             self.effects.setdefault(rule_id, set()).update(effects)
         known = {match.rule.id for match in self.matches}

@@ -15,6 +15,7 @@ from services.gateway.domain.experiments import NOT_ASSIGNED, Assignment
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import add_ranker_scores, retrieval_scores
+from services.gateway.flows.exposure import score_offsets
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -58,6 +59,9 @@ async def rank_items(
         collapse=collapse_mode(viewer),
         options=options, ranking_version=assignment.ranking_version, without_exploration=turn is Turn.FIRST,
     )  # fmt: skip
+    configuration = parts.serving.of(calls.info.tenant, calls.assignment.configuration_ids)
+    if configuration.exposure is not None:
+        message.options.score_offsets.extend(score_offsets(configuration.exposure, candidates))
     # In its place at once: as an argument of the message it would be copied twice.
     message.candidates.CopyFrom(candidates)
     message.candidates.ClearField("products")

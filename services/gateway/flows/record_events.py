@@ -44,6 +44,9 @@ async def record_feedback(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecordFeedbackRequest
 ) -> gateway_pb2.RecordFeedbackResponse:
     """Feedback is an event. Raises InvalidArgument with the paths of RecordFeedbackRequest."""
+    if message.feedback.is_product_review or message.feedback.moderation:
+        problem = "is of a product review; send it with ImportProductReviews"
+        raise InvalidArgument.of("feedback.is_product_review", problem)
     event = event_pb2.Event(
         event_id=message.feedback_id, user_id=message.user_id, visitor_id=message.visitor_id,
         session_id=message.session_id, attribution_token=message.attribution_token, item_id=message.item_id,

@@ -39,7 +39,9 @@ class RankingRequest:
     None: of no candidate. `ranks_of_all` are those of these candidates among all that they are a part of; None: these
     are all. `type_match` [n] is what retrieval adds to a product of the type that the query asks for, in spreads of the
     retrieval scores, 0 for the others; None where no type is asked for. `attribute_matches` [n], -1 to 1, by the
-    attributes that the person has declared; None if there are none.
+    attributes that the person has declared; None if there are none. `review_sentiments` [n], -1 to 1, are what
+    reviews say; None: no product has reviews. `offsets` [n] move candidates in the order, of scores scaled to [0, 1];
+    None: they move none.
     """
 
     item_ids: Sequence[str]
@@ -72,6 +74,8 @@ class RankingRequest:
     ranks_of_all: Ranks | None = None
     attribute_matches: FloatArray | None = None
     type_match: FloatArray | None = None
+    review_sentiments: FloatArray | None = None
+    offsets: FloatArray | None = None
 
     @property
     def kind(self) -> ListKind:
@@ -143,4 +147,6 @@ class RankingRequest:
             ranks_of_all=self.ranks.take(at),
             attribute_matches=None if self.attribute_matches is None else self.attribute_matches[at],
             type_match=None if self.type_match is None else self.type_match[at],
+            review_sentiments=None if self.review_sentiments is None else self.review_sentiments[at],
+            offsets=None if self.offsets is None else self.offsets[at],
         )

@@ -23,7 +23,7 @@ from services.retrieval.adapters.product_writes import ProductWriter
 from services.retrieval.adapters.records import Record, candidates_of, with_phrases
 from services.retrieval.adapters.reembedding import QdrantReembedding
 from services.retrieval.adapters.staged_searches import StagedSearches
-from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.candidates import Candidates, IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
 from services.retrieval.domain.query import FloatArray
@@ -98,6 +98,9 @@ class QdrantIndex:
 
     def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
         return self._writer.set_moderation(tenant, changes)
+
+    def set_review_summaries(self, tenant: str, changes: Mapping[str, ReviewSummary | None]) -> list[str]:
+        return self._writer.set_review_summaries(tenant, changes)
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         return self._writer.remove(tenant, ids)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kairos.common.v1 import product_pb2
 from services.common.convert_moderation import moderated_to_proto
@@ -17,7 +18,7 @@ from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.item_spaces import with_item_vectors
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
 from services.retrieval.adapters.records import entry_of, record_of, table_entry
-from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.domain.candidates import IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.offers.book import is_past
@@ -45,6 +46,7 @@ class ProductWriter:
     ) -> None:
         """See ports.ProductIndex."""
         given = [vectors, *other_vectors] if vectors is not None else list(other_vectors)
+        products = self._with_reviews(tenant, products)
         points = [self._point(indexed, _row(images, row)) for row, indexed in enumerate(products)]
         with self._writing[tenant]:
             pair = self._collections.pair(tenant)
@@ -81,7 +83,15 @@ class ProductWriter:
             self._catalogue(tenant).columns.replace(_entries(products, points))
 
     def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
-        """See ports.ProductIndex. Vectors, offers and fingerprints stay as they are."""
+        """See ports.ProductIndex."""
+        return self._rewrite(tenant, {id: partial(_moderate, moderated=its) for id, its in changes.items()})
+
+    def set_review_summaries(self, tenant: str, changes: Mapping[str, ReviewSummary | None]) -> list[str]:
+        """See ports.ProductIndex."""
+        return self._rewrite(tenant, {id: partial(_summarize, summary=its) for id, its in changes.items()})
+
+    def _rewrite(self, tenant: str, changes: Mapping[str, Callable[[product_pb2.Product], None]]) -> list[str]:
+        """Changes messages of products. Vectors, offers and fingerprints stay as they are. Returns unknown ids."""
         keys = {point_id(id): id for id in changes}
         with self._writing[tenant]:
             pair = self._collections.pair(tenant)
@@ -93,7 +103,7 @@ class ProductWriter:
                 if collection is None:
                     continue
                 points = [point for point in collection.points(list(keys)) if point.record.id == keys[point.id]]
-                changed = {point.id: _moderated(point, changes[keys[point.id]]) for point in points}
+                changed = {point.id: _rewritten(point, changes[keys[point.id]]) for point in points}
                 if changed:
                     collection.upsert(list(changed.values()))
             entries = [entry_of(point.id, point.record, point.lexical.indices) for point in changed.values()]
@@ -144,6 +154,28 @@ class ProductWriter:
             catalogue.update_offers(newer)
             return OfferUpdate(len(newer), len(known) - len(newer), missing_ids)
 
+    def _with_reviews(self, tenant: str, products: Sequence[IndexedProduct]) -> list[IndexedProduct]:
+        """With what the reviews of the products say: an import does not bring it.
+
+        A summary that is set between this read and the write is lost until the next one.
+        """
+        catalogue, live = self._collections.catalogue(tenant), self._collections.get(tenant)
+        if catalogue is None or live is None:
+            return list(products)
+        with catalogue.columns.reading() as view:
+            if not view.has_reviews:
+                return list(products)
+        keys = {point_id(indexed.product.id): row for row, indexed in enumerate(products)}
+        found = list(products)
+        for key, record in live.retrieve(list(keys), Columns()).items():
+            stored, indexed = product_pb2.Product.FromString(record.product), found[keys[key]]
+            if stored.HasField("reviews") and record.id == indexed.product.id:
+                message = product_pb2.Product.FromString(indexed.serialized)
+                message.reviews.CopyFrom(stored.reviews)
+                product = replace(indexed.product, review_sentiment=stored.reviews.sentiment)
+                found[keys[key]] = replace(indexed, product=product, serialized=message.SerializeToString())
+        return found
+
     def _with_offers(self, live: Collection, points: Sequence[PointData]) -> list[PointData]:
         """With the offers that the products have: an import does not bring them, and a point is written whole."""
         offers, now_s = live.offers([point.id for point in points]), time.time()
@@ -159,11 +191,21 @@ class ProductWriter:
         return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
 
 
-def _moderated(point: PointData, moderated: Moderated | None) -> PointData:
-    product = product_pb2.Product.FromString(point.record.product)
+def _moderate(product: product_pb2.Product, moderated: Moderated | None) -> None:
     product.ClearField("moderation")
     if moderated is not None:
         product.moderation.CopyFrom(moderated_to_proto(moderated))
+
+
+def _summarize(product: product_pb2.Product, summary: ReviewSummary | None) -> None:
+    product.ClearField("reviews")
+    if summary is not None:
+        product.reviews.CopyFrom(product_pb2.ReviewSummary(**vars(summary)))
+
+
+def _rewritten(point: PointData, change: Callable[[product_pb2.Product], None]) -> PointData:
+    product = product_pb2.Product.FromString(point.record.product)
+    change(product)
     return replace(point, record=point.record._replace(product=product.SerializeToString()))
 
 

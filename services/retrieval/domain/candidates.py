@@ -28,6 +28,16 @@ class IndexedProduct:
 
 
 @dataclass(frozen=True)
+class ReviewSummary:
+    """See product.proto."""
+
+    count: int
+    mean: float
+    rating: float
+    sentiment: float
+
+
+@dataclass(frozen=True)
 class Candidates:
     """Row i of each column belongs to ids[i]. Meanings and units: retrieval.proto.
 
@@ -74,6 +84,8 @@ class Candidates:
     # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.
     attributes: list[Attributes] = field(default_factory=list)
     product_types: list[str] = field(default_factory=list)
+    # None if no product of the catalogue has reviews.
+    review_sentiments: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -390,6 +390,7 @@ def described(
         meets_soft_filter=None if soft is None else soft[rows],
         attributes=view.attributes(rows, attribute_names),
         product_types=view.types_of(rows),
+        review_sentiments=view.review_sentiments(rows),
     )
 
 

@@ -26,6 +26,7 @@ IMAGES = (
     "ranker",
     "pricing",
     "sponsored",
+    "assistant",
     "price_publisher",
     "biller",
     "control",

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
+from kairos.ranker.v1 import ranker_pb2
+from kairos.sponsored.v1.sponsored_pb2 import SponsoredPlace
 from services.gateway.domain.team_draft import Draft, team_draft
+from services.gateway.domain.tokens import PageToken
+from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.ranking import Ranking
 
 
 def same(id: str) -> str:
@@ -54,6 +59,15 @@ def test_products_of_one_order_only() -> None:
     order, pairs = team_draft("abcx", "ab", same, "coin")
     assert (order, pairs) == (["a", "b", "c", "x"], [])
     assert team_draft("", "ab", same, "coin") == (["a", "b"], [])
+
+
+def test_sponsored_places_are_stored_without_a_team() -> None:
+    """The ad, and what the other arm added with it."""
+    draft = Draft("e", ("x", "y"), "coin", [("a", "b"), ("c", "d")])
+    source = ranker_pb2.CANDIDATE_SOURCE_QUERY
+    ranking = Ranking("r", list("cabd"), [1.0] * 4, "m", source, {}, 4, draft=draft, ads={"c": SponsoredPlace()})
+    stored = ranking.to_store(Viewer(PageToken("f"))).interleaving
+    assert (stored.experiment, list(stored.arms), list(stored.teams)) == ("e", ["x", "y"], [0, 1, 2, 0])
 
 
 def test_fixed_places_count_for_neither() -> None:

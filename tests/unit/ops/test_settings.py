@@ -72,10 +72,13 @@ def test_the_services_know_control(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("is_on", [True, False])
-def test_sponsored_places_can_be_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_on: bool) -> None:
+@pytest.mark.parametrize("application", ["sponsored", "assistant"])
+def test_an_application_can_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, application: str, is_on: bool
+) -> None:
     """The application runs, and the gateway knows where; or neither."""
-    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2, sponsored=is_on).resolved()
+    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2, **{application: is_on}).resolved()
     for name, value in suite_environment(settings).items():
         monkeypatch.setenv(name, value)
-    assert ("sponsored" in {one.name for one in serve_config_of(settings).applications}) == is_on
-    assert bool(GatewaySettings().stages.sponsored.target) == is_on
+    assert (application in {one.name for one in serve_config_of(settings).applications}) == is_on
+    assert bool(getattr(GatewaySettings().stages, application).target) == is_on

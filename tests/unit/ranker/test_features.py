@@ -46,6 +46,7 @@ FROZEN = {
     "query_cosine": [0.90213424, 0.5970223, 0.8528908, 0.0],
     "query_match": [1.0, 0.71428573, 0.2857143, 0.0],
     "retrieval_rank": [0.09090909, 0.083333336, 0.07692308, 0.071428575],
+    "review_sentiment": [0.5, 0.0, -0.25, 0.0],
     "shopper_match": [2.5, -1.0, 0.75, 0.0],
     "shopper_rank": [0.09090909, 0.071428575, 0.083333336, 0.0],
     "type_match": [1.01, 0.0, 0.1, 0.0],
@@ -96,6 +97,7 @@ def request_of_four() -> RankingRequest:
         lexical_scores=np.array([7.5, 0.0, 0.0, 3.25], np.float32),
         attribute_matches=np.array([1.0, -0.5, 0.0, 0.25], np.float32),
         type_match=np.array([1.01, 0.0, 0.1, 0.0], np.float32),
+        review_sentiments=np.array([0.5, 0.0, -0.25, 0.0], np.float32),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from services.ranker.domain.candidate_feature import CandidateFeature
 
 # Grows with every change of the features' columns or of what one of them means: a model trained on others is refused.
-FEATURES_VERSION = 5
+FEATURES_VERSION = 6
 
 
 def _registered() -> dict[str, CandidateFeature]:

@@ -71,6 +71,8 @@ def make_slate(
     shown = [profile.shown_without_click.get(item_id, 0) for item_id in request.item_ids]
     of_user = interests(profile) if options.share_interests else Interests.none()
     tired = fatigued(scores, shown) + shop_factors(request, options)
+    if request.offsets is not None:
+        tired = tired + request.offsets
     placed = list(placements(tired, request.vectors, request.brands, of_user, options))
     before = whole_order(tired, [placement.row for placement in placed])
     available = [row for row in before if request.stocks[row] != 0]

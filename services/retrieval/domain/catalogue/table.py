@@ -67,6 +67,8 @@ class Table:
     # By row the number of its visibility in `visibilities`; 0: everyone sees it.
     visibility: Growing[np.int32] = field(default_factory=lambda: Growing(np.int32))
     visibilities: list[Visibility] = field(default_factory=lambda: [EVERYONE])
+    # 0 for a product without reviews.
+    sentiments: Growing[np.float32] = field(default_factory=lambda: Growing(np.float32))
     brands: SingleColumn = field(default_factory=SingleColumn)
     categories: CategoryColumn = field(default_factory=CategoryColumn)
     types: SingleColumn = field(default_factory=SingleColumn)
@@ -83,6 +85,7 @@ class Table:
     row_by_key: NumberMap = field(default_factory=NumberMap)
     group_by_hash: NumberMap = field(default_factory=NumberMap)
     dead_count: int = 0
+    has_reviews: bool = False
     group_count: int = 0
     last_change: int = 0
 
@@ -109,6 +112,8 @@ class Table:
         self.currencies.extend([CURRENCY_NUMBERS[each.price.currency] if each.price else 0 for each in products])
         self.stocks.extend([NOT_TRACKED if each.stock is None else each.stock for each in products])
         self.visibility.extend([self._visibility_code(each.visibility) for each in products])
+        self.sentiments.extend([each.review_sentiment or 0.0 for each in products])
+        self.has_reviews = self.has_reviews or any(each.review_sentiment is not None for each in products)
         self.brands.extend([self.brands.code(each.brand) for each in products])
         self.categories.extend([self.categories.path_code(each.category_path) for each in products])
         self.types.extend([self.types.code(each.type or product_type(each.product)) for each in entries])
@@ -187,6 +192,8 @@ class Table:
             prices=Growing(np.float64, self.prices.view[kept]),
             currencies=Growing(np.uint16, self.currencies.view[kept]),
             stocks=Growing(np.int64, self.stocks.view[kept]),
+            sentiments=Growing(np.float32, self.sentiments.view[kept]),
+            has_reviews=self.has_reviews,
             visibility=Growing(np.int32, codes.astype(np.int32)),
             visibilities=[self.visibilities[code] for code in used.tolist()],
             groups=Growing(np.int32, group_rows.astype(np.int32)),
@@ -214,8 +221,8 @@ class Table:
         """Bytes of the arrays; texts of values and what is not sorted yet are left out."""
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
-            self.visibility, self.group_hashes, self.group_sizes, self.brands.codes, self.categories.codes,
-            self.types.codes, self.made_for, *self.attributes.values(), self.names, self.words, self.naming,
+            self.visibility, self.sentiments, self.group_hashes, self.group_sizes, self.brands.codes,
+            self.categories.codes, self.types.codes, self.made_for, *self.attributes.values(), self.names, self.words, self.naming,
             self.phrases, self.leads, self.identifiers,
             self.row_by_key, self.group_by_hash,
         )  # fmt: skip

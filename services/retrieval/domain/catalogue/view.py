@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from services.common.comparison import comparison_form
 from services.common.compatibility import name_words, words_of
@@ -193,6 +194,14 @@ class CatalogueView:
         texts = types.spellings.texts
         codes = np.where(rows >= 0, types.codes.view.take(rows), MISSING)
         return [texts[code] if code >= 0 else "" for code in codes.tolist()]
+
+    @property
+    def has_reviews(self) -> bool:
+        return self._table.has_reviews
+
+    def review_sentiments(self, rows: RowArray) -> npt.NDArray[np.float32] | None:
+        """Of each row what its reviews say; None if no product has reviews."""
+        return self._table.sentiments.view.take(rows) if self._table.has_reviews else None
 
     def accessories(self, named: Sequence[ProductName], allowed: BoolArray, limit: int) -> RowArray:
         """The first `limit` of the `allowed` rows [rows] whose products are for one of the `named`, best first.

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from services.common.arrays import FloatArray
+import numpy.typing as npt
 
 # Of an answer, and of an entry that stands above the results of a search, where few queries are questions.
 ANSWERS_FROM, SHOWN_FROM = 0.5, 0.9
-# How much the prior counts, in examples a weight; and the steps of Newton's method, which converges in fewer.
+# How much the prior counts, against examples; and the steps of Newton's method, which converges in fewer.
 _PRIOR_STRENGTH, _STEPS = 4.0, 12
+_UNCHANGED = np.array([1.0, 0.0])
 # Of the questions about what a shop does, so many are taken to have no entry.
 _ABSENT = 0.1
 _SIZES = tuple(0.5**halvings for halvings in range(12))
@@ -66,41 +66,47 @@ class Calibration:
 
     def confidence(self, similarity: float, margin: float) -> float:
         """`margin`: over the next other entry; negative for an entry that is not the best."""
-        return _sigmoid(sum(w * x for w, x in zip(self.weights, (similarity, margin, 1.0), strict=True)))
+        return _sigmoid(self._logit(similarity, margin))
 
     def fitted(self, examples: Sequence[Example]) -> Calibration:
-        """This one as the prior, and the examples: the most likely weights (Newton's method)."""
+        """This one as the prior, scaled and shifted so that the examples are most likely (Platt; Newton's method).
+
+        The ratio of similarity and margin stays: among the entries of one shop the margin says nearly all, and of
+        questions about something else it says nothing.
+        """
         absent = sum(each.is_absent for each in examples)
         present = len(examples) - absent
         if not present:
             return self
-        rows = np.array([[each.similarity, each.margin, 1.0] for each in examples])
+        own = np.array([self._logit(each.similarity, each.margin) for each in examples])
+        rows = np.stack([own, np.ones(len(own))], axis=1)
         right = np.array([float(each.is_right) for each in examples])
         share = _ABSENT / (1 - _ABSENT) * present / max(absent, 1)
         counts = np.array([share if each.is_absent else 1.0 for each in examples])
-        prior = np.array(self.weights)
-        # A weight may move by about its own size.
-        precision = _PRIOR_STRENGTH / np.square(prior)
 
-        def loss(weights: FloatArray) -> float:
+        def loss(weights: npt.NDArray[np.float64]) -> float:
             scores = rows @ weights
-            return float(
-                counts @ (np.logaddexp(0, scores) - right * scores) + precision @ np.square(weights - prior) / 2
-            )
+            likelihood = counts @ (np.logaddexp(0, scores) - right * scores)
+            return float(likelihood + _PRIOR_STRENGTH * np.square(weights - _UNCHANGED).sum() / 2)
 
-        weights = prior.copy()
+        weights = _UNCHANGED
         for _ in range(_STEPS):
             likely = 1 / (1 + np.exp(-np.clip(rows @ weights, -_LARGEST, _LARGEST)))
-            slope = rows.T @ (counts * (likely - right)) + precision * (weights - prior)
-            curve = (rows * (counts * likely * (1 - likely))[:, np.newaxis]).T @ rows + np.diag(precision)
+            slope = rows.T @ (counts * (likely - right)) + _PRIOR_STRENGTH * (weights - _UNCHANGED)
+            curve = (rows * (counts * likely * (1 - likely))[:, np.newaxis]).T @ rows + _PRIOR_STRENGTH * np.eye(2)
             step = np.linalg.solve(curve, slope)
             # Far from the best weights a whole step may go too far.
             size = next((size for size in _SIZES if loss(weights - size * step) < loss(weights)), 0.0)
             weights = weights - size * step
-        return Calibration((float(weights[0]), float(weights[1]), float(weights[2])))
+        scale, shift = float(weights[0]), float(weights[1])
+        similarity, margin, constant = self.weights
+        return Calibration((scale * similarity, scale * margin, scale * constant + shift))
+
+    def _logit(self, similarity: float, margin: float) -> float:
+        return sum(weight * value for weight, value in zip(self.weights, (similarity, margin, 1.0), strict=True))
 
 
-PRIOR_WITH_VECTORS = Calibration((14.0, 8.0, -8.0))
+PRIOR_WITH_VECTORS = Calibration((12.0, 8.0, -7.0))
 PRIOR_WITHOUT_VECTORS = Calibration((10.0, 6.0, -5.0))
 
 

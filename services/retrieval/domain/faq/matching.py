@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.faq import FaqEntry
-from services.retrieval.domain.faq.confidence import ANSWERS_FROM, Calibration, Evidence, similarity
+from services.retrieval.domain.faq.confidence import ANSWERS_FROM, SHOWN_FROM, Calibration, Evidence, similarity
 
 # Of the most similar question of an entry; the rest is that of the next ones, if the entry has so many.
 _FIRST, _NEXT = 0.5, 2
+_ANSWERED_BY_PRODUCTS, _SAME_QUESTION = 0.5, 0.85
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,21 @@ class FoundQuestion:
 
 @dataclass(frozen=True)
 class FaqMatch:
-    """An entry that may answer; `confidence`: the probability that it does."""
+    """An entry that may answer; `confidence`: the probability that it does. `similarity`: of its best question."""
 
     entry: FaqEntry
     confidence: float
     matched_question: str
+    similarity: float
+
+    def is_above(self, products_relevance: float) -> bool:
+        """Whether it stands above the results of a search. `products_relevance`: how well the best product answers.
+
+        A query that products answer asks for products, unless the entry has nearly the same question: "running shoes"
+        is no question about running shoes.
+        """
+        is_for_products = products_relevance >= _ANSWERED_BY_PRODUCTS and self.similarity < _SAME_QUESTION
+        return self.confidence >= SHOWN_FROM and not is_for_products
 
 
 @dataclass(frozen=True)
