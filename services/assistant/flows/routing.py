@@ -137,7 +137,10 @@ async def _from_faq_or_search(turn: Turn) -> Answer:
         return service.no_entry(turn)
     if not names_products and points_at_one(text) and not turn.dialogue.has_search:
         return service.nothing_shown(turn)
-    return await finding.find(turn)
+    found = await finding.find(turn)
+    if found.intent is Intent.FIND and rules.has("purpose", text):
+        found.intent = Intent.ADVICE
+    return found
 
 
 def _recommends(entry: FaqAnswer) -> bool:
