@@ -18,7 +18,7 @@ from services.assistant.domain.vocabulary import Vocabulary
 from services.assistant.events import Begun, Cards, Ended, Event, HandedOver, Segment
 from services.assistant.flows.categories import Categories
 from services.assistant.flows.turn import Tools
-from services.assistant.ports import Caller, Shopper
+from services.assistant.ports import Caller, Shopper, Writer
 from services.assistant.template_writer import TemplateWriter
 from services.assistant.wiring import read_language
 from services.common.domain_folder import DomainFolder
@@ -71,6 +71,7 @@ class Conversation:
     orders: FakeOrders | None = None
     shopper: Shopper = field(default_factory=lambda: Shopper(visitor_id="v1"))
     id: str = ""
+    writer: Writer = field(default_factory=TemplateWriter)
 
     async def say(self, text: str = "", **more: object) -> Said:
         """`more`: fields of Utterance."""
@@ -78,7 +79,7 @@ class Conversation:
         tools = Tools(
             self.shop, self.orders, Categories(self.shop, vocabulary), rules, vocabulary, best_question, cards=3
         )
-        assistant = Assistant(tools, texts, TemplateWriter(), safety())
+        assistant = Assistant(tools, texts, self.writer, safety())
         caller = Caller("r1", "default", self.shopper, time.monotonic() + 5)
         utterance = Utterance(text, **more)  # type: ignore[arg-type]
         said = Said([event async for event in assistant.converse(caller, self.id, utterance)])
