@@ -13,11 +13,13 @@ import grpc
 
 from benchmarks.answer_checker import FaqText
 from catalog.faq import read_faq
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
+from catalog.rows import column_names
 from demo.catalogue import write_catalogue
 from demo.loading import FAQ, load_faq
 from ops.client import Connection
 from ops.in_process import in_process_suite
-from training.search.train import import_products
 
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 
@@ -51,9 +53,11 @@ def assistant_suite(
     with in_process_suite(folder, assistant=settings) as suite:
         imported = folder / "imported"
         if not imported.is_file():
-            import_products(suite, products, mapping, folder)
+            connection = Connection(suite.gateway_target)
+            columns = parse_mapping(mapping, column_names(products), "USD")
+            CatalogImport(connection, columns, Rejects(folder / "rejects.jsonl")).run(products)
             if with_faq:
-                load_faq(Connection(suite.gateway_target))
+                load_faq(connection)
             imported.touch()
         with grpc.insecure_channel(suite.gateway_target, _OPTIONS) as channel:
             yield channel
