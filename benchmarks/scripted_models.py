@@ -63,9 +63,7 @@ class Shop:
     chinese: Mapping[str, str]
 
     def in_prompt(self, prompt: str) -> list[Product]:
-        """The first products whose id and title are in the prompt, as it has them: a product of an earlier turn has only
-        a title.
-        """
+        """The first products whose id and title are in the prompt, in its order: one of an earlier turn has no id."""
         found = []
         for product in self.products.values():
             if product.id not in prompt:
