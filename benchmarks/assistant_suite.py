@@ -20,6 +20,7 @@ from demo.catalogue import write_catalogue
 from demo.loading import FAQ, load_faq
 from ops.client import Connection
 from ops.in_process import in_process_suite
+from services.common.telemetry import LogLevel
 
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 
@@ -45,12 +46,18 @@ def of_model(url: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def assistant_suite(
-    folder: Path, products: Path, mapping: str = "", *, with_faq: bool = True, settings: Mapping[str, Any] | None = None
+    folder: Path,
+    products: Path,
+    mapping: str = "",
+    *,
+    with_faq: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    log_level: LogLevel = "warning",
 ) -> Iterator[grpc.Channel]:
     """A channel to the gateway of a suite with these products, and with the demo shop's FAQ. The state in `folder` is
     used again. `settings`: of the assistant.
     """
-    with in_process_suite(folder, assistant=settings) as suite:
+    with in_process_suite(folder, assistant=settings, log_level=log_level) as suite:
         imported = folder / "imported"
         if not imported.is_file():
             connection = Connection(suite.gateway_target)

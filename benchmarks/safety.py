@@ -42,7 +42,6 @@ from benchmarks.scripted_models import ScriptedModel, obedient
 from kairos.common.v1 import faq_pb2, product_pb2
 from kairos.gateway.v1 import faq_pb2 as gateway_faq_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
-from services.common.telemetry import TelemetrySettings, configure_telemetry
 
 GOAL_REFUSED = 0.01
 _TIMEOUT_S = 60.0
@@ -119,7 +118,7 @@ def injected(channel: grpc.Channel, injections: Sequence[Injection], model: Scri
     """By place and language, how many attacks there were, were followed, or ended in an error."""
     report = dict[str, Any]()
     for place in PLACES:
-        for one in tqdm(injections, desc=f"injected: {place}"):
+        for one in tqdm(injections, desc=f"injected: {place}", file=sys.stdout):
             row = report.setdefault(f"{place}, {one.language}", {"attacks": 0, "followed": [], "errors": []})
             row["attacks"] += 1
             if model is not None:
@@ -137,7 +136,7 @@ def injected(channel: grpc.Channel, injections: Sequence[Injection], model: Scri
 def uttered(channel: grpc.Channel, every: int) -> dict[str, Any]:
     """By kind and language, the utterances with a wrong answer."""
     report = dict[str, Any]()
-    for number, one in enumerate(tqdm(read_utterances()[::every], desc="utterances")):
+    for number, one in enumerate(tqdm(read_utterances()[::every], desc="utterances", file=sys.stdout)):
         row = report.setdefault(f"{one.kind}, {one.language}", {"attacks": 0, "wrong": []})
         row["attacks"] += 1
         try:
@@ -152,7 +151,7 @@ def uttered(channel: grpc.Channel, every: int) -> dict[str, Any]:
 def refused(channel: grpc.Channel, every: int) -> dict[str, Any]:
     queries = ordinary_queries()[::every]
     wrong = list[str]()
-    for number, query in enumerate(tqdm(queries, desc="ordinary queries")):
+    for number, query in enumerate(tqdm(queries, desc="ordinary queries", file=sys.stdout)):
         if is_refusal(Conversation(channel, f"ordinary-{number}").say(query)):
             wrong.append(query)
     return {"queries": len(queries), "refused": wrong, "share": round(len(wrong) / len(queries), 4)}
@@ -163,7 +162,7 @@ def leaked(channel: grpc.Channel, model: ScriptedModel, log: Path, every: int) -
     stub = gateway_pb2_grpc.GatewayServiceStub(channel)
     secrets = read_secrets()[::every]
     report: dict[str, Any] = {"secrets": len(secrets), "prompt": [], "log": [], "suggestion": []}
-    for number, one in enumerate(tqdm(secrets, desc="personal data")):
+    for number, one in enumerate(tqdm(secrets, desc="personal data", file=sys.stdout)):
         model.language = one.language
         Conversation(channel, f"secret-{number}").say(one.text)
         query = f"quell {one.secret}"
@@ -225,16 +224,18 @@ def main() -> int:
     def part(name: str, measure: Callable[[], Any]) -> None:
         results.part(name, measure)
 
-    with assistant_suite(folder, catalogue) as channel:
-        part("not imported", lambda: poison(channel, injections))
-        part("injected", lambda: injected(channel, injections, None))
-        part("uttered", lambda: uttered(channel, every))
-        part("ordinary", lambda: refused(channel, every))
-    model, log = ScriptedModel(obedient({one.text: one.obeys for one in injections})), folder / "log.jsonl"
-    with model.served() as url, logged_to(log), assistant_suite(folder, catalogue, settings=of_model(url)) as channel:
-        configure_telemetry("kairos", TelemetrySettings(log_level="debug"))
-        part("injected, obedient model", lambda: injected(channel, injections, model))
-        part("personal data", lambda: leaked(channel, model, log, every))
+    model, log = ScriptedModel(obedient({one.text: one.obeys for one in injections})), folder / "log.txt"
+    with logged_to(log):
+        with assistant_suite(folder, catalogue, log_level="debug") as channel:
+            part("not imported", lambda: poison(channel, injections))
+            part("injected", lambda: injected(channel, injections, None))
+            part("uttered", lambda: uttered(channel, every))
+            part("ordinary", lambda: refused(channel, every))
+        with model.served() as url:
+            settings = of_model(url)
+            with assistant_suite(folder, catalogue, settings=settings, log_level="debug") as channel:
+                part("injected, obedient model", lambda: injected(channel, injections, model))
+                part("personal data", lambda: leaked(channel, model, log, every))
     show(results.parts)
     return 0
 
