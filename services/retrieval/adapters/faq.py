@@ -25,7 +25,7 @@ from services.retrieval.adapters.bm25 import Bm25Encoder, numbers_of
 from services.retrieval.adapters.collection import Collection, Collections, VectorQuery
 from services.retrieval.adapters.faq_points import entry_of, points_of, question_key, unit
 from services.retrieval.adapters.item_spaces import ItemSpace
-from services.retrieval.adapters.points import LEXICAL, AtLeast, Where
+from services.retrieval.adapters.points import LEXICAL, AtLeast, PointData, Where
 from services.retrieval.adapters.records import CHANGED_AT
 from services.retrieval.domain.faq.confidence import (
     ANSWERS_FROM,
@@ -47,6 +47,8 @@ _MAX_MODELS = 2
 _CALIBRATED_BY = 200
 _PAGE = 1_000
 _FOLLOW_S = 1.0
+# A tenant without a FAQ is looked at each so many seconds: there may be many of them.
+_ABSENT_ROUNDS = 10
 # By how much clocks of replicas may differ.
 _SKEW_MS = 60_000
 # Wordings that a process keeps: a question is compared with tens of questions, mostly the same ones.
@@ -105,7 +107,8 @@ class QdrantFaq:
             collection = state.collection or self._collections.create_faq(tenant)
             self._check_size(state, entries)
             rows = self._spaces_for(collection, vectors)
-            changed, unchanged, points = list[FaqEntry](), 0, []
+            changed, unchanged, points = list[FaqEntry](), 0, list[PointData]()
+            kept = self._kept_vectors(state, collection, entries)
             first = 0
             for entry in entries:
                 known = state.entries.get(entry.id)
@@ -115,9 +118,10 @@ class QdrantFaq:
                     for row in range(first, first + count)
                 ]
                 first += count
-                if known is not None and replace(entry, version=known.version) == known:
+                if known is not None and _is_unchanged(entry, known):
                     unchanged += 1
                     entry = known
+                    its = [{**kept.get(question_key(entry.id, n), {}), **new} for n, new in enumerate(its)]
                 else:
                     entry = replace(entry, version=1 if known is None else known.version + 1)
                     changed.append(entry)
@@ -189,6 +193,21 @@ class QdrantFaq:
                     f"entries: the FAQ would have {count} {name}, and at most {self._most[name]} are kept; delete some "
                     "with `kairos faq delete`"
                 )
+
+    def _kept_vectors(
+        self, state: _State, collection: Collection, entries: Sequence[FaqEntry]
+    ) -> dict[int, dict[str, list[float]]]:
+        """Of the entries whose content is stored, by every model of which there are vectors: a new model beside the
+        previous one leaves those of the previous one.
+        """
+        spaces = [space.using for space in collection.item_spaces]
+        keys = [
+            question_key(entry.id, number)
+            for entry in entries
+            if (known := state.entries.get(entry.id)) is not None and _is_unchanged(entry, known)
+            for number in range(len(entry.questions))
+        ]
+        return collection.vectors(keys, spaces) if spaces and keys else {}
 
     def _spaces_for(self, collection: Collection, vectors: Sequence[Vectors]) -> dict[str, FloatArray]:
         """The vectors by their names in the collection. The oldest model leaves if there are too many."""
@@ -322,10 +341,14 @@ class QdrantFaq:
         return prior.fitted(examples)
 
     def _follow_forever(self) -> None:
+        rounds = 0
         while not self._stopping.wait(_FOLLOW_S):
+            rounds += 1
             with self._reading:
                 known = list(self._states.items())
             for tenant, state in known:
+                if state.collection is None and rounds % _ABSENT_ROUNDS:
+                    continue
                 try:
                     if self._is_stale(tenant, state):
                         with self._writing[tenant]:
@@ -358,6 +381,10 @@ class _Asked:
 
     question: str
     vector: FloatArray | None
+
+
+def _is_unchanged(entry: FaqEntry, known: FaqEntry) -> bool:
+    return replace(entry, version=known.version) == known
 
 
 def _loaded(collection: Collection, encoder: Bm25Encoder) -> _State:
