@@ -51,7 +51,8 @@ def named_values(
     """Each word of the text is used once. Several values of a field are alternatives. `of_one`: the values are those of
     one product and its variants, where a word that all of them contain is stated as well.
     """
-    fields = [facet for facet in facets if facet.field.startswith(ATTRIBUTE) or facet.field in (BRAND, CATEGORY)]
+    fields = [facet for facet in facets if facet.field.startswith(ATTRIBUTE)]
+    fields += [facet for facet in facets if facet.field in (BRAND, CATEGORY)]
     words = _words(text)
     whole = [one for facet in fields for one in _whole_values(text, words, facet, vocabulary)]
     found = _without_overlaps(whole)
@@ -122,7 +123,8 @@ def _partial_values(
     for start, end, form in words:
         if form in _IDLE or start in used or has_han(form) or form.isdigit() or len(form) < 3:
             continue
-        inside = [v for v, parts in forms if form in parts or form in vocabulary.ancestors(v)]
+        inside = [value for value, parts in forms if form in parts]
+        inside = inside or [value for value, _ in forms if form in vocabulary.ancestors(value)]
         if inside and (of_one or len(inside) < max(2, len(forms))):
             yield from (NamedValue(facet.field, value, start, end, False, False) for value in inside)
     for label in vocabulary.chinese_in(text):

@@ -12,6 +12,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import structlog
@@ -20,7 +21,7 @@ from cachetools import LRUCache
 from services.common.arrays import FloatArray, unit_rows
 from services.common.errors import Conflict
 from services.common.faq import MAX_ENTRIES, MAX_QUESTIONS, FaqEntry
-from services.retrieval.adapters.bm25 import Bm25Encoder
+from services.retrieval.adapters.bm25 import Bm25Encoder, numbers_of
 from services.retrieval.adapters.collection import Collection, Collections, VectorQuery
 from services.retrieval.adapters.faq_points import entry_of, points_of, question_key, unit
 from services.retrieval.adapters.item_spaces import ItemSpace
@@ -48,6 +49,8 @@ _PAGE = 1_000
 _FOLLOW_S = 1.0
 # By how much clocks of replicas may differ.
 _SKEW_MS = 60_000
+# Wordings that a process keeps: a question is compared with tens of questions, mostly the same ones.
+_REMEMBERED = 16_384
 # Tenants whose entries, or whose lack of entries, a process remembers.
 _MAX_TENANTS = 1_000
 _CONTENT = Columns(products=True, fingerprints=True)
@@ -62,6 +65,8 @@ class _State:
     entries: Mapping[str, FaqEntry] = field(default_factory=dict)
     # Of each point: the entry and the number of the question.
     questions: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    # Entries that begin or end.
+    dated: tuple[FaqEntry, ...] = ()
     weights: WordWeights = field(default_factory=lambda: WordWeights({}, 0))
     spaces: Mapping[str, ItemSpace] = field(default_factory=dict)
     # By model version; "" without vectors.
@@ -157,9 +162,12 @@ class QdrantFaq:
         is_unknown = vector is None and bool(state.spaces) and any(v.values[0].any() for v in vectors)
         version = "" if vector is None else vector.model_version
         asked = _Asked(question, None if vector is None else unit_rows(vector.values)[0])
-        # Of few: nearly all entries are valid nearly always.
-        invalid = {id for id, entry in state.entries.items() if not entry.is_valid_at(now_s)}
-        excluded = frozenset(key for key, (id, _) in state.questions.items() if id in invalid)
+        excluded = frozenset(
+            question_key(entry.id, number)
+            for entry in state.dated
+            if not entry.is_valid_at(now_s)
+            for number in range(len(entry.questions))
+        )
         (found,) = self._found(state, version, [asked], [excluded])
         order = in_order(scored(found), state.calibration(version), language)[:limit]
         matches = tuple(
@@ -242,7 +250,7 @@ class QdrantFaq:
                     its[key] = float(np.dot(one.vector, np.asarray(row, np.float32)))
 
     def _compared(self, state: _State, asked: _Asked, cosines: Mapping[int, float | None]) -> list[FoundQuestion]:
-        own = Wording.of(asked.question, self._encoder.terms(asked.question))
+        own = _wording(asked.question)
         result = []
         for key, cosine in cosines.items():
             at = state.questions.get(key)
@@ -250,7 +258,7 @@ class QdrantFaq:
                 continue
             entry = state.entries[at[0]]
             text = entry.questions[at[1]]
-            known = Wording.of(text, self._encoder.terms(text))
+            known = _wording(text)
             of_asked, of_known = coverage(own, known, state.weights)
             evidence = Evidence(cosine, of_asked, of_known, spelled_alike(own, known))
             result.append(FoundQuestion(entry.id, entry.language, text, evidence, len(entry.questions)))
@@ -339,6 +347,11 @@ class QdrantFaq:
         return current is None or _counts(current, state.marks) != state.counts
 
 
+@lru_cache(_REMEMBERED)
+def _wording(question: str) -> Wording:
+    return Wording.of(question, numbers_of(question))
+
+
 @dataclass(frozen=True)
 class _Asked:
     """`vector` of length 1."""
@@ -372,8 +385,9 @@ def _loaded(collection: Collection, encoder: Bm25Encoder) -> _State:
     for entry in entries.values():
         words.update({word for question in entry.questions for word in encoder.terms(question)})
     spaces = {space.model_version: space for space in collection.item_spaces}
+    dated = tuple(entry for entry in entries.values() if entry.valid_from or entry.valid_until)
     return _State(
-        collection, entries, questions, WordWeights(dict(words), len(entries)), spaces, marks=marks, counts=counts
+        collection, entries, questions, dated, WordWeights(words, len(entries)), spaces, marks=marks, counts=counts
     )
 
 
