@@ -118,8 +118,8 @@ class FairnessReport:
 
 @dataclass(frozen=True)
 class GroupedLog:
-    """`grouped`: all candidates, with the scores of the version. `shown`, `clicked`, `looked`, `items` [n], and `places`
-    [n], from 1, in the order of the log's policy.
+    """`grouped`: all candidates, with the scores of the version. `shown`, `clicked`, `looked`, `items` [n], and
+    `places` [n], from 1, in the order of the log's policy.
     """
 
     grouped: GroupedLists

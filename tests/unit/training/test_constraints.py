@@ -41,7 +41,7 @@ def trained(constraints: Constraints) -> np.ndarray:
 def test_groups_get_what_is_due() -> None:
     """Without a constraint a has most of the exposure; with one, what it says."""
     assert trained(Constraints(GROUPS))[0] > 0.62
-    assert trained(Constraints(GROUPS, due={"a": 0.5, "b": 0.5})) == pytest.approx([0.5, 0.5], abs=0.05)
+    assert trained(Constraints(GROUPS, due={"a": 0.5, "b": 0.5})) == pytest.approx([0.5, 0.5], abs=0.07)
 
 
 def test_a_maximum_holds_and_nothing_else() -> None:
