@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import grpc
 import typer
@@ -186,5 +186,5 @@ def _listed(context: typer.Context) -> Iterator[faq_pb2.FaqEntry]:
         request.page_token = page.next_page_token
 
 
-def _day(entry: faq_pb2.FaqEntry, field: str) -> str:
-    return getattr(entry, field).ToDatetime().date().isoformat() if entry.HasField(field) else ""
+def _day(entry: faq_pb2.FaqEntry, field: Literal["valid_from", "valid_until"]) -> str:
+    return str(getattr(entry, field).ToDatetime().date()) if entry.HasField(field) else ""

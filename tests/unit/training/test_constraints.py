@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -29,13 +30,14 @@ def trained(constraints: Constraints) -> np.ndarray:
     for _ in range(80):
         loss = 0.01 * (scores - start).square().mean() + lagrangian.penalty(scores, is_real, items)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     order = np.argsort(-scores.detach().numpy(), axis=1)
     exposure = np.zeros((PAGES, 20))
     np.put_along_axis(exposure, order, np.tile(exposure_of(np.arange(1, 21)), (PAGES, 1)), axis=1)
     of_groups = np.array([exposure[:, 0::2].sum(), exposure[:, 1::2].sum()])
-    return of_groups / of_groups.sum()
+    shares: npt.NDArray[np.float64] = of_groups / of_groups.sum()
+    return shares
 
 
 def test_groups_get_what_is_due() -> None:
