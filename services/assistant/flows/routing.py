@@ -10,7 +10,7 @@ from dataclasses import replace
 from services.assistant.domain.conversation import Chip, Question
 from services.assistant.domain.intents import Chat, Intent, Topic
 from services.assistant.domain.references import Relative, points_at_one, positions_in, relative_of
-from services.assistant.domain.shop import FaqAnswer, Found
+from services.assistant.domain.shop import FaqAnswer
 from services.assistant.flows import finding, products, service
 from services.assistant.flows.turn import Answer, HandOverReason, Turn
 from services.assistant.flows.understanding import looked_up
@@ -135,17 +135,16 @@ async def _from_faq_or_search(turn: Turn) -> Answer:
         return await service.from_entry(turn, entry)
     if is_policy and not names_products:
         return service.no_entry(turn)
-    if not names_products and not turn.dialogue.has_search and not _is_searchable(reading):
-        return service.nothing_shown(turn) if points_at_one(text) else service.no_entry(turn)
-    return await finding.find(turn)
+    if not names_products and points_at_one(text) and not turn.dialogue.has_search:
+        return service.nothing_shown(turn)
+    found = await finding.find(turn)
+    if found.intent is Intent.FIND and rules.has("purpose", text):
+        found.intent = Intent.ADVICE
+    return found
 
 
 def _recommends(entry: FaqAnswer) -> bool:
     return bool(entry.product_ids or entry.categories)
-
-
-def _is_searchable(reading: Found) -> bool:
-    return reading.has_good_match and bool(reading.items)
 
 
 def _reading(turn: Turn) -> Query:

@@ -91,7 +91,12 @@ async def _searched(turn: Turn, dialogue: Dialogue, found: Found | None, size: i
     if found.items and found.total < _FEW:
         variants = await turn.shop.search(turn.caller, replace(query, variants=True))
         found = _fitting(variants, dialogue)
-    return found, _scoped(dialogue, found)
+    scoped = _scoped(dialogue, found)
+    if scoped is not dialogue and _has_other_categories(found, scoped):
+        # Words of other categories' products were counted too.
+        counted = await turn.shop.search(turn.caller, replace(turn.query(scoped, scoped.currency), size=1))
+        found = replace(found, facets=counted.facets, total=max(counted.total, len(found.items)))
+    return found, scoped
 
 
 def _fitting(found: Found, dialogue: Dialogue) -> Found:
@@ -123,6 +128,13 @@ def _scoped(dialogue: Dialogue, found: Found) -> Dialogue:
     paths = {item.product.category for item in found.items}
     only = paths.pop() if len(paths) == 1 else ""
     return dialogue.with_conditions([Condition(CATEGORY, (only,)), *dialogue.conditions]) if only else dialogue
+
+
+def _has_other_categories(found: Found, scoped: Dialogue) -> bool:
+    """Whether the facets count products outside the category of the search."""
+    category = scoped.condition(CATEGORY)
+    paths = [value.value for facet in found.facets if facet.field == CATEGORY for value in facet.values]
+    return category is not None and any(not category.values[0].startswith(path) for path in paths)
 
 
 def _subject(turn: Turn, dialogue: Dialogue, found: Found) -> str:
