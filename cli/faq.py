@@ -93,7 +93,7 @@ def list_entries(context: typer.Context, as_json: Json = False) -> None:
         return
     table = Table("id", "version", "locale", "question", "valid", box=None)
     for entry in entries:
-        valid = " to ".join(_day(entry, field) for field in ("valid_from", "valid_until")).strip()
+        valid = f"{_day(entry, 'valid_from')} to {_day(entry, 'valid_until')}".strip()
         table.add_row(
             escape(entry.id), str(entry.version), entry.locale, escape(entry.question[:_SHOWN]),
             valid if valid != "to" else "",
@@ -187,4 +187,4 @@ def _listed(context: typer.Context) -> Iterator[faq_pb2.FaqEntry]:
 
 
 def _day(entry: faq_pb2.FaqEntry, field: Literal["valid_from", "valid_until"]) -> str:
-    return str(getattr(entry, field).ToDatetime().date()) if entry.HasField(field) else ""
+    return getattr(entry, field).ToDatetime().date().isoformat() if entry.HasField(field) else ""

@@ -35,8 +35,8 @@ def faq_entry_to_proto(entry: FaqEntry) -> faq_pb2.FaqEntry:
         id=entry.id, question=entry.question, answer=entry.answer, alternative_questions=entry.alternatives,
         locale=entry.locale, product_ids=entry.product_ids, categories=entry.categories, version=entry.version,
     )  # fmt: skip
-    for field in ("valid_from", "valid_until"):
-        moment = getattr(entry, field)
-        if moment is not None:
-            getattr(message, field).CopyFrom(time_to_proto(moment))
+    if entry.valid_from is not None:
+        message.valid_from.CopyFrom(time_to_proto(entry.valid_from))
+    if entry.valid_until is not None:
+        message.valid_until.CopyFrom(time_to_proto(entry.valid_until))
     return message
