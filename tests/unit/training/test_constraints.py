@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
@@ -36,8 +35,7 @@ def trained(constraints: Constraints) -> np.ndarray:
     exposure = np.zeros((PAGES, 20))
     np.put_along_axis(exposure, order, np.tile(exposure_of(np.arange(1, 21)), (PAGES, 1)), axis=1)
     of_groups = np.array([exposure[:, 0::2].sum(), exposure[:, 1::2].sum()])
-    shares: npt.NDArray[np.float64] = of_groups / of_groups.sum()
-    return shares
+    return np.asarray(of_groups / of_groups.sum())
 
 
 def test_groups_get_what_is_due() -> None:
