@@ -55,7 +55,7 @@ _WORDS = {
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "navy": ("深蓝", "藏青", "藏蓝"), "beige": ("米黄",), "olive": ("军绿",), "pink": ("粉红",),
     "orange": ("橘色", "橘黄"),
-    "mustard": ("姜黄",), "silk": ("蚕丝",), "merino wool": ("美丽诺",),
+    "mustard": ("姜黄",), "silk": ("蚕丝",), "terracotta clay": ("陶土",), "merino wool": ("美丽诺",),
     "sage": ("灰绿",), "burgundy": ("暗红",), "black": ("黑",), "white": ("白",),
     "bluetooth": ("蓝牙",), "usb-c": ("usb-c 接口", "c口"), "noise cancelling": ("降噪",),
     "in-ear": ("入耳",),
