@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 import grpc
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli.main import app
 from kairos.assistant.v1 import assistant_pb2
