@@ -9,7 +9,7 @@ from kairos.common.v1 import common_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import FieldViolation
 from services.common.faq import FaqEntry, violations
-from services.retrieval.convert_faq import with_entry
+from services.retrieval.convert_faq import listed_to_proto, with_entry
 from services.retrieval.domain.faq.confidence import ANSWERS_FROM, PRIOR_WITH_VECTORS, Evidence, Example, similarity
 from services.retrieval.domain.faq.matching import FaqMatch, FoundQuestion, in_order, scored
 from services.retrieval.domain.faq.wording import Wording, WordWeights, coverage, spelled_alike
@@ -124,3 +124,13 @@ def test_an_entry_beside_a_search() -> None:
     late = with_entry(searched, None)
     assert late.total_size == 3
     assert [each.reason for each in late.degradations] == [common_pb2.DEGRADATION_REASON_LATE]
+
+
+def test_a_page_of_large_entries() -> None:
+    """A page ends before it is larger than a message may be, and says that more follows."""
+    large = [FaqEntry(f"e{number}", "x", "y", ("x" * 512,) * 50) for number in range(201)]
+    page = listed_to_proto(large, 500)
+    assert 100 < len(page.entries) < 201
+    assert page.ByteSize() < 5 << 20
+    assert not page.is_last_page
+    assert listed_to_proto(large[:2], 2).is_last_page
