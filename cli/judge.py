@@ -26,6 +26,7 @@ from cli.judging import (
     parse_settings,
     read_pool,
     report_of,
+    with_model_grades,
     write_pool,
 )
 from cli.options import Json
@@ -92,8 +93,11 @@ def grade(
     as_json: Json = False,
 ) -> None:
     """Let a language model grade, beside the people, and print how well it agrees with them (Cohen's kappa)."""
-    # Here: the client takes a second to import, and belongs to the extra `assistant`.
-    from cli.model_grades import ModelGrader, add_model_grades, agreement_of
+    try:
+        # Here: the client takes a second to import, and belongs to the extra `assistant`.
+        from cli.model_grades import ModelGrader, add_model_grades, agreement_of
+    except ModuleNotFoundError as error:
+        raise failed(f"{error.name} is not installed; install the extra `assistant`", exit_code=2) from None
 
     try:
         pool = read_pool(file)
@@ -130,8 +134,6 @@ def report(
     try:
         pool = read_pool(file)
         if with_model:
-            from cli.model_grades import with_model_grades
-
             pool = with_model_grades(pool)
         found = report_of(pool, setting)
     except (FileRefused, ValueError) as error:

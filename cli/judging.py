@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ _SEED = 0
 
 _COLUMNS = ("query", "product_id", "title", "grade")
 _POSITION = "position:"
+# A further column: the grades of a language model.
+MODEL_COLUMN = "model_grade"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _TARGET = re.compile(r"[^\s{}\"]+:\d{1,5}")
 # Of a search: these the pool sets itself.
@@ -187,6 +189,25 @@ def add_results(pool: Pool, query: str, setting: str, results: Iterable[tuple[st
     if not products:
         del pool[query]
     return len(products) - before
+
+
+def with_model_grades(pool: Pool) -> Pool:
+    """The grades of `kairos judge grade` where no person has graded."""
+    return {
+        query: {
+            id: replace(
+                entry, grade=model_grade(entry.others.get(MODEL_COLUMN)) if entry.grade is None else entry.grade
+            )
+            for id, entry in products.items()
+        }
+        for query, products in pool.items()
+    }
+
+
+def model_grade(value: Any) -> int | None:
+    """What a model wrote as a grade; None if it is none."""
+    text = str(value).strip()
+    return int(text) if text.isdigit() and int(text) <= MAX_GRADE else None
 
 
 def settings_of(pool: Pool) -> list[str]:

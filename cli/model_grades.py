@@ -8,17 +8,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from openai import OpenAI, OpenAIError
 
-from cli.judging import MAX_GRADE, Pool
+from cli.judging import MAX_GRADE, MODEL_COLUMN, Pool, model_grade
 from services.assistant.domain.prompt import as_data
 
-COLUMN = "model_grade"
 # Products that one call grades, and tokens of its answer.
 _PRODUCTS, _ANSWER_TOKENS = 20, 400
 _ANSWER = re.compile(r"\{[^{}]*\}")
@@ -50,31 +48,20 @@ class ModelGrader:
             text = answer.choices[0].message.content or ""
         except (OpenAIError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise ConnectionError(f"the endpoint failed: {type(error).__name__}: {error}"[:300]) from None
-        return [_grade(_read(text).get(number)) for number in products]
+        return [model_grade(_read(text).get(number)) for number in products]
 
 
 def add_model_grades(pool: Pool, grader: ModelGrader) -> int:
     """Grades each row that has none of a model yet; returns the number of new grades. Raises ConnectionError."""
     added = 0
     for query, products in pool.items():
-        left = [id for id, entry in products.items() if not entry.others.get(COLUMN)]
+        left = [id for id, entry in products.items() if not entry.others.get(MODEL_COLUMN)]
         for start in range(0, len(left), _PRODUCTS):
             ids = left[start : start + _PRODUCTS]
             for id, grade in zip(ids, grader.ask(query, [products[id].title for id in ids]), strict=True):
-                products[id].others[COLUMN] = "" if grade is None else str(grade)
+                products[id].others[MODEL_COLUMN] = "" if grade is None else str(grade)
                 added += grade is not None
     return added
-
-
-def with_model_grades(pool: Pool) -> Pool:
-    """The model's grades where no person has graded."""
-    return {
-        query: {
-            id: replace(entry, grade=_grade(entry.others.get(COLUMN)) if entry.grade is None else entry.grade)
-            for id, entry in products.items()
-        }
-        for query, products in pool.items()
-    }
 
 
 def agreement_of(pool: Pool) -> dict[str, Any]:
@@ -82,7 +69,7 @@ def agreement_of(pool: Pool) -> dict[str, Any]:
     weights. A kappa is None where chance alone would explain everything.
     """
     entries = (entry for products in pool.values() for entry in products.values())
-    pairs = [(entry.grade, _grade(entry.others.get(COLUMN))) for entry in entries]
+    pairs = [(entry.grade, model_grade(entry.others.get(MODEL_COLUMN))) for entry in entries]
     both = np.array([pair for pair in pairs if None not in pair], dtype=np.int64).reshape(-1, 2)
     counts = np.zeros((MAX_GRADE + 1, MAX_GRADE + 1))
     np.add.at(counts, (both[:, 0], both[:, 1]), 1)
@@ -112,8 +99,3 @@ def _read(text: str) -> dict[str, Any]:
         except ValueError:
             continue
     return {}
-
-
-def _grade(value: Any) -> int | None:
-    text = str(value).strip()
-    return int(text) if text.isdigit() and int(text) <= MAX_GRADE else None

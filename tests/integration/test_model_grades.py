@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cli.judging import Judged, Pool, read_pool, write_pool
+from cli.judging import Judged, Pool, read_pool, with_model_grades, write_pool
 from cli.main import app
-from cli.model_grades import agreement_of, with_model_grades
+from cli.model_grades import agreement_of
 from tests.integration.openai_server import ScriptedEndpoint, serving
 
 
