@@ -310,3 +310,22 @@ async def test_a_placement_is_explained(running: Running) -> None:
     answer = await running.stub.ExplainItem(gateway_pb2.ExplainItemRequest(item_id="p6", recommend=asked))
     assert answer.result.position > 0
     assert answer.result.explanation.text.startswith("经常与“Product 2”一起购买。")
+
+
+async def test_exposure_moves_groups_in_searches_and_slates(running: Running, tmp_path: Path) -> None:
+    """The ranker gets an offset for each candidate, by its brand; without an exposure it gets none."""
+    await recommend(running, "home", user_id="u")
+    assert not ranked(running).options.score_offsets
+    brand = next(filter(None, ranked(running).candidates.brands))
+    file = tmp_path / "serving.yaml"
+    exposure = f"exposure: {{group_by: brand, offsets: {{{brand.upper()}: -0.2}}}}"
+    file.write_text(f"version: fair\nplacements: {{home: {{sources: [{{source: popular}}]}}}}\n{exposure}\n")
+    running.parts.serving.configuration = load_configuration(file)
+    await running.stub.Search(gateway_pb2.SearchRequest(query="shoes"), timeout=BUDGET_S)
+    await recommend(running, "home", user_id="u")
+    requests = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest)][-2:]
+    assert [request.as_slate for request in requests] == [False, True]
+    for request in requests:
+        expected = [-0.2 if each == brand else 0.0 for each in request.candidates.brands]
+        assert list(request.options.score_offsets) == pytest.approx(expected if any(expected) else [])
+    assert any(request.options.score_offsets for request in requests)

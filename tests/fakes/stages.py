@@ -69,6 +69,8 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         self.read = encoder_pb2.EncodeQueryResponse()
         self.has_image_encoder = True
         self.companions: list[str] = []
+        # Words that name a concept.
+        self.subjects: list[str] = []
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -78,6 +80,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             vector=vectors_to_proto(np.array([[1, 0]], np.float32), MODEL),
         )  # fmt: skip
         answer.MergeFrom(self.read)
+        answer.concepts.extend(encoder_pb2.Concept(id=word) for word in self.subjects if word in request.text)
         if request.query_context.session_follows:
             for vector in (answer.vector, *answer.other_vectors):
                 answer.session_mixings.add(base=vector, weight=1.0)

@@ -21,6 +21,8 @@ from ops.client import Connection
 from ops.in_process import InProcessSuite, in_process_suite
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
+from services.gateway.adapters.serving_file import load_configuration
+from training.ranking.constraints import Constraints
 
 BUDGET_S, SHARE, SIZE = 60.0, 0.9, 10
 
@@ -102,8 +104,8 @@ def test_what_is_drawn_is_logged_and_explained(stub: Stub, ask: Ask, kept: int) 
     assert all(0 < each < 1 for each in shown.propensities[kept:])
 
 
-def kairos(suite: InProcessSuite, folder: Path, *arguments: str) -> dict[str, Any]:
-    command = ["--target", suite.gateway_target, "evaluate", *arguments, "--data-dir", str(folder), "--json"]
+def kairos(suite: InProcessSuite, folder: Path, *arguments: str, group: str = "evaluate") -> dict[str, Any]:
+    command = ["--target", suite.gateway_target, group, *arguments, "--data-dir", str(folder), "--json"]
     result = CliRunner().invoke(app, command, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     document: dict[str, Any] = json.loads(result.stdout)
@@ -139,3 +141,42 @@ def test_another_order_is_evaluated_from_the_log(stub: Stub, suite: InProcessSui
     assert found["estimates"] == again["estimates"]
     assert found["agreement"] < 1
     assert found["verdict"]["judgement"] == "not distinguishable"
+
+
+def test_fairness_is_reported_from_the_log(suite: InProcessSuite, folder: Path) -> None:
+    """After the test above: exposure and what is due add up to all of it, the page names the groups, offsets become
+    part of a serving configuration, and constraints say what is due to each brand.
+    """
+    hours = ["--window-hours", "0.0001", "--by", "brand"]
+    html = folder / "fairness.html"
+    report = kairos(suite, folder, "report", *hours, "--html", str(html), group="fairness")
+    assert report["rankings"] >= 12
+    for share in ("exposure", "due"):
+        assert sum(group[share] for group in report["groups"]) == pytest.approx(1)
+    assert 0 < report["gap"] < 1
+    assert report["groups"][0]["name"] in html.read_text()
+
+    serving = folder / "serving.yaml"
+    serving.write_text("version: mine\nplacements: {home: {sources: [{source: popular}]}}\n")
+    fitted = kairos(suite, folder, "fit", *hours, "--into", str(serving), group="fairness")
+    assert fitted["gap_after"] < fitted["gap_before"]
+    exposure = load_configuration(serving).exposure
+    assert exposure is not None
+    assert dict(exposure.offsets) == fitted["exposure"]["offsets"]
+
+    file = folder / "constraints.json"
+    most = report["groups"][0]["name"]
+    command = ["constraints", str(file), *hours, "--most", f"{most}=0.05", "--data-dir", str(folder)]
+    result = CliRunner().invoke(app, ["--target", suite.gateway_target, "fairness", *command], catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    constraints = Constraints.load(file)
+    assert constraints.most == {most: 0.05}
+    assert 0 < sum(constraints.due.values()) <= 1
+
+
+def test_groups_that_are_none(suite: InProcessSuite, folder: Path) -> None:
+    """The option that is wrong is named, exit code 2."""
+    command = ["--target", suite.gateway_target, "fairness", "report", "--by", "seller", "--data-dir", str(folder)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "group_by" in result.stderr

@@ -29,7 +29,7 @@ from training.evaluation.policies import needs_vectors, version_scores
 from training.evaluation.run import LISTS
 from training.ranking.examples import KINDS
 from training.ranking.network import POSITIONS
-from training.ranking.scoring_function import logistic_curve, sigmoid
+from training.ranking.scoring_function import sigmoid
 from training.ranking.version import weights_by_kind
 from training.suite.log import ReadLog, product_of
 from training.suite.progress import Progress
@@ -43,6 +43,8 @@ NONE, OTHERS = "(none)", "(others)"
 _PRIOR = 2.0
 # Of the products by clicks: those that are popular.
 _POPULAR = 0.2
+# Of Newton's method, with a small ridge.
+_STEPS, _RIDGE = 40, 1e-2
 
 
 @dataclass(frozen=True)
@@ -116,18 +118,21 @@ class FairnessReport:
 
 @dataclass(frozen=True)
 class GroupedLog:
-    """`grouped`: all candidates, with the scores of the version. `shown`, `clicked` [n], `items` [n], and `places` [n],
-    from 1, in the order of the log's policy.
+    """`grouped`: all candidates, with the scores of the version. `shown`, `clicked`, `looked`, `items` [n], and
+    `places` [n], from 1, in the order of the log's policy.
     """
 
     grouped: GroupedLists
     shown: np.ndarray[Any, np.dtype[np.bool_]]
     clicked: Doubles
+    looked: Doubles
     places: Integers
     items: Integers
     omitted: Mapping[str, int]
     # By product id.
     groups: Mapping[str, str]
+    # [r], 0 or 1: lists of one query are in one half.
+    halves: Integers
 
 
 def read_grouped(
@@ -164,8 +169,19 @@ def grouped_log(
     merits = _merits(log, _without_popularity(log, weights), clicked)
     lists = examples.page.astype(np.int64)
     grouped = GroupedLists(lists, numbers[examples.item], names, scores, log.tiers, merits)
+    halves = (_queries(log) % 2).astype(np.int64)
     groups = {id: names[number] for id, number in zip(examples.item_ids.tolist(), numbers.tolist(), strict=True)}
-    return GroupedLog(grouped, log.shown, clicked, log.policy_positions, examples.item, dict(log.omitted), groups)
+    return GroupedLog(
+        grouped,
+        log.shown,
+        clicked,
+        _looked(log),
+        log.policy_positions,
+        examples.item,
+        dict(log.omitted),
+        groups,
+        halves,
+    )
 
 
 def due_of(log: GroupedLog) -> dict[str, float]:
@@ -182,8 +198,7 @@ def report_of(log: GroupedLog, group_by: str) -> FairnessReport:
     exposed_shares = shares(exposure, grouped.groups, len(names))
     due_shares = shares(due, grouped.groups, len(names))
     shown = log.shown
-    curve = _curve(grouped.scores, log.places, log.clicked, shown)
-    predicted = sigmoid(_columns(grouped.scores, log.places) @ curve)
+    predicted = log.looked * attraction(grouped.scores, log.clicked, log.looked)
     frame = MetricFrame(
         metrics={"clicked": _mean_of_first, "predicted": _mean_of_second},
         y_true=log.clicked[shown], y_pred=predicted[shown], sensitive_features=np.array(names)[grouped.groups[shown]],
@@ -239,23 +254,43 @@ def _without_popularity(log: LoggedRankings, weights: Mapping[str, Weights]) -> 
 
 def _merits(log: LoggedRankings, scores: Doubles, clicked: Doubles) -> Doubles:
     """[n]: the chance of a click at the first place: by the score, and by the clicks on the product for the query."""
-    examples, shown = log.examples, log.shown
-    curve = _curve(scores, examples.positions, clicked, shown)
-    prior = sigmoid(_columns(scores, np.ones(len(examples), np.int64)) @ curve)
-    queries = np.unique(examples.query, axis=0, return_inverse=True)[1].reshape(-1)
-    keys = queries[examples.page].astype(np.int64) * (int(examples.item.max(initial=0)) + 1) + examples.item
+    examples = log.examples
+    looked = _looked(log)
+    prior = attraction(scores, clicked, looked)
+    keys = _queries(log)[examples.page].astype(np.int64) * (int(examples.item.max(initial=0)) + 1) + examples.item
     _, keys = np.unique(keys, return_inverse=True)
-    looked = log.examination[np.clip(examples.positions, 1, POSITIONS)] * shown
     clicks, looks = np.bincount(keys, clicked)[keys], np.bincount(keys, looked)[keys]
     return np.asarray((clicks + _PRIOR * prior) / (looks + _PRIOR), np.float64)
 
 
-def _curve(scores: Doubles, places: Integers, clicked: Doubles, shown: np.ndarray[Any, np.dtype[np.bool_]]) -> Doubles:
-    return logistic_curve(_columns(scores, places)[shown], clicked[shown])
+def _queries(log: LoggedRankings) -> Integers:
+    """[r]: a number for each query vector."""
+    return np.unique(log.examples.query, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
-def _columns(scores: Doubles, places: Integers) -> Doubles:
-    return np.stack([np.ones(len(scores)), scores, np.log(places)], axis=1)
+def _looked(log: LoggedRankings) -> Doubles:
+    """[n]: how far the place of a candidate was looked at, relative to the first; 0 where it was not shown."""
+    places = np.clip(log.examples.positions, 1, POSITIONS)
+    return np.asarray(log.examination[places] * log.shown, np.float64)
+
+
+def attraction(scores: Doubles, clicked: Doubles, looked: Doubles) -> Doubles:
+    """[n]: the chance of a click at the first place, a logistic curve over the score that does not fall.
+
+    Fitted to clicks in `looked` trials: the place of a product follows from its score, so that a curve over both would
+    take from the score what belongs to the place, or the reverse.
+    """
+    columns = np.stack([np.ones(len(scores)), (scores - scores.mean()) / max(float(scores.std()), 1e-9)], axis=1)
+    for width in (2, 1):
+        used, curve = columns[:, :width], np.zeros(width)
+        for _ in range(_STEPS):
+            p = sigmoid(used @ curve)
+            slope = used.T @ (looked * p - clicked) + _RIDGE * curve
+            curvature = (used * (looked * p * (1 - p))[:, np.newaxis]).T @ used + _RIDGE * np.eye(width)
+            curve = curve - np.clip(np.linalg.solve(curvature, slope), -1, 1)
+        if curve[-1] >= 0 or width == 1:
+            break
+    return sigmoid(used @ curve)
 
 
 def _ndcg(log: GroupedLog, number: int) -> float:

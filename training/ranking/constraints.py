@@ -22,9 +22,9 @@ from services.ranker.domain.user_features import IntArray
 # Places that a page shows.
 DEPTH = 10
 # Of the sigmoids over score differences (logits), and over places.
-_SCORES, _PLACES = 0.1, 1.0
+_SCORES, _PLACES = 0.3, 1.0
 # How fast the multipliers move, and the weight of the squares.
-_RATE, _SQUARE = 2.0, 50.0
+_RATE, _SQUARE = 0.005, 0.3
 # Of the exposure of a step in the mean that moves the multipliers.
 _NEWEST = 0.1
 
@@ -68,7 +68,7 @@ class Lagrangian:
             [at.get(constraints.groups.get(id, ""), len(names)) for id in item_ids], np.int64
         )
         self._count = len(names) + 1
-        self._is_due = torch.tensor([name in constraints.due for name in names])
+        self._is_due = torch.tensor([name in constraints.due for name in names], dtype=torch.bool)
         self._goals = torch.tensor([constraints.due.get(name, constraints.most.get(name, 1.0)) for name in names])
         self.multipliers = torch.zeros(len(names))
         self._mean: Tensor | None = None

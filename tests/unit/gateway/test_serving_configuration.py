@@ -131,3 +131,18 @@ def test_an_invalid_file_prevents_the_start(tmp_path: Path) -> None:
         Serving(written(tmp_path, placement(sources="[]")), Metrics())
     with pytest.raises(InvalidArgument, match="cannot be read"):
         Serving(tmp_path / "missing.yaml", Metrics())
+
+
+@pytest.mark.parametrize(
+    ("exposure", "field"),
+    [
+        ("{group_by: seller, offsets: {a: 0.1}}", "group_by"),
+        ("{group_by: brand, offsets: {a: 0.31}}", "offsets"),
+        ("{group_by: brand, offsets: {}}", "offsets"),
+    ],
+)
+def test_bad_exposure(tmp_path: Path, exposure: str, field: str) -> None:
+    """The field is named."""
+    with pytest.raises(InvalidArgument) as caught:
+        load_configuration(written(tmp_path, f"{OWN}\nexposure: {exposure}\n"))
+    assert all(field in violation.field for violation in caught.value.violations)

@@ -9,10 +9,13 @@ import pytest
 
 from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
-from services.ranker.convert_options import slate_options
+from services.ranker.convert import order_of
+from services.ranker.convert_options import score_offsets, slate_options
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.scores import Scores
 from services.ranker.domain.slate.options import MAX_FACTOR_WEIGHT, SlateOptions, shop_factors
 from services.ranker.domain.slate.placements import placements
 from services.ranker.domain.slate.slate import make_slate
@@ -85,3 +88,29 @@ def test_options_beyond_their_bounds_are_refused(field: str, value: float) -> No
     with pytest.raises(InvalidArgument) as caught:
         slate_options(message)
     assert caught.value.violations[0].field == f"options.{field}"
+
+
+def test_offsets_move_candidates_and_leave_their_scores() -> None:
+    """In a search and in a slate: of scores that are scaled to [0, 1] over the candidates, 0.3 is worth 0.3."""
+    asked = request([10.0] * 3, [np.nan] * 3, [-1] * 3)
+    totals = np.array([3.0, 2.5, 1.0], np.float32)
+    scores = Scores.sum_of({ReasonType.QUERY_MATCH: totals})
+    moved = replace(asked, offsets=np.array([0.0, 0.3, 0.0], np.float32))
+    assert list(order_of(asked, scores, None)) == [0, 1, 2]
+    assert list(order_of(moved, scores, None)) == [1, 0, 2]
+    slate = make_slate(moved, scores.total)
+    assert list(slate.order) == [1, 0, 2]
+    assert slate.scores.tolist() == totals.tolist()
+    assert moved.take([1, 2]).offsets == pytest.approx([0.3, 0.0])
+
+
+@pytest.mark.parametrize(("offsets", "named"), [([0.1], "1 for 2"), ([0.1, 0.31], "0.3"), ([0.1, float("nan")], "0.3")])
+def test_bad_offsets(offsets: list[float], named: str) -> None:
+    """The field is named, and what is wrong."""
+    message = ranker_pb2.RankItemsRequest(options=ranker_pb2.RankingOptions(score_offsets=offsets))
+    message.candidates.ids.extend(["a", "b"])
+    with pytest.raises(InvalidArgument) as caught:
+        score_offsets(message)
+    (wrong,) = caught.value.violations
+    assert wrong.field == "options.score_offsets"
+    assert named in wrong.description
