@@ -3,7 +3,7 @@
 It reads the files that were imported, and nothing of the assistant. A claim is unsupported if it is
 
 price         an amount of money that is neither the price of the product that the sentence is about, nor a difference
-              of the prices of the products it cites, nor in the cited FAQ entry, nor the shopper's own
+              of the prices of the products it cites, nor in the cited FAQ entry, nor of the shopper or the search
 number        any other number that none of these has: stock, attributes, title and description of the product, the FAQ
               entry, the shopper's words; or the number of products shown or found
 attribute     a value of the catalogue's attributes that the product does not have
@@ -29,6 +29,7 @@ from decimal import Decimal
 
 from benchmarks.conversation import Reply
 from kairos.assistant.v1 import assistant_pb2 as pb
+from kairos.gateway.v1 import gateway_pb2
 from services.common.product import Product
 from services.common.scripts import HAN, has_han
 
@@ -213,7 +214,7 @@ class AnswerChecker:
     def unsupported(self, reply: Reply, said: Sequence[str], shown_ids: Sequence[str] = ()) -> list[Unsupported]:
         """`said`: what the shopper said so far. `shown_ids`: products shown in earlier turns, which may be counted."""
         found = list[Unsupported]()
-        own_words = "\n".join(said).lower()
+        own_words = "\n".join([*said, _conditions(reply.search_request)]).lower()
         for card in reply.cards:
             found += self._card(card)
         counts = {len(reply.cards), len(shown_ids), len(reply.segments)}
@@ -296,7 +297,7 @@ class AnswerChecker:
             values, about = self._forms[match[0]], sentence.about(match.start()) or seen
             if match[0] not in free and about and not any(self._has(one, values, match[0]) for one in about):
                 yield wrong("attribute", match[0])
-        yield from self._names(sentence, bare, free, wrong)
+        yield from self._names(sentence, bare, free, seen, wrong)
         yield from self._availability(sentence, bare, entries, wrong)
         yield from self._comparisons(sentence, bare, entries, seen, wrong)
         yield from self._promises(sentence, bare, entries, wrong)
@@ -316,11 +317,16 @@ class AnswerChecker:
             yield wrong("promise", match[0])
 
     def _names(
-        self, sentence: _Sentence, bare: str, free: str, wrong: Callable[[str, str], Unsupported]
+        self,
+        sentence: _Sentence,
+        bare: str,
+        free: str,
+        seen: Sequence[Product],
+        wrong: Callable[[str, str], Unsupported],
     ) -> Iterator[Unsupported]:
         for match in _NAME.finditer(bare):
             word = match[0].lower()
-            own = " ".join(self._text(product) for product in sentence.all)
+            own = " ".join(self._text(product) for product in (sentence.all or seen))
             if word not in free and word not in own and word not in _PLAIN and not self._brand_pattern.fullmatch(word):
                 yield wrong("name", match[0])
 
@@ -472,6 +478,16 @@ class AnswerChecker:
             *(value for values in product.attributes.values() for value in values),
         )  # fmt: skip
         return " ".join(parts).lower()
+
+
+def _conditions(search_request: bytes) -> str:
+    """The filter of the search behind the answer, in words: to repeat it claims nothing about the shop."""
+    request = gateway_pb2.SearchRequest.FromString(search_request)
+    wanted = request.filter
+    bounds = [wanted.price.minimum, wanted.price.maximum] if wanted.HasField("price") else []
+    amounts = [str((Decimal(one.units) + Decimal(one.nanos) / 10**9).normalize()) for one in bounds]
+    values = [value for one in wanted.attributes for value in one.values]
+    return "\n".join([*amounts, *values, *wanted.brands, *wanted.categories])
 
 
 _ANY_CHIP = re.compile(r"any|prefer|matter|don.t|都|不限|无所谓|其他|other", re.IGNORECASE)

@@ -55,7 +55,8 @@ _WORDS = {
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "navy": ("深蓝", "藏青", "藏蓝"), "beige": ("米黄",), "olive": ("军绿",), "pink": ("粉红",),
     "orange": ("橘色", "橘黄"),
-    "mustard": ("姜黄",), "sage": ("灰绿",), "burgundy": ("暗红",), "black": ("黑",), "white": ("白",),
+    "mustard": ("姜黄",), "silk": ("蚕丝",),
+    "sage": ("灰绿",), "burgundy": ("暗红",), "black": ("黑",), "white": ("白",),
     "bluetooth": ("蓝牙",), "usb-c": ("usb-c 接口", "c口"), "noise cancelling": ("降噪",),
     "in-ear": ("入耳",),
     "over-ear": ("头戴",), "on-ear": ("贴耳",), "wood": ("木",), "dimmable": ("调光",), "black tea": ("红茶",),
@@ -131,8 +132,8 @@ def demo_names(products: Iterable[Product]) -> Names:
 
 @dataclass(frozen=True)
 class Goal:
-    """`conditions`: values by field. `budget`: None if the catalogue has no prices. `known`: all values of each field in
-    the category. `fits`: ids of products.
+    """`conditions`: values by field. `budget`: None if the catalogue has no prices. `known`: all values of each field
+    in the category. `fits`: ids of products.
     """
 
     language: str

@@ -22,6 +22,8 @@ from services.common.product import Product
 from services.common.scripts import has_han
 
 _PRODUCTS = 3
+# An answer longer than a few sentences is cut by the assistant: a scripted model says so many, others each time.
+_SAID = 6
 _PIECE = 12
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s*")
 _PRICE = {
@@ -61,9 +63,11 @@ class Shop:
     chinese: Mapping[str, str]
 
     def in_prompt(self, prompt: str) -> list[Product]:
-        """The first products whose title is in the prompt, as it has them."""
+        """The first products whose id and title are in the prompt, in its order: one of an earlier turn has no id."""
         found = []
         for product in self.products.values():
+            if product.id not in prompt:
+                continue
             places = [prompt.find(title) for title in (product.title, *product.localized_titles.values())]
             if any(place >= 0 for place in places):
                 found.append((min(place for place in places if place >= 0), product))
@@ -169,7 +173,9 @@ class ScriptedModel:
     def answer(self, messages: Sequence[Mapping[str, Any]]) -> str:
         prompt = "\n".join(_text(message.get("content")) for message in messages)
         self.prompts.append(prompt)
-        said = self._writer(prompt, self.language)
+        known = self._writer(prompt, self.language)
+        start = len(self.prompts) * _SAID
+        said = [known[(start + place) % len(known)] for place in range(min(_SAID, len(known)))]
         self.sentences += said
         return ("" if self.language == "zh" else " ").join(said)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import grpc
@@ -16,6 +17,7 @@ from rich.markup import escape
 from cli.calls import connection_of, failed, out
 from cli.options import Json, Locale, Place, PriceList, Session, User, Visitor
 from cli.render import money_text, print_degradations
+from cli.speech import NotHeard, heard
 from kairos.assistant.v1 import assistant_pb2
 from kairos.gateway.v1 import conversation_pb2, gateway_pb2_grpc
 from ops.client import explain_error
@@ -37,6 +39,12 @@ def chat(
     conversation: Annotated[str, typer.Option(help="Id of a conversation to go on with. Empty: a new one.")] = "",
     chip: Annotated[str, typer.Option(help="Id of an answer chip to choose in place of an utterance.")] = "",
     item: Annotated[list[str], typer.Option(help="Id of a product beside the conversation. May be repeated.")] = [],  # noqa: B006
+    speech: Annotated[
+        Path | None, typer.Option(help="WAV file with what to say; needs --speech-model. At most 30 seconds.")
+    ] = None,
+    speech_model: Annotated[
+        Path | None, typer.Option(help="Folder with a speech model of transformers, for example a Whisper.")
+    ] = None,
     locale: Locale = "",
     price_list: PriceList = "",
     currency: Annotated[str, typer.Option(help="Currency of the prices. Empty: all currencies.")] = "",
@@ -44,6 +52,8 @@ def chat(
     as_json: Json = False,
 ) -> None:
     """Talk to the assistant: one utterance, or a conversation. A number chooses an answer chip."""
+    if (speech is None) != (speech_model is None):
+        raise typer.BadParameter("go together; give both or none", param_hint="--speech, --speech-model")
     shopper = assistant_pb2.Shopper(
         # A conversation of nobody is not stored, so that no answer could refer to the one before.
         user_id=user, visitor_id=visitor or ("" if user else f"chat-{uuid.uuid4().hex[:12]}"), session_id=session,
@@ -51,7 +61,7 @@ def chat(
     )  # fmt: skip
     connection, offered = connection_of(context), list[assistant_pb2.AnswerChip]()
     with connection.stub() as stub:
-        for utterance in _utterances(said, chip, offered):
+        for utterance in _utterances(said, chip, offered, speech, speech_model):
             utterance.item_ids.extend(item)
             message = conversation_pb2.ConverseRequest(
                 conversation_id=conversation, shopper=shopper, utterance=utterance
@@ -70,7 +80,7 @@ def chat(
 def turn(
     stub: gateway_pb2_grpc.GatewayServiceStub,
     message: conversation_pb2.ConverseRequest,
-    metadata: Sequence[tuple[str, str]] = (),
+    metadata: tuple[tuple[str, str], ...] = (),
 ) -> Iterator[assistant_pb2.ConverseResponse]:
     """The events of one turn, as they come. Raises grpc.RpcError."""
     for response in stub.Converse(message, timeout=_TURN_S, metadata=metadata):
@@ -109,6 +119,8 @@ def print_event(console: Console, event: assistant_pb2.ConverseResponse) -> None
             reason = assistant_pb2.HandOverReason.Name(event.hand_over.reason).removeprefix("HAND_OVER_REASON_")
             console.print(f"[yellow]A person takes over ({reason.lower().replace('_', ' ')}).")
         case "ended":
+            if event.ended.transcript:
+                console.print(f"[dim]heard: {escape(event.ended.transcript)}", highlight=False)
             print_degradations(console, event.ended.degradations)
 
 
@@ -120,8 +132,16 @@ def citation_text(citation: assistant_pb2.Citation) -> str:
     return f"[{source}{field}{value}]"
 
 
-def _utterances(said: str, chip: str, offered: Sequence[assistant_pb2.AnswerChip]) -> Iterator[assistant_pb2.Utterance]:
+def _utterances(
+    said: str, chip: str, offered: Sequence[assistant_pb2.AnswerChip], speech: Path | None, model: Path | None
+) -> Iterator[assistant_pb2.Utterance]:
     """One, or the lines of standard input; a line that is a number chooses one of `offered` at that moment."""
+    if speech is not None and model is not None:
+        try:
+            yield assistant_pb2.Utterance(transcripts=heard(speech, model))
+        except NotHeard as error:
+            raise failed(str(error)) from None
+        return
     if said or chip:
         yield assistant_pb2.Utterance(text=said, chip_id=chip)
         return

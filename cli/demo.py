@@ -29,6 +29,7 @@ COMMANDS = """
 Try:
   .venv/bin/kairos search "coffee maker" --explain
   .venv/bin/kairos search 咖啡机 --locale zh
+  .venv/bin/kairos chat
   .venv/bin/kairos events record --user me --item kitchen-mugs-0001 --type click
   .venv/bin/kairos recommend --user me --explain
   .venv/bin/kairos models list

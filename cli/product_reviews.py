@@ -107,7 +107,7 @@ def _read(context: typer.Context, decided: dict[str, bool]) -> tuple[list[Writte
             products.add(event.item_id)
             passes = event.feedback.moderation == product_pb2.MODERATION_OUTCOME_PASS
             if decided.get(event.event_id, passes):
-                at_s = event.occurred_at.ToNanoseconds() / 1e9
+                at_s = event.feedback.written_at.ToNanoseconds() / 1e9
                 person = f"u:{event.user_id}" if event.user_id else f"v:{event.visitor_id}"
                 said = event.feedback
                 found.append(WrittenReview(event.event_id, event.item_id, person, said.rating, said.text, at_s))

@@ -8,10 +8,12 @@ from typing import Any
 
 from rich.console import Console
 
+from cli.chat import printed, turn
 from cli.render import facet_parts, print_interpretation, print_quotes, print_results, print_waterfall, why
 from demo.offers import EUROPE, MEMBERS, STORES
+from kairos.assistant.v1 import assistant_pb2
 from kairos.common.v1 import event_pb2, product_pb2
-from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.gateway.v1 import conversation_pb2, gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 
 # Deadline of a call in seconds. It is longer than in a shop, because the machine may be busy.
@@ -20,6 +22,12 @@ _BUDGET_S = 2.0
 _CLICKS = 3
 # Sentences in Chinese, and the category that they ask for.
 SENTENCES = {"有什么推荐的鞋子吗？": "Shoes", "我想买一条牛仔裤，有什么推荐吗？": "Jeans"}
+
+# What a shopper says to the assistant, by locale.
+CONVERSATIONS = {
+    "en": ("I am looking for running shoes under $120", "the second one, how much is it?"),
+    "zh": ("我想买一条牛仔裤，有什么推荐吗？", "便宜一点的"),
+}
 
 
 class TourFailed(Exception):
@@ -48,6 +56,8 @@ class _Tour:
         self._variants("running shoes")
         self._price_lists("running shoes")
         self._stores("running shoes")
+        for locale, said in CONVERSATIONS.items():
+            self._conversation(locale, said)
         self._prices([result.product.id for result in before.results[:5]])
         self._waterfall("wireless headphones under $150")
 
@@ -140,6 +150,20 @@ class _Tour:
             )  # fmt: skip
             titles = "; ".join(result.product.title for result in answer.results)
             self._console.print(f"  [bold]{store}[/] {answer.total_size} in stock: {titles}")
+
+    def _conversation(self, locale: str, said: Sequence[str]) -> None:
+        """Each product, price and stock figure of an answer must be cited."""
+        self._title(f"A conversation with the assistant, in {'Chinese' if locale == 'zh' else 'English'}")
+        shopper = assistant_pb2.Shopper(user_id=self._user, session_id=self._session, locale=locale)
+        id = ""
+        for text in said:
+            self._console.print(f"[bold]> {text}")
+            utterance = assistant_pb2.Utterance(text=text)
+            message = conversation_pb2.ConverseRequest(conversation_id=id, shopper=shopper, utterance=utterance)
+            events = list(printed(self._console, turn(self._stub, message)))
+            id = events[0].begun.conversation_id
+            self._require(any(event.segment.citations for event in events), f"the answer to {text!r} has no citation")
+            self._require(events[-1].ended.is_stored, f"the turn {text!r} was not stored")
 
     def _prices(self, ids: Sequence[str]) -> None:
         self._title("Prices within guardrails, each quote on record")

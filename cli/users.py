@@ -74,7 +74,7 @@ def export(
     to: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="standard output")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array instead of JSON lines.")] = False,
 ) -> None:
-    """Export all data of a user or visitor as JSON lines: profile, attributes, events, impressions, whole rankings."""
+    """Export all data of a user or visitor as JSON lines: profile, attributes, events, pages, conversations."""
     message = gateway_pb2.ExportUserRequest()
     setattr(message, _id_field(visitor), user)
     between = "[\n" if as_json else ""
@@ -86,6 +86,7 @@ def export(
             records += [("event", event) for event in page.events]
             records += [("impressions", impressions) for impressions in page.impressions]
             records += [("ranking", ranking) for ranking in page.rankings]
+            records += [("conversation", conversation) for conversation in page.conversations]
             for kind, record in records:
                 line = {"record": kind} | MessageToDict(record, preserving_proto_field_name=True)
                 file.write(between + json.dumps(line, ensure_ascii=False) + ("" if as_json else "\n"))
@@ -129,7 +130,7 @@ def delete(
         return print_json(answer)
     return out.print(
         f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages, "
-        f"{answer.deleted_ranking_count} rankings"
+        f"{answer.deleted_ranking_count} rankings and {answer.deleted_conversation_count} conversations"
     )
 
 

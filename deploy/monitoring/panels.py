@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.slos import BEHIND_S, FILLING, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
+from deploy.monitoring.slos import BEHIND_S, FILLING, FIRST_WORDS_S, OUTBOX_WAITS_S, PRICES_BEHIND_S, SLOS
 
-STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing")
+STAGES = ("query_encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
 
 
@@ -244,6 +244,35 @@ def _cache(stage: str) -> Panel:
 
 
 _OWN: dict[str, tuple[Panel, ...]] = {
+    "assistant": (
+        Panel(
+            "Time until the first words",
+            {
+                "p50": _quantile(0.5, "kairos_gateway_first_words_seconds"),
+                "p95": _quantile(0.95, "kairos_gateway_first_words_seconds"),
+            },
+            "s",
+            limit=FIRST_WORDS_S,
+        ),
+        Panel("Turns that are being answered", {"turns": "sum (kairos_gateway_conversations)"}),
+        Panel(
+            "Turns",
+            {
+                "answered": _rate("ray_kairos_assistant_turns"),
+                "degraded": _rate("ray_kairos_assistant_degraded_turns"),
+                "declined": _rate("ray_kairos_assistant_declined_turns"),
+                "not stored": _rate("ray_kairos_assistant_unstored_turns"),
+            },
+            "cps",
+            "Not stored: turns of shoppers without an id, too.",
+        ),
+        Panel(
+            "Statements of the language model that were removed",
+            {"statements": _rate("ray_kairos_assistant_removed_statements")},
+            "cps",
+            "No fact of the turn supports them. Many: the model or its prompt is wrong for this shop.",
+        ),
+    ),
     "query_encoder": (_cache("query_encoder"),),
     "retrieval": (
         _cache("retrieval"),

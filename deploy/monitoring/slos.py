@@ -80,6 +80,8 @@ SHOPPER_MODEL_OLD_S = 14 * 86_400
 
 # From this share of memory or disk on, somebody must act; from the second one on, at once.
 FILLING, FULL = 0.8, 0.95
+# Seconds until the assistant's first words, without a language model.
+FIRST_WORDS_S = 0.3
 # Seconds that a quote may wait for control. A delivery takes one.
 OUTBOX_WAITS_S = 600
 # A backup a night, and half a day for one that failed and was repeated by hand.
@@ -213,6 +215,12 @@ CONDITIONS = (
         # Every two seconds while control is down.
         "KairosBudgetsNotLeased", "ticket", "5m", "max(increase(ray_kairos_sponsored_lease_failures[15m])) > 60",
         "Replicas of sponsored get no leases of budgets from control: pages have no ads.",
+    ),
+    (
+        "KairosFirstWordsLate", "ticket", "15m",
+        "histogram_quantile(0.95, sum by (le) (rate(kairos_gateway_first_words_seconds_bucket[15m]))) "
+        f"> {FIRST_WORDS_S}",
+        "Shoppers wait too long for the first words of the assistant.",
     ),
     (
         # Of Redis' maxmemory, or of the disk of an SQLite file.

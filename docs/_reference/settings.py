@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from docs._reference.markdown import definition, escaped
 from experiments.settings import ExperimentSettings
 from ops.settings import SuiteSettings
+from services.assistant.settings import AssistantSettings
 from services.common.settings import ServiceSettings
 from services.common.stage_access import StageAccessSettings
 from services.control.settings import ControlSettings
@@ -37,6 +38,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "ranker": RankerSettings,
     "pricing": PricingSettings,
     "sponsored": SponsoredSettings,
+    "assistant": AssistantSettings,
     "biller": BillerSettings,
     "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,

@@ -50,6 +50,10 @@ def sort_from_proto(sort: product_pb2.SortOrder.ValueType) -> SortOrder:
     return next((one for one, number in _SORTS.items() if number == sort), SortOrder.RELEVANCE)
 
 
+# Of the searches of conversations: figures by placement show what they lead to, by the tokens of the cards.
+PLACEMENT = "conversation"
+
+
 def request_of(query: Query, shopper: Shopper) -> gateway_pb2.SearchRequest:
     return gateway_pb2.SearchRequest(
         query=query.text,
@@ -67,6 +71,10 @@ def request_of(query: Query, shopper: Shopper) -> gateway_pb2.SearchRequest:
         price_list_id=shopper.price_list_id,
         currency_code=shopper.currency_code,
         place_id=shopper.place_id,
+        # Cards have no label of an advertiser, and the FAQ is asked for questions only.
+        sponsored=gateway_pb2.SPONSORED_MODE_OFF,
+        faq=gateway_pb2.FAQ_MODE_OFF,
+        placement=PLACEMENT,
     )
 
 

@@ -37,6 +37,7 @@ from services.common.limits import (
     MAX_PAGE_TOKEN,
     MAX_QUERY,
     MAX_SET_ATTRIBUTES,
+    MAX_TRANSCRIPTS,
     id_problem,
     language_problem,
     text_problem,
@@ -100,6 +101,9 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, 
         wrong.append(FieldViolation("image", f"has {len(message.image)} bytes; send at most {MAX_IMAGE_BYTES}"))
     if message.similar_to_id and message.image:
         wrong.append(FieldViolation("similar_to_id", "is set together with image; send one of them"))
+    wrong += transcript_violations("transcripts", message.transcripts, MAX_QUERY)
+    if message.transcripts and message.query and not wrong:
+        wrong.append(FieldViolation("query", "is set together with transcripts; send one of them"))
     return _viewer(message, message.query, token_keys, wrong, SEARCH_PLACEMENT)
 
 
@@ -179,6 +183,19 @@ def product_filter(message: product_pb2.ProductFilter, field: str) -> ProductFil
     if violations := list(filter_violations(narrowing, field)):
         raise InvalidArgument(*violations)
     return narrowing
+
+
+def transcript_violations(at: str, transcripts: Sequence[Any], most: int) -> Iterator[FieldViolation]:
+    """`most`: characters of one."""
+    if len(transcripts) > MAX_TRANSCRIPTS:
+        yield FieldViolation(at, f"holds {len(transcripts)}; send at most {MAX_TRANSCRIPTS}")
+    for index, each in enumerate(transcripts[:MAX_TRANSCRIPTS]):
+        if problem := text_problem(each.text, most):
+            yield FieldViolation(f"{at}[{index}].text", problem)
+        elif not _has_visible(each.text):
+            yield FieldViolation(f"{at}[{index}].text", "has no visible character; send what was heard")
+        if not 0 <= each.confidence <= 1:
+            yield FieldViolation(f"{at}[{index}].confidence", f"{each.confidence} is not from 0 to 1")
 
 
 def require_id(field: str, id: str) -> None:

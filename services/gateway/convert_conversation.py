@@ -9,8 +9,8 @@ from typing import Any
 from kairos.gateway.v1 import conversation_pb2
 from services.common.convert import time_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_STATE_BYTES, MAX_TRANSCRIPTS, MAX_TURN_ITEMS, MAX_UTTERANCE, id_problem
-from services.gateway.convert import check_texts, fields_below, require_one_person
+from services.common.limits import MAX_STATE_BYTES, MAX_TURN_ITEMS, MAX_UTTERANCE, id_problem
+from services.gateway.convert import check_texts, fields_below, require_one_person, transcript_violations
 
 # At least 128 random bits.
 _CONVERSATION = re.compile(r"[A-Za-z0-9_-]{22,128}")
@@ -62,24 +62,12 @@ def _of_utterance(utterance: Any) -> list[FieldViolation]:
     wrong = [*_of_text("utterance.text", utterance.text), *_of_ids("utterance.item_ids", utterance.item_ids)]
     if problem := id_problem(utterance.chip_id, required=False):
         wrong.append(FieldViolation("utterance.chip_id", problem))
-    wrong += _of_transcripts(utterance.transcripts)
+    wrong += transcript_violations("utterance.transcripts", utterance.transcripts, MAX_UTTERANCE)
     given = [name for name in ("text", "chip_id", "transcripts") if getattr(utterance, name)]
     if len(given) != 1 and not wrong:
         found = f"has {' and '.join(given)}" if given else "is empty"
         wrong.append(FieldViolation("utterance", f"{found}; send exactly one of text, chip_id and transcripts"))
     return wrong
-
-
-def _of_transcripts(transcripts: Any) -> Iterator[FieldViolation]:
-    if len(transcripts) > MAX_TRANSCRIPTS:
-        yield FieldViolation("utterance.transcripts", f"holds {len(transcripts)}; send at most {MAX_TRANSCRIPTS}")
-    for index, each in enumerate(transcripts[:MAX_TRANSCRIPTS]):
-        at = f"utterance.transcripts[{index}]"
-        if not each.text:
-            yield FieldViolation(f"{at}.text", "is empty; send what was heard")
-        yield from _of_text(f"{at}.text", each.text)
-        if not 0 <= each.confidence <= 1:
-            yield FieldViolation(f"{at}.confidence", f"{each.confidence} is not from 0 to 1")
 
 
 def _of_text(field: str, text: str) -> Iterator[FieldViolation]:

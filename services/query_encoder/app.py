@@ -61,6 +61,11 @@ class QueryEncoder:
     ) -> encoder_pb2.EncodeImageResponse:
         return await self._handler.EncodeImage(request, grpc_context)
 
+    async def EncodeTexts(
+        self, request: encoder_pb2.EncodeTextsRequest, grpc_context: CallContext
+    ) -> encoder_pb2.EncodeTextsResponse:
+        return await self._handler.EncodeTexts(request, grpc_context)
+
     def check_health(self) -> None:
         # Serve asks every ten seconds.
         for name, value in self._handler.measures().items():

@@ -121,7 +121,9 @@ def _event(event: event_pb2.Event, now_s: float) -> Event:
 
 
 def _feedback(message: event_pb2.Feedback) -> Feedback:
+    written_at = message.written_at
     return Feedback(
         THUMBS[message.thumb], message.rating, message.text, message.conversation_id, message.turn_id,
         message.is_product_review, message.moderation,
+        time_from_proto(written_at, "feedback.written_at").timestamp() if message.HasField("written_at") else 0.0,
     )  # fmt: skip

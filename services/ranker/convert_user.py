@@ -98,6 +98,7 @@ def event_to_proto(event: Event) -> event_pb2.Event:
                 thumb=_THUMBS[said.thumb], rating=said.rating, text=said.text, conversation_id=said.conversation_id,
                 turn_id=said.turn_id, is_product_review=said.is_product_review,
                 moderation=product_pb2.ModerationOutcome.ValueType(said.moderation),
+                written_at=_time(said.written_s) if said.written_s else None,
             )
         )  # fmt: skip
     return message

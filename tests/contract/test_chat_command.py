@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import grpc
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli.main import app
 from kairos.assistant.v1 import assistant_pb2
@@ -21,7 +21,7 @@ __all__ = ["running", "stages"]  # fixtures
 
 async def chat(running: Running, *arguments: str, typed: str = "") -> Result:
     command = ["--target", f"127.0.0.1:{running.gateway.port}", "chat", *arguments]
-    return await asyncio.to_thread(CliRunner().invoke, app, command, input=typed)
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input=typed))
 
 
 def event(**fields: object) -> assistant_pb2.ConverseResponse:
@@ -72,6 +72,16 @@ async def test_as_json(running: Running) -> None:
     running.stages.assistant.events = scripted()
     lines = (await chat(running, "shoes", "--json")).stdout.splitlines()
     assert [next(iter(json.loads(line))) for line in lines] == ["begun", "segment", "products", "question", "ended"]
+
+
+async def test_a_recording(running: Running, tmp_path: Path) -> None:
+    """A recording that cannot be heard is a sentence; one option without the other is a usage error."""
+    recording = tmp_path / "x.wav"
+    recording.write_bytes(b"no sound")
+    done = await chat(running, "--speech", str(recording), "--speech-model", str(tmp_path))
+    assert (done.exit_code, "is no WAV file" in done.output.replace("\n", "")) == (1, True)
+    assert (await chat(running, "--speech", str(recording))).exit_code == 2
+    assert not running.stages.assistant.requests
 
 
 async def test_an_error(running: Running) -> None:

@@ -196,6 +196,22 @@ async def test_a_wrong_utterance(running: Running, utterance: dict[str, Any], fi
     assert not running.stages.assistant.requests
 
 
+async def test_a_search_by_transcripts(running: Running) -> None:
+    """The alternative that the shop knows is answered; the later page of the same request is of the same query."""
+    running.stages.encoder.subjects = ["shoes"]
+    heard = [("running choose", 0.52), ("running shoes", 0.48), ("ran in shows", 0.1)]
+    message = search("", transcripts=[{"text": text, "confidence": confidence} for text, confidence in heard])
+    first = await running.stub.Search(message, timeout=5)
+    assert first.transcript == "running shoes"
+    message.page_token = first.next_page_token
+    assert (await running.stub.Search(message, timeout=5)).results
+    await running.stages.worsen("query_encoder", "error")
+    message.page_token = ""
+    assert (await running.stub.Search(message, timeout=5)).transcript == "running choose"
+    message.query = "shoes"
+    assert await violated_fields(running.stub.Search(message, timeout=5)) == ["query"]
+
+
 async def test_health_names_the_assistant(running: Running) -> None:
     """The gateway reports the assistant by the name of its service."""
     stub: Any = health_pb2_grpc.HealthStub(running.channel)

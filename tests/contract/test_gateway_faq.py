@@ -15,6 +15,7 @@ from kairos.ranker.v1 import ranker_pb2
 from tests.contract.gateways import Running, running_gateway
 from tests.fakes.stages import FakeStages
 
+_BUDGET_S = 10.0
 RETURNS = faq_pb2.FaqEntry(id="returns", question="return policy", answer="Within 30 days.")
 FLAT_FEET = faq_pb2.FaqEntry(
     id="flat-feet", question="which shoes for flat feet", answer="Stable ones.", product_ids=["p20", "gone"],
@@ -33,11 +34,12 @@ async def gateway() -> AsyncIterator[Running]:
 
 
 async def ask(gateway: Running, question: str) -> gateway_faq_pb2.AskFaqResponse:
-    return await gateway.stub.AskFaq(gateway_faq_pb2.AskFaqRequest(question=question))
+    return await gateway.stub.AskFaq(gateway_faq_pb2.AskFaqRequest(question=question), timeout=_BUDGET_S)
 
 
 async def search(gateway: Running, **fields: object) -> gateway_pb2.SearchResponse:
-    return await gateway.stub.Search(gateway_pb2.SearchRequest(**fields))  # type: ignore[arg-type]
+    # A budget that a busy machine keeps.
+    return await gateway.stub.Search(gateway_pb2.SearchRequest(**fields), timeout=_BUDGET_S)  # type: ignore[arg-type]
 
 
 async def test_an_answer(gateway: Running) -> None:

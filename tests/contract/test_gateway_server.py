@@ -45,7 +45,8 @@ SEARCH = f"/{SERVICE}/Search"
 OK, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 # These gateways have no stages: port 1 refuses at once, and the answers are degraded.
 NOWHERE = {
-    stage: {"target": "127.0.0.1:1"} for stage in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing")
+    stage: {"target": "127.0.0.1:1"}
+    for stage in ("query_encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant")
 }
 
 

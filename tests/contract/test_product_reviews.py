@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, product_reviews_pb2
@@ -35,12 +36,25 @@ def recorded(shop: Running) -> list[event_pb2.Event]:
 
 async def test_reviews_are_events_of_their_writers(running: Running) -> None:
     """Each is stored once, as feedback on the product; a wrong one is rejected with its field."""
-    answer = await sent(running, review(), review("r2", rating=9), review("r3", product_id=""))
+    written = Timestamp(seconds=1_000_000_000)
+    ahead = Timestamp(seconds=4_000_000_000)
+    answer = await sent(
+        running,
+        review(created_at=written),
+        review("r2", rating=9),
+        review("r3", product_id=""),
+        review("r4", created_at=ahead),
+    )
     assert (answer.recorded_count, answer.duplicate_count) == (1, 0)
-    assert [(one.index, one.field) for one in answer.rejected] == [(1, "rating"), (2, "product_id")]
+    assert [(one.index, one.field) for one in answer.rejected] == [
+        (1, "rating"), (2, "product_id"), (3, "created_at"),
+    ]  # fmt: skip
     (event,) = recorded(running)
     assert (event.type, event.item_id, event.visitor_id) == (event_pb2.EVENT_TYPE_FEEDBACK, "p1", "v1")
     assert (event.feedback.rating, event.feedback.is_product_review) == (4, True)
+    # Retention counts from the import.
+    assert event.feedback.written_at == written
+    assert event.occurred_at.seconds > 1_700_000_000
     assert event.feedback.moderation == product_pb2.MODERATION_OUTCOME_PASS
     assert await violated_fields(sent(running, review("r4", rating=0))) == ["reviews[0].rating"]
 

@@ -154,7 +154,7 @@ MANY = {
     f"{GATEWAY}ImportFaqEntriesRequest.entries": 501,
     f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
     f"{GATEWAY}PreviewRulesRequest.rules": 11,
-    f"{ASSISTANT}Utterance.transcripts": 9,
+    **{f"{of}.transcripts": 9 for of in (f"{ASSISTANT}Utterance", f"{GATEWAY}SearchRequest")},
     f"{CONTROL}RuleTrigger.queries": 33,
     f"{CONTROL}RuleTrigger.audience": 9,
     f"{CONTROL}MerchandisingRule.actions": 33,
@@ -194,7 +194,8 @@ def whole(method: str) -> list[Any]:
     offer = offer_pb2.Offer(product_id="p1", source=offer_pb2.OFFER_SOURCE_PRICING)
     offer.updated_at.seconds = 1
     offer.price.currency_code = offer.base_price.currency_code = "USD"
-    search = gateway_pb2.SearchRequest(filter=narrowing)
+    transcripts = [assistant_pb2.TranscriptAlternative(text="a")]
+    search = gateway_pb2.SearchRequest(filter=narrowing, transcripts=transcripts)
     review = product_reviews_pb2.ProductReview(review_id="r", product_id="p1", visitor_id="v", rating=5)
     said = product_pb2.ReviewSummary(count=1, mean=5, rating=4, sentiment=0.1)
     summary = product_reviews_pb2.ProductReviewSummary(product_id="p1", summary=said)
@@ -229,7 +230,7 @@ def whole(method: str) -> list[Any]:
     heard = assistant_pb2.Utterance(transcripts=[assistant_pb2.TranscriptAlternative(text="a")])
     turn = stored_pb2.ConversationTurn(id="t", time=Timestamp(seconds=1))
     fields: dict[str, list[dict[str, Any]]] = {
-        "Search": [{"filter": narrowing}],
+        "Search": [{"filter": narrowing, "transcripts": transcripts}],
         "Recommend": [{"filter": narrowing}],
         "ExplainItem": [{"item_id": "p1", "search": search}, {"item_id": "p1", "recommend": recommend}],
         "QuotePrices": [{"product_ids": ["p1"]}],
@@ -364,8 +365,8 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
         answer = await gateway.stub.UpdateOffers(iter([sent]))
         assert f"offers[0].{answer.rejected[0].field}" in paths
     elif method == "ImportFaqEntries" and paths[0].startswith("entries["):
-        summary = await gateway.stub.ImportFaqEntries(sent)
-        assert f"entries[0].{summary.rejected[0].field}" in paths
+        imported = await gateway.stub.ImportFaqEntries(sent)
+        assert f"entries[0].{imported.rejected[0].field}" in paths
     elif method in STREAMS:
         assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:

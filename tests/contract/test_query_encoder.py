@@ -487,3 +487,23 @@ async def test_bounds_of_a_lexicon_update(stub: Stub, products: list[str], ids: 
         products=[product_pb2.Product(id=id, title="mug") for id in products], deleted_ids=ids
     )
     assert await refusal(stub.UpdateLexicon, request) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+
+
+async def test_texts(stub: encoder_pb2_grpc.QueryEncoderServiceAsyncStub) -> None:
+    """Texts are encoded as they are, also as queries; a row is zero for a language that the model does not know. Beyond
+    the bounds they are refused.
+    """
+    texts = ["How can I return an order?", "怎么退货"]
+    answers = [
+        await stub.EncodeTexts(encoder_pb2.EncodeTextsRequest(texts=texts, are_queries=are_queries))
+        for are_queries in (False, True)
+    ]
+    rows = [vectors_from_proto(answer.vectors, "vectors") for answer in answers]
+    assert list(answers[0].languages) == ["en", "zh"]
+    assert rows[0][0] @ rows[1][0] == pytest.approx(1, abs=0.02)
+    assert not rows[0][1].any()
+    assert not rows[1][1].any()
+    many = encoder_pb2.EncodeTextsRequest(texts=["x"] * 9, are_queries=True)
+    for request in (many, *(encoder_pb2.EncodeTextsRequest(texts=texts) for texts in ([], ["x"] * 513, [""]))):
+        call = stub.EncodeTexts(request)
+        assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT

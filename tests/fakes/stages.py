@@ -69,6 +69,8 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         self.read = encoder_pb2.EncodeQueryResponse()
         self.has_image_encoder = True
         self.companions: list[str] = []
+        # Words that name a concept.
+        self.subjects: list[str] = []
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -78,6 +80,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             vector=vectors_to_proto(np.array([[1, 0]], np.float32), MODEL),
         )  # fmt: skip
         answer.MergeFrom(self.read)
+        answer.concepts.extend(encoder_pb2.Concept(id=word) for word in self.subjects if word in request.text)
         if request.query_context.session_follows:
             for vector in (answer.vector, *answer.other_vectors):
                 answer.session_mixings.add(base=vector, weight=1.0)
@@ -368,6 +371,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
 
     def __init__(self) -> None:
         super().__init__()
+        # Whether ReadLog returns the recorded events; else as many as `logged` says.
+        self.keeps_events = False
         self.propensities: list[float] = []
         # Versions of the ranking model that keep retrieval's order, and those that answer too late.
         self.keeping: set[str] = set()
@@ -563,6 +568,9 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         first = int(request.page_token or 0)
         numbers = range(first, min(first + request.page_size, self.logged))
         is_event = request.log == ranker_pb2.LOG_KIND_EVENTS
+        if self.keeps_events:
+            kept = [each for one in self.requests for each in getattr(one, "events", ())] if is_event else []
+            return ranker_pb2.ReadLogResponse(events=kept, next_page_token="0", is_last_page=True)
         return ranker_pb2.ReadLogResponse(
             events=[event_pb2.Event(event_id=f"e{n}") for n in numbers if is_event],
             impressions=[event_pb2.Impressions(ranking_id=f"r{n}") for n in numbers if not is_event],

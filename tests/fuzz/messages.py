@@ -149,7 +149,7 @@ class Cases:
             for _ in range(rng.choice((1, 2, 17))):
                 key = self._text(rng)
                 if value.message_type is None:
-                    target[key] = self._text(rng)
+                    target[key] = self._value(rng, value, depth)
                 else:
                     target[key].CopyFrom(self._message(rng, value.message_type, depth + 1))
         elif entry.is_repeated:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections import Counter
@@ -117,12 +118,18 @@ def kept() -> Iterator[Case]:
 
 async def _call(channel: grpc.aio.Channel, case: Case, cases: Cases, report: Report) -> None:
     metadata = (("authorization", f"Bearer {case.role}"),) if case.role else ()
-    path, is_stream = f"/{GATEWAY_SERVICE.full_name}/{case.method}", _is_stream(case.method)
-    method: Any = channel.stream_unary(path) if is_stream else channel.unary_unary(path)
-    sent = iter(case.messages) if is_stream else case.messages[0]
+    path, descriptor = f"/{GATEWAY_SERVICE.full_name}/{case.method}", GATEWAY_SERVICE.methods_by_name[case.method]
+    kind = "stream_unary" if descriptor.client_streaming else "unary_unary"
+    method: Any = getattr(channel, "unary_stream" if descriptor.server_streaming else kind)(path)
+    sent = iter(case.messages) if descriptor.client_streaming else case.messages[0]
     call = method(sent, metadata=metadata, timeout=case.deadline_s)
     try:
         async with asyncio.timeout(_LONGEST_S):
+            if descriptor.server_streaming:
+                # The status comes when all messages have been read.
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    async for _ in call:
+                        pass
             # The status, not the answer: if a stream is refused while it is sent, waiting for the answer is cancelled.
             code = await call.code()
     except TimeoutError:
@@ -135,7 +142,7 @@ async def _call(channel: grpc.aio.Channel, case: Case, cases: Cases, report: Rep
         report.findings.append(f"{_named(case)}: {code.name}: {await call.details()}")
     if case.role is None and code not in _WITHOUT_KEY:
         report.findings.append(f"{_named(case)}: {code.name} without a key")
-    if code is grpc.StatusCode.OK and len(cases.known) < _KNOWN:
+    if code is grpc.StatusCode.OK and len(cases.known) < _KNOWN and not descriptor.server_streaming:
         _learn(case.method, await call, cases)
 
 
@@ -148,10 +155,6 @@ def _learn(method: str, answer: bytes, cases: Cases) -> None:
         if text := getattr(response, name, ""):
             cases.known.append(text)
     cases.known.extend(result.product.id for result in getattr(response, "results", ())[:3])
-
-
-def _is_stream(method: str) -> bool:
-    return bool(GATEWAY_SERVICE.methods_by_name[method].client_streaming)
 
 
 def _named(case: Case) -> str:

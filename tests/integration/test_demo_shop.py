@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
+import grpc
 import pytest
 
 from catalog.products import read_catalogue
 from cli.tour import SENTENCES
 from demo.catalogue import build_catalogue
 from demo.loading import load_products
+from kairos.assistant.v1 import assistant_pb2
 from kairos.common.v1 import product_pb2
-from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.gateway.v1 import conversation_pb2, gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 from ops.in_process import in_process_suite
 
@@ -81,3 +83,49 @@ def test_head_queries(stub: Stub, folder: Path, is_english: bool) -> None:
 
 def is_right(text: str, right: str, wrong: str) -> bool:
     return re.search(right, text, re.IGNORECASE) is not None and not (wrong and re.search(wrong, text, re.IGNORECASE))
+
+
+def turn(stub: Stub, conversation_id: str = "", **fields: object) -> list[assistant_pb2.ConverseResponse]:
+    """The events of a turn of one visitor; `fields`: of Utterance."""
+    request = conversation_pb2.ConverseRequest(
+        conversation_id=conversation_id,
+        shopper=assistant_pb2.Shopper(visitor_id="talker"),
+        utterance=assistant_pb2.Utterance(**fields),  # type: ignore[arg-type]
+    )
+    return [answer.event for answer in stub.Converse(request, timeout=20)]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "language"),
+    [
+        ("I want to buy a pair of jeans, any suggestions?", "in light blue, under 80", "en"),
+        ("我想买一条牛仔裤，有什么推荐吗？", "浅蓝色的呢？80美元以下", "zh"),
+    ],
+)
+def test_a_conversation_is_stored_and_refined(stub: Stub, first: str, then: str, language: str) -> None:
+    """The second turn narrows the search of the first one, which is read from the ranker's store; every sentence with a
+    price cites it.
+    """
+    events = turn(stub, text=first)
+    conversation_id = events[0].begun.conversation_id
+    assert events[-1].ended.is_stored
+    assert {card.product.category_path[-1] for event in events for card in event.products.cards} == {"Jeans"}
+    events = turn(stub, conversation_id, text=then)
+    cards = [card for event in events for card in event.products.cards]
+    assert cards
+    assert {value for card in cards for value in card.product.attributes["colour"].values} == {"light blue"}
+    assert max(card.price.offer.units for card in cards) < 80
+    priced = [event.segment for event in events if re.search(r"\d\.\d\d", event.segment.text)]
+    assert any("price" in {citation.field for citation in segment.citations} for segment in priced)
+    assert events[-1].ended.language == language
+
+
+def test_wrong_turns_are_refused(stub: Stub) -> None:
+    """A text of 10,000 characters names the field, and an unknown conversation is not found."""
+    with pytest.raises(grpc.RpcError) as caught:
+        turn(stub, text="x" * 10_000)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "utterance.text" in (caught.value.details() or "")
+    with pytest.raises(grpc.RpcError) as caught:
+        turn(stub, "c" * 32, text="jeans")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND

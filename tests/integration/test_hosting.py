@@ -18,6 +18,8 @@ import yaml
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from kairos.assistant.v1 import assistant_pb2
+from kairos.assistant.v1.assistant_pb2_grpc import AssistantServiceStub
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest
 from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
 from ops.hosting import Application, Deployment, ServeConfig, haproxy_folder, has_haproxy, hosting_environment
@@ -123,6 +125,39 @@ async def direct(stub: QueryEncoderServiceStub) -> None:
             return
         assert time.monotonic() < deadline, "calls still go through Serve's own proxy"
         await asyncio.sleep(0.2)
+
+
+async def streamed(stub: AssistantServiceStub, conversation_id: str = "") -> tuple[list[str], list[float], str]:
+    """(words, seconds at which they came, text of the last event) of a stream."""
+    request = assistant_pb2.ConverseRequest(
+        conversation_id=conversation_id, utterance=assistant_pb2.Utterance(text="one two three")
+    )
+    metadata = (("application", STAGES[0]), ("authorization", "Bearer key"))
+    words, times, last = list[str](), list[float](), ""
+    async for event in stub.Converse(request, metadata=metadata, timeout=10):
+        words += [event.segment.text] if event.HasField("segment") else []
+        times.append(time.monotonic())
+        last = event.ended.language
+    return words, times, last
+
+
+async def test_streams_cross_the_ingress(host: Host, stub: QueryEncoderServiceStub) -> None:
+    """The messages of a stream come one by one, its metadata arrive, and an error in it has its google.rpc details: by
+    the short way, and through Serve's own proxy, where a host that has just started sends its calls.
+    """
+    async with grpc.aio.insecure_channel(host.target) as channel:
+        conversation = AssistantServiceStub(channel)
+        for _ in range(2):
+            words, times, last = await streamed(conversation)
+            assert words == ["one", "two", "three"]
+            assert times[-1] - times[0] > 0.2
+            assert last == "Bearer key"
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await streamed(conversation, "unknown")
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+            assert reason_of(caught.value) == "NOT_FOUND"
+            if has_haproxy():
+                await direct(stub)
 
 
 @needs_haproxy

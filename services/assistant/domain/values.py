@@ -25,6 +25,8 @@ _IDLE = frozenset(
         "piece", "size", "colour", "color",
     )
 )  # fmt: skip
+# Of the concept graph.
+_COLOURS = "colours"
 # A value of one letter needs this before or behind it, or to be in upper case: "size s", M码.
 _SIZE = re.compile(r"\bsize\b|[码碼号號]")
 _NEGATION = re.compile(
@@ -51,7 +53,8 @@ def named_values(
     """Each word of the text is used once. Several values of a field are alternatives. `of_one`: the values are those of
     one product and its variants, where a word that all of them contain is stated as well.
     """
-    fields = [facet for facet in facets if facet.field.startswith(ATTRIBUTE) or facet.field in (BRAND, CATEGORY)]
+    fields = [facet for facet in facets if facet.field.startswith(ATTRIBUTE)]
+    fields += [facet for facet in facets if facet.field in (BRAND, CATEGORY)]
     words = _words(text)
     whole = [one for facet in fields for one in _whole_values(text, words, facet, vocabulary)]
     found = _without_overlaps(whole)
@@ -122,7 +125,10 @@ def _partial_values(
     for start, end, form in words:
         if form in _IDLE or start in used or has_han(form) or form.isdigit() or len(form) < 3:
             continue
-        inside = [v for v, parts in forms if form in parts or form in vocabulary.ancestors(v)]
+        inside = [value for value, parts in forms if form in parts]
+        if not inside or _COLOURS in vocabulary.groups_of(form):
+            # Navy is a blue beside "light blue"; terracotta is no answer to "ceramic" where "glazed ceramic" is.
+            inside += [v for v, _ in forms if v not in inside and form in vocabulary.ancestors(v)]
         if inside and (of_one or len(inside) < max(2, len(forms))):
             yield from (NamedValue(facet.field, value, start, end, False, False) for value in inside)
     for label in vocabulary.chinese_in(text):

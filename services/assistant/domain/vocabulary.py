@@ -15,8 +15,14 @@ from services.common.scripts import has_han
 # Of the graph: words that say nothing.
 _FILLERS = "fillers"
 _PRODUCTS = "products"
-# Letters of a unit that has one name: "kg". Of others the product decides: pieces are 片, 件 or 支.
-_LONGEST_UNIT = 2
+# Units that the graph leaves out.
+_UNITS = {"g": "克", "mm": "毫米", "m": "米", "l": "升", "w": "瓦", "kg": "公斤", "ml": "毫升", "cm": "厘米"}
+# Persons for whom something is bought, by the audience that the graph names.
+_PERSONS = {
+    "women": "wife mother mom mum girlfriend sister grandmother grandma her 妻子 老婆 妈妈 母亲 女朋友 女友 姐姐 妹妹",
+    "men": "husband father dad boyfriend brother grandfather grandpa him 丈夫 老公 爸爸 父亲 男朋友 男友 哥哥 弟弟",
+    "kids": "son daughter toddler grandson granddaughter nephew niece 儿子 女儿 小孩 宝宝 孙子 孙女",
+}  # fmt: skip
 _WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # "150 g".
 _MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
@@ -45,6 +51,11 @@ class Vocabulary:
                     groups[name] = group
                     for label in (name, *own):
                         concepts[value_form(label)].append(name)
+        for name, persons in _PERSONS.items():
+            if name in labels:
+                labels[name] = (*labels[name], *persons.split())
+                for person in persons.split():
+                    concepts[value_form(person)].append(name)
         return cls({label: tuple(names) for label, names in concepts.items()}, labels, parents, groups)
 
     def names(self, value: str) -> frozenset[str]:
@@ -53,7 +64,7 @@ class Vocabulary:
         for name in self.concepts.get(value_form(value), ()):
             found |= {value_form(label) for label in (name, *self.labels[name])}
         if measured := _MEASURED.fullmatch(value):
-            for label in self.names(measured.group(2)):
+            for label in {_UNITS.get(measured.group(2).casefold(), ""), *self.names(measured.group(2))} - {""}:
                 found |= {f"{measured.group(1)}{label}", f"{measured.group(1)} {label}"}
         return frozenset(found)
 
@@ -95,8 +106,9 @@ class Vocabulary:
         if language != "zh" or has_han(value):
             return value
         if measured := _MEASURED.fullmatch(value):
-            unit = self.shown(measured.group(2), language)
-            return f"{measured.group(1)} {unit}" if has_han(unit) and len(measured.group(2)) <= _LONGEST_UNIT else value
+            # Of other units the product decides: pieces are 片, 件 or 支.
+            unit = _UNITS.get(measured.group(2).casefold())
+            return f"{measured.group(1)} {unit}" if unit else value
         for name in self.concepts.get(value_form(value), ()):
             chinese = [label for label in self.labels[name] if has_han(label)]
             if chinese and (self.groups[name] == _PRODUCTS) is is_product:

@@ -22,7 +22,7 @@ from services.assistant.domain.values import NamedValue, named_values
 from services.assistant.domain.vocabulary import value_form
 from services.assistant.flows.showing import currency_of, show
 from services.assistant.flows.turn import Answer, Turn
-from services.assistant.flows.understanding import looked_up, read_amount, understand, without_words
+from services.assistant.flows.understanding import looked_up, read_amount, stated_fields, understand, without_words
 from services.assistant.ports import Query
 from services.common.filters import ProductFilter, SortOrder
 from services.common.limits import MAX_QUERY
@@ -48,7 +48,7 @@ async def find(turn: Turn) -> Answer:
     reading, current = await asyncio.gather(
         turn.shop.search(turn.caller, reading_of(turn, text)), turn.shop.search(turn.caller, before)
     )
-    named = named_values(text, current.facets, turn.tools.vocabulary)
+    named = named_values(text, stated_fields(turn, current.facets), turn.tools.vocabulary)
     if _is_new(turn, text, reading.interpretation, named):
         return await _found_new(turn, text, reading)
     return await _refined(turn, text, reading, current)
@@ -120,8 +120,12 @@ async def _found_new(turn: Turn, text: str, reading: Found) -> Answer:
     relative = relative_of(turn.text)
     dialogue = replace(dialogue, sort=_SORTS.get(relative, SortOrder.RELEVANCE) if relative else SortOrder.RELEVANCE)
     is_whole = not conditions and query == text and dialogue.sort is SortOrder.RELEVANCE
-    if is_whole and not reading.has_good_match and (part := await _best_part(turn, text, read)):
-        return await _found_new(turn, part[0], part[1])
+    if is_whole and not reading.has_good_match:
+        if category:
+            dialogue = turn.dialogue.searching("").with_conditions([Condition(CATEGORY, (category,))])
+            return await show(turn, dialogue, Intent.FIND)
+        if part := await _best_part(turn, text, read):
+            return await _found_new(turn, *part)
     return await show(turn, dialogue, Intent.FIND, found=reading if is_whole and reading.items else None)
 
 
@@ -148,6 +152,8 @@ async def _refined(turn: Turn, text: str, reading: Found, current: Found) -> Ans
     relative = relative_of(turn.text)
     understood = understand(turn, text, reading.interpretation, current.facets, is_refining=True)
     currency = understood.currency or turn.dialogue.currency or currency_of(current.facets)
+    if not understood.conditions and (amount := read_amount(turn.text)):
+        understood = replace(understood, conditions=(amount,), rest="")
     dialogue = replace(turn.dialogue, question=None, currency=currency).with_conditions(understood.conditions)
     notes = list[str]()
     for condition in understood.unmet:

@@ -24,7 +24,7 @@ _DANGLING = re.compile(rf"\b(?:{_SMALL})\b|[的色款得了吗呢吧啊个只双
 _AT_ENDS = re.compile(rf"^(?:(?:\b(?:{_SMALL})\b|[的色款])\s*)+|(?:\s*(?:\b(?:{_SMALL})\b|[的吗呢吧]))+$")
 # An amount of money, and no length or weight: "80", "$80", "80 dollars", 80元.
 _AMOUNT = re.compile(
-    r"(?<![\w.,-])[$€£¥]?\s?(\d+(?:[.,]\d{1,2})?)(?![\d.,]*\d)(?=\s*(?:$|[$€£¥,.!?，。]|\b(?:dollars?|usd|bucks?|euros?|eur|pounds?|"
+    r"(?<![a-z0-9_.,-])[$€£¥]?\s?(\d+(?:[.,]\d{1,2})?)(?![\d.,]*\d)(?=\s*(?:$|[$€£¥,.!?，。]|\b(?:dollars?|usd|bucks?|euros?|eur|pounds?|"
     r"gbp|or|and|to|max|maximum|at|is|would|will|please)\b|[元块刀美欧英左以之内下上到至起吧的]|-))"
 )
 _AT_LEAST = re.compile(r"\b(?:at least|from|over|above|more than|min(?:imum)?)\b|以上|起|至少|超过")
@@ -57,8 +57,8 @@ def understand(
     blanked = text
     for price in prices:
         blanked = blanked.replace(price.matched_text, " " * len(price.matched_text))
-    fields = [facet for facet in facets if is_refining or facet.field != CATEGORY]
-    named = [one for one in named_values(blanked, fields, turn.tools.vocabulary) if _is_meant(one, blanked, read)]
+    named = named_values(blanked, stated_fields(turn, facets), turn.tools.vocabulary)
+    named = [one for one in named if is_refining or _is_meant(one, blanked, read)]
     conditions, unmet = conditions_of(named), list[Condition]()
     taken = [text[one.start : one.end] for one in named]
     for stated in read.conditions:
@@ -75,6 +75,12 @@ def understand(
         currency = price.price.currency if price.price else ""
     stated_words = [one.matched_text for one in read.conditions if one.field not in (CATEGORY, PRICE)]
     return Understood(tuple(conditions), without_words(blanked, named, stated_words), currency, tuple(unmet))
+
+
+def stated_fields(turn: Turn, facets: Sequence[FieldCounts]) -> list[FieldCounts]:
+    """The fields whose values a text may state. A category is the answer to its question, else another search."""
+    is_asked = turn.dialogue.question is not None and turn.dialogue.question.field == CATEGORY
+    return [facet for facet in facets if is_asked or facet.field != CATEGORY]
 
 
 def read_amount(text: str) -> Condition | None:
@@ -111,7 +117,7 @@ def _is_meant(named: NamedValue, text: str, read: Interpretation) -> bool:
     """Whether a value is stated, and not a part of the product's name: "timer" in "kitchen timer"."""
     own = text[named.start : named.end]
     words = set(value_form(own).split())
-    return not any(words & set(value_form(subject).split()) or own in subject for subject in read.subjects)
+    return not any(words <= set(value_form(subject).split()) or own in subject for subject in read.subjects)
 
 
 def _has(facet: FieldCounts, value: str) -> bool:

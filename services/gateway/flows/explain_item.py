@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -20,6 +21,7 @@ from services.gateway.flows.history_events import add_event, history_titles
 from services.gateway.flows.localized import localized_product
 from services.gateway.flows.prices import quote
 from services.gateway.flows.ranking import Ranking
+from services.gateway.flows.transcripts import heard
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -30,6 +32,8 @@ async def explain_item(
     response = gateway_pb2.ExplainItemResponse(request_id=calls.info.request_id)
     explained, answer = Explained(places=1, item_id=message.item_id), gateway_pb2.SearchResponse()
     if message.WhichOneof("asked") == "search":
+        if transcript := await heard(calls, parts, message.search):
+            viewer = replace(viewer, query=transcript)
         with fields_below("search"):
             ranking = await search.new_ranking(calls, parts, message.search, viewer, answer, explained)
         if message.search.query.strip():

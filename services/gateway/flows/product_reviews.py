@@ -10,9 +10,10 @@ from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import product_reviews_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import time_from_proto
 from services.common.convert_moderation import moderated_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.events import event_violations
+from services.common.events import MAX_AHEAD_S, event_violations
 from services.common.limits import MAX_RATING, id_problem
 from services.common.personal_data import masked, may_hold_personal_data
 from services.common.visibility import Outcome
@@ -24,7 +25,7 @@ from services.gateway.steps import in_steps
 MAX_REVIEWS = 500
 MAX_REVIEW_ID = 100
 _EVENT_ID = "review:"
-_EVENT_FIELDS = {"event_id": "review_id", "item_id": "product_id", "occurred_at": "created_at"}
+_EVENT_FIELDS = {"event_id": "review_id", "item_id": "product_id"}
 
 
 async def import_product_reviews(
@@ -101,10 +102,8 @@ def _event_of(review: product_reviews_pb2.ProductReview, now_s: float) -> event_
         visitor_id=review.visitor_id, type=event_pb2.EVENT_TYPE_FEEDBACK,
         feedback=event_pb2.Feedback(rating=review.rating, text=review.text, is_product_review=True),
     )  # fmt: skip
-    if review.HasField("created_at"):
-        event.occurred_at.CopyFrom(review.created_at)
-    else:
-        event.occurred_at.FromNanoseconds(int(now_s * 1e9))
+    event.occurred_at.FromNanoseconds(int(now_s * 1e9))
+    event.feedback.written_at.CopyFrom(review.created_at if review.HasField("created_at") else event.occurred_at)
     return event
 
 
@@ -118,6 +117,11 @@ def _problems(
         yield FieldViolation("product_id", "is empty; a review is about a product")
     if not 1 <= review.rating <= MAX_RATING:
         yield FieldViolation("rating", f"is {review.rating}; send 1 to {MAX_RATING}")
+    try:
+        if time_from_proto(event.feedback.written_at, "created_at").timestamp() > now_s + MAX_AHEAD_S:
+            yield FieldViolation("created_at", "is more than a day ahead; send the time at which it was written")
+    except InvalidArgument as error:
+        yield error.violations[0]
     for one in event_violations(event, "", now_s):
         field = one.field.removeprefix(".").removeprefix("feedback.")
         if field not in ("event_id", "rating", "feedback"):

@@ -45,6 +45,7 @@ from services.gateway.flows.rank_items import rank_items
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import attribution_of, results_of
 from services.gateway.flows.sponsored import may_have_ads, space_of_search, with_ads
+from services.gateway.flows.transcripts import heard
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -57,6 +58,8 @@ _QUERY = ranker_pb2.CANDIDATE_SOURCE_QUERY
 async def search(
     calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest, viewer: Viewer
 ) -> gateway_pb2.SearchResponse:
+    if transcript := await heard(calls, parts, message):
+        viewer = replace(viewer, query=transcript)
     response = gateway_pb2.SearchResponse(
         request_id=calls.info.request_id, snapshot_version=parts.snapshot_versions.get(calls.info.tenant, 0)
     )
@@ -86,6 +89,7 @@ async def search(
         parts.metrics.empty_searches.inc()
     if response.HasField("no_good_match"):
         parts.metrics.no_good_matches.inc()
+    response.transcript = transcript
     if response.HasField("faq"):
         parts.metrics.faq_shown.inc()
     response.degradations.extend(calls.degradations)

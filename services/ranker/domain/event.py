@@ -40,6 +40,8 @@ class Feedback:
     is_product_review: bool = False
     # Of a product review: a number of ModerationOutcome.
     moderation: int = 0
+    # Of a product review: when it was written, in seconds since the epoch.
+    written_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,8 @@ APPLICATIONS = [
              "kairos-control: kairos-price-publisher and it must both use TLS"),
     Mutation("ConfigMap/kairos-sponsored", "data KAIROS_SPONSORED_CONTROL__CA", DELETED,
              "kairos-control: kairos-sponsored and it must both use TLS"),
+    Mutation("ConfigMap/kairos-assistant", "data KAIROS_ASSISTANT_GATEWAY__CA", DELETED,
+             "kairos-assistant: the gateway and it must both use TLS, or none"),
     Mutation("ConfigMap/kairos-biller", "data KAIROS_BILLER_GATEWAY__CA", DELETED,
              "kairos-biller: the gateway and it must both use TLS, or none"),
     Mutation("Deployment/kairos-biller", f"{_POD} volumes 1", {"name": "data", "emptyDir": {}},

@@ -24,6 +24,7 @@ from deploy.monitoring.slos import SLOS, WINDOWS, anchor, rule_groups
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.assistant.metrics import MEASURES as OF_ASSISTANT
 from services.common.models.rollout import StepKind
 from services.control.metrics import ControlMetrics
 from services.gateway.domain.budget import Stage
@@ -97,7 +98,7 @@ def exported() -> dict[str, frozenset[str]]:
                 series[f"{family.name}_total" if family.type == "counter" else family.name] = labels
     series |= dict(rays())
     # With the labels that Ray gives each process.
-    of_stages = (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING, *OF_SPONSORED)
+    of_stages = (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING, *OF_SPONSORED, *OF_ASSISTANT)
     series |= {f"ray_{name}": frozenset({"WorkerId"}) for name in of_stages}
     series |= EXTERNAL
     return series | {slo.series(window): frozenset() for slo in SLOS for window in WINDOWS}

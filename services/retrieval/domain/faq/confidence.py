@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-from services.common.arrays import FloatArray
+import numpy.typing as npt
 
 # Of an answer, and of an entry that stands above the results of a search, where few queries are questions.
 ANSWERS_FROM, SHOWN_FROM = 0.5, 0.9
@@ -85,7 +84,7 @@ class Calibration:
         share = _ABSENT / (1 - _ABSENT) * present / max(absent, 1)
         counts = np.array([share if each.is_absent else 1.0 for each in examples])
 
-        def loss(weights: FloatArray) -> float:
+        def loss(weights: npt.NDArray[np.float64]) -> float:
             scores = rows @ weights
             likelihood = counts @ (np.logaddexp(0, scores) - right * scores)
             return float(likelihood + _PRIOR_STRENGTH * np.square(weights - _UNCHANGED).sum() / 2)
@@ -107,6 +106,7 @@ class Calibration:
         return sum(weight * value for weight, value in zip(self.weights, (similarity, margin, 1.0), strict=True))
 
 
+# As the weights of `similarity`: round numbers, chosen on the development half of benchmarks/faq.py.
 PRIOR_WITH_VECTORS = Calibration((12.0, 8.0, -7.0))
 PRIOR_WITHOUT_VECTORS = Calibration((10.0, 6.0, -5.0))
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 from services.common.typed_text import folded
-
-# Wordings that are kept: a question is compared with tens of questions, mostly the same ones.
-_REMEMBERED = 16_384
 
 
 @dataclass(frozen=True)
@@ -25,20 +21,18 @@ class Wording:
         return cls(frozenset(words), _pairs(text))
 
 
-@dataclass(frozen=True)
 class WordWeights:
-    """Inverse document frequencies: a word of many entries says little about which one is meant."""
+    """Inverse document frequencies: a word of many entries says little about which one is meant.
 
-    # Entries that have each word, and their number.
-    counts: Mapping[int, int]
-    entries: int
+    `counts`: entries that have each word; `entries`: their number.
+    """
 
-    def sum(self, words: Collection[int]) -> float:
-        return sum(self._weight(word) for word in words)
+    def __init__(self, counts: Mapping[int, int], entries: int) -> None:
+        self._of_unknown = _weight(0, entries)
+        self._weights = {word: _weight(count, entries) for word, count in counts.items()}
 
-    def _weight(self, word: int) -> float:
-        count = self.counts.get(word, 0)
-        return math.log(1 + (self.entries - count + 0.5) / (count + 0.5))
+    def sum(self, words: Iterable[int]) -> float:
+        return sum([self._weights.get(word, self._of_unknown) for word in words])
 
 
 def coverage(asked: Wording, known: Wording, weights: WordWeights) -> tuple[float, float]:
@@ -55,7 +49,10 @@ def spelled_alike(asked: Wording, known: Wording) -> float:
     return 2 * len(asked.pairs & known.pairs) / both if both else 0.0
 
 
-@lru_cache(_REMEMBERED)
+def _weight(count: int, entries: int) -> float:
+    return math.log(1 + (entries - count + 0.5) / (count + 0.5))
+
+
 def _pairs(text: str) -> frozenset[str]:
     letters = "".join(character for character in folded(text).lower() if character.isalnum())
     return frozenset(letters[place : place + 2] for place in range(len(letters) - 1)) or frozenset(letters)
