@@ -125,11 +125,11 @@ def fit_offsets(
 
     Dual ascent: a group's offset is the multiplier of its constraint, and moves with what the group lacks. How many
     steps it takes is decided on lists that did not fit: each half is judged by the offsets of the other one. `halves`
-    [lists], 0 or 1: lists of one query are in one half; default: every other list. Groups with a smaller share of what
-    is due than `least_share` are not moved: too little is known of them.
+    [lists], 0 or 1: lists of one query are in one half; default, and with one query: every other list. Groups with a
+    smaller share of what is due than `least_share` are not moved: too little is known of them.
     """
     grouped = grouped.scaled()
-    if halves is None:
+    if halves is None or len(np.unique(halves)) < 2:
         halves = np.arange(grouped.count) % 2
     judged = np.zeros(_STEPS + 1)
     for half in (0, 1):
