@@ -6,7 +6,7 @@ utterance; the other keys are checks of the answer, all optional:
 intent     the intent, or a list of right ones
 fits       the first three products shown fit all conditions, and one is shown: `category` (of any level), `brand`,
            `min` and `max` (price), and attributes; a list gives alternatives
-cheaper    the first product costs less than the first one that was shown before
+cheaper    the first product costs less than the first one that was shown before, if one that fits does
 about      the answer cites a product by its place among those that were shown before, and no other product
 cites      a cited field, in `about` of this product; otherwise of two products
 faq        a FAQ entry is cited whose question has this expression (regular, without regard to case)
@@ -125,8 +125,10 @@ def _faults(
             faults.append(f"no products, although some fit {turn['fits']}")
         elif wrong:
             faults.append(f"{len(wrong)} of {len(first)} do not fit {turn['fits']}: {products[wrong[0]].title}")
-    if turn.get("cheaper") and first and shown and _price(products[first[0]]) >= _price(products[shown[0]]):
-        faults.append("the first product is not cheaper")
+    if turn.get("cheaper") and first and shown and _price(products[first[0]]) >= (price := _price(products[shown[0]])):
+        cheaper = [one for one in products.values() if _price(one) < price and fits(one, turn.get("fits", {}))]
+        if cheaper:
+            faults.append(f"the first product is not cheaper, like {cheaper[0].title}")
     cited = {(one.product_id, one.field) for segment in reply.segments for one in segment.citations if one.product_id}
     cited_ids = {id for id, _ in cited}
     if "about" in turn:

@@ -13,11 +13,14 @@ import grpc
 
 from benchmarks.answer_checker import FaqText
 from catalog.faq import read_faq
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
+from catalog.rows import column_names
 from demo.catalogue import write_catalogue
 from demo.loading import FAQ, load_faq
 from ops.client import Connection
 from ops.in_process import in_process_suite
-from training.search.train import import_products
+from services.common.telemetry import LogLevel
 
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 
@@ -43,17 +46,25 @@ def of_model(url: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def assistant_suite(
-    folder: Path, products: Path, mapping: str = "", *, with_faq: bool = True, settings: Mapping[str, Any] | None = None
+    folder: Path,
+    products: Path,
+    mapping: str = "",
+    *,
+    with_faq: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    log_level: LogLevel = "warning",
 ) -> Iterator[grpc.Channel]:
     """A channel to the gateway of a suite with these products, and with the demo shop's FAQ. The state in `folder` is
     used again. `settings`: of the assistant.
     """
-    with in_process_suite(folder, assistant=settings) as suite:
+    with in_process_suite(folder, assistant=settings, log_level=log_level) as suite:
         imported = folder / "imported"
         if not imported.is_file():
-            import_products(suite, products, mapping, folder)
+            connection = Connection(suite.gateway_target)
+            columns = parse_mapping(mapping, column_names(products), "USD")
+            CatalogImport(connection, columns, Rejects(folder / "rejects.jsonl")).run(products)
             if with_faq:
-                load_faq(Connection(suite.gateway_target))
+                load_faq(connection)
             imported.touch()
         with grpc.insecure_channel(suite.gateway_target, _OPTIONS) as channel:
             yield channel

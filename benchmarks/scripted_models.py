@@ -63,9 +63,11 @@ class Shop:
     chinese: Mapping[str, str]
 
     def in_prompt(self, prompt: str) -> list[Product]:
-        """The first products whose title is in the prompt, as it has them."""
+        """The first products whose id and title are in the prompt, in its order: one of an earlier turn has no id."""
         found = []
         for product in self.products.values():
+            if product.id not in prompt:
+                continue
             places = [prompt.find(title) for title in (product.title, *product.localized_titles.values())]
             if any(place >= 0 for place in places):
                 found.append((min(place for place in places if place >= 0), product))

@@ -83,17 +83,57 @@ def pool(
 
 
 @app.command()
+def grade(
+    file: Annotated[Path, typer.Argument(help="The file of `kairos judge pool`. Its column `model_grade` is filled.")],
+    endpoint: Annotated[str, typer.Option(help="Base URL of an endpoint with OpenAI's API: http://HOST:PORT/v1.")],
+    model: Annotated[str, typer.Option(help="Name of the model at the endpoint.")],
+    api_key: Annotated[str, typer.Option(help="Key of the endpoint.", envvar="KAIROS_JUDGE_API_KEY")] = "",
+    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Seconds for one query.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Let a language model grade, beside the people, and print how well it agrees with them (Cohen's kappa)."""
+    # Here: the client takes a second to import, and belongs to the extra `assistant`.
+    from cli.model_grades import ModelGrader, add_model_grades, agreement_of
+
+    try:
+        pool = read_pool(file)
+        added = add_model_grades(pool, ModelGrader(endpoint, model, api_key, timeout_s))
+        write_pool(file, pool)
+    except (FileRefused, ValueError) as error:
+        raise failed(str(error), exit_code=2) from None
+    except ConnectionError as error:
+        raise failed(f"{error}; nothing was written") from None
+    found = {"new_grades": added} | agreement_of(pool)
+    if as_json:
+        return print(json.dumps(found))
+    out.print(f"{added:,} new grades of the model", highlight=False)
+    if not found["rows"]:
+        return out.print("no row has a person's grade as well: the agreement is unknown", highlight=False)
+    out.print(f"{found['rows']:,} rows with both grades, {found['equal']:.0%} equal", highlight=False)
+    plain, weighted = ("-" if found[key] is None else f"{found[key]:.2f}" for key in ("kappa", "weighted_kappa"))
+    return out.print(f"kappa {plain}, with quadratic weights {weighted}", highlight=False)
+
+
+@app.command()
 def report(
     file: Annotated[Path, typer.Argument(help="The graded file of `kairos judge pool`.")],
     setting: Annotated[
         list[str],
         typer.Option(help="Setting to report. May be repeated. Two are compared. Default: all of the file."),
     ] = [],  # noqa: B006 - Typer wants a list
+    with_model: Annotated[
+        bool, typer.Option("--with-model", help="Use the model's grades where no person has graded.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print NDCG@10 and P@5 of each setting, and compare two settings query by query."""
     try:
-        found = report_of(read_pool(file), setting)
+        pool = read_pool(file)
+        if with_model:
+            from cli.model_grades import with_model_grades
+
+            pool = with_model_grades(pool)
+        found = report_of(pool, setting)
     except (FileRefused, ValueError) as error:
         raise failed(str(error), exit_code=2) from None
     if as_json:

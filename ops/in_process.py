@@ -28,7 +28,7 @@ from services.assistant.settings import AssistantSettings, ShopAccessSettings
 from services.assistant.wiring import WiredAssistant, build_assistant
 from services.common.control_access import ControlAccessSettings
 from services.common.process import freeze_gc, keep_freed_memory
-from services.common.telemetry import TelemetrySettings, configure_telemetry
+from services.common.telemetry import LogLevel, TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
     BudgetSettings,
@@ -87,6 +87,7 @@ def in_process_suite(
     pricing: Mapping[str, Any] | None = None,
     sponsored: Mapping[str, Any] | None = None,
     assistant: Mapping[str, Any] | None = None,
+    log_level: LogLevel = "warning",
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
@@ -94,7 +95,7 @@ def in_process_suite(
     `domain_dir` (the folder of the domain) replace defaults. `clock`, in seconds since the epoch, is that of ranker and
     gateway. `random` draws the exploration.
     """
-    configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
+    configure_telemetry("kairos", TelemetrySettings(log_level=log_level, log_format="console"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="in-process suite", daemon=True)
     thread.start()

@@ -71,6 +71,9 @@ def request_of(query: Query, shopper: Shopper) -> gateway_pb2.SearchRequest:
         price_list_id=shopper.price_list_id,
         currency_code=shopper.currency_code,
         place_id=shopper.place_id,
+        # Cards have no label of an advertiser, and the FAQ is asked for questions only.
+        sponsored=gateway_pb2.SPONSORED_MODE_OFF,
+        faq=gateway_pb2.FAQ_MODE_OFF,
         placement=PLACEMENT,
     )
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.common.personal_data import without_personal_data
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 _is_tracing = False
 # Fields of log lines whose text may come from a request.
 _QUOTING = frozenset({"error", "exception", "problem"})
@@ -25,7 +26,7 @@ class TelemetrySettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: LogLevel = "info"
     log_format: Literal["json", "console"] = "json"
     # host:port of an OTLP gRPC collector. Empty: no traces.
     otlp_endpoint: str = ""

@@ -12,6 +12,7 @@ from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.moderation import Moderation
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.reviews import ReviewQueue
 from services.gateway.background.serving import Serving
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.domain.texts import DomainTexts
@@ -42,6 +43,7 @@ class Parts:
     campaigns: PublishedCampaigns
     experiments: PublishedExperiments
     moderation: Moderation
+    reviews: ReviewQueue
     # The version of the published snapshot in use, by tenant.
     snapshot_versions: Mapping[str, int]
     clock: Callable[[], float]

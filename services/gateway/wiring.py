@@ -109,6 +109,7 @@ def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.t
         campaigns,
         experiments,
         moderation,
+        reviews,
         published.versions,
         clock,
     )  # fmt: skip

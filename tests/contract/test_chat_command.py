@@ -22,7 +22,7 @@ __all__ = ["running", "stages"]  # fixtures
 
 async def chat(running: Running, *arguments: str, typed: str = "") -> Result:
     command = ["--target", f"127.0.0.1:{running.gateway.port}", "chat", *arguments]
-    return await asyncio.to_thread(CliRunner().invoke, app, command, input=typed)
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input=typed))
 
 
 def event(**fields: object) -> assistant_pb2.ConverseResponse:

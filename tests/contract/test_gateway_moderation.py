@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from kairos.common.v1 import common_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.control.v1 import control_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -149,3 +149,26 @@ async def test_a_decision_takes_effect(stages: FakeStages, tmp_path: Path, decis
             archive.resource.kind, archive.resource.id, archive.resource.etag = kind, case.id, case.etag
             await client.call("ArchiveResource", archive)
             await until(lambda: shown() is before)
+
+
+async def test_an_answer_that_a_shopper_marked_as_wrong(stages: FakeStages, tmp_path: Path) -> None:
+    """It becomes a review about its conversation, without the shopper's address; and so does a hand-over."""
+    async with running_control(tmp_path / "control") as control:
+        access = ControlAccessSettings(target=f"127.0.0.1:{control.port}", folder=tmp_path / "published")
+        client = Client(control.port)
+        async with running_gateway(stages, control=access) as shop:
+            text = "Wrong price, write to me: ana.k@example.com"
+            said = event_pb2.Feedback(thumb=event_pb2.THUMB_DOWN, conversation_id="c1", turn_id="t2", text=text)
+            await shop.stub.RecordFeedback(
+                gateway_pb2.RecordFeedbackRequest(feedback_id="f", user_id="u", feedback=said)
+            )
+            shop.parts.reviews.ask_about_hand_over("default", "c1", "I want a person", "Asks for a refund")
+            request = control_pb2.ListResourcesRequest(kind=control_pb2.RESOURCE_KIND_REVIEW)
+            async with asyncio.timeout(20):
+                while len(found := (await client.call("ListResources", request)).resources) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            by_subject = {one.review.subject: one.review for one in found}
+            answer = by_subject[control_pb2.REVIEW_SUBJECT_ANSWER]
+            assert (answer.subject_id, "example.com" in answer.text) == ("c1", False)
+            hand_over = by_subject[control_pb2.REVIEW_SUBJECT_HAND_OVER]
+            assert (hand_over.subject_id, hand_over.text) == ("c1", "Asks for a refund\nI want a person")

@@ -14,7 +14,7 @@ from typing import Any
 class ScriptedEndpoint:
     """`script`: what each call gets, in order; the last one also serves later calls. A list of texts is streamed; a
     dict is a call of the tool with these arguments; "hang" sends nothing, "garbage" sends no JSON, "error" is HTTP 500.
-    A pause in seconds may stand in a list.
+    A pause in seconds may stand in a list. A call without streaming gets a text.
     """
 
     def __init__(self, script: Sequence[Any], usage: dict[str, int] | None = None) -> None:
@@ -37,13 +37,18 @@ def serving(endpoint: ScriptedEndpoint) -> Iterator[str]:
             if answer == "hang":
                 endpoint.released.wait(20)
                 return
+            is_stream = endpoint.requests[-1].get("stream", False)
             self.send_response(500 if answer == "error" else 200)
-            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Content-Type", "text/event-stream" if is_stream else "application/json")
             self.end_headers()
             with suppress(BrokenPipeError, ConnectionResetError):  # the client has given up
                 self._send(answer)
 
         def _send(self, answer: Any) -> None:
+            if not endpoint.requests[-1].get("stream") and answer not in ("garbage", "error"):
+                choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}
+                self.wfile.write(json.dumps({"id": "1", "object": "chat.completion", "choices": [choice]}).encode())
+                return
             if answer in ("garbage", "error"):
                 self.wfile.write(b"data: \xff\xfe{not json\n\ndata: 7\n\n")
                 return

@@ -73,6 +73,7 @@ class GrpcShop:
             user_id=shopper.user_id, visitor_id=shopper.visitor_id, session_id=shopper.session_id, locale=locale,
             page_size=size, price_list_id=shopper.price_list_id, currency_code=shopper.currency_code,
             place_id=shopper.place_id, placement=_SIMILAR, item_ids=[item_id],
+            sponsored=gateway_pb2.SPONSORED_MODE_OFF,
         )  # fmt: skip
         request.filter.in_stock_only = True
         answer = await self._call("Recommend", request, gateway_pb2.RecommendResponse, caller)

@@ -25,6 +25,8 @@ _IDLE = frozenset(
         "piece", "size", "colour", "color",
     )
 )  # fmt: skip
+# Of the concept graph.
+_COLOURS = "colours"
 # A value of one letter needs this before or behind it, or to be in upper case: "size s", M码.
 _SIZE = re.compile(r"\bsize\b|[码碼号號]")
 _NEGATION = re.compile(
@@ -124,7 +126,9 @@ def _partial_values(
         if form in _IDLE or start in used or has_han(form) or form.isdigit() or len(form) < 3:
             continue
         inside = [value for value, parts in forms if form in parts]
-        inside = inside or [value for value, _ in forms if form in vocabulary.ancestors(value)]
+        if not inside or _COLOURS in vocabulary.groups_of(form):
+            # Navy is a blue beside "light blue"; terracotta is no answer to "ceramic" where "glazed ceramic" is.
+            inside += [v for v, _ in forms if v not in inside and form in vocabulary.ancestors(v)]
         if inside and (of_one or len(inside) < max(2, len(forms))):
             yield from (NamedValue(facet.field, value, start, end, False, False) for value in inside)
     for label in vocabulary.chinese_in(text):

@@ -17,6 +17,12 @@ _FILLERS = "fillers"
 _PRODUCTS = "products"
 # Units that the graph leaves out.
 _UNITS = {"g": "克", "mm": "毫米", "m": "米", "l": "升", "w": "瓦", "kg": "公斤", "ml": "毫升", "cm": "厘米"}
+# Persons for whom something is bought, by the audience that the graph names.
+_PERSONS = {
+    "women": "wife mother mom mum girlfriend sister grandmother grandma her 妻子 老婆 妈妈 母亲 女朋友 女友 姐姐 妹妹",
+    "men": "husband father dad boyfriend brother grandfather grandpa him 丈夫 老公 爸爸 父亲 男朋友 男友 哥哥 弟弟",
+    "kids": "son daughter toddler grandson granddaughter nephew niece 儿子 女儿 小孩 宝宝 孙子 孙女",
+}  # fmt: skip
 _WORDS = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 # "150 g".
 _MEASURED = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]+)")
@@ -45,6 +51,11 @@ class Vocabulary:
                     groups[name] = group
                     for label in (name, *own):
                         concepts[value_form(label)].append(name)
+        for name, persons in _PERSONS.items():
+            if name in labels:
+                labels[name] = (*labels[name], *persons.split())
+                for person in persons.split():
+                    concepts[value_form(person)].append(name)
         return cls({label: tuple(names) for label, names in concepts.items()}, labels, parents, groups)
 
     def names(self, value: str) -> frozenset[str]:

@@ -63,6 +63,11 @@ async def show(
     items = list(found.items)
     if is_next:
         seen = set(dialogue.seen)
+        if all(item.id in seen for item in items):
+            # All groups were shown: their other variants follow.
+            query = replace(turn.query(dialogue, dialogue.currency, size), variants=True)
+            items += _fitting(await turn.shop.search(turn.caller, query), dialogue).items
+            items = list({item.id: item for item in items}.values())
         items.sort(key=lambda item: item.id in seen)
         if all(item.id in seen for item in items) and found.total <= len(items):
             answer.say(turn.texts.say("nothing_more", subject=_subject(turn, dialogue, found)))
@@ -70,7 +75,7 @@ async def show(
     answer.know(answer.products, turn.language)
     _introduce(turn, answer, found, dialogue)
     answer.add(about_results(answer.products, turn.texts))
-    answer.question = _question(turn, found, dialogue)
+    answer.question = _question(turn, found, dialogue) or await _question_of_variants(turn, found, dialogue)
     answer.dialogue = dialogue.showing([item.id for item in answer.products]).asking(answer.question)
     return answer
 
@@ -91,7 +96,12 @@ async def _searched(turn: Turn, dialogue: Dialogue, found: Found | None, size: i
     if found.items and found.total < _FEW:
         variants = await turn.shop.search(turn.caller, replace(query, variants=True))
         found = _fitting(variants, dialogue)
-    return found, _scoped(dialogue, found)
+    scoped = _scoped(dialogue, found)
+    if scoped is not dialogue and _has_other_categories(found, scoped):
+        # Words of other categories' products were counted too.
+        counted = await turn.shop.search(turn.caller, replace(turn.query(scoped, scoped.currency), size=1))
+        found = replace(found, facets=counted.facets, total=max(counted.total, len(found.items)))
+    return found, scoped
 
 
 def _fitting(found: Found, dialogue: Dialogue) -> Found:
@@ -123,6 +133,13 @@ def _scoped(dialogue: Dialogue, found: Found) -> Dialogue:
     paths = {item.product.category for item in found.items}
     only = paths.pop() if len(paths) == 1 else ""
     return dialogue.with_conditions([Condition(CATEGORY, (only,)), *dialogue.conditions]) if only else dialogue
+
+
+def _has_other_categories(found: Found, scoped: Dialogue) -> bool:
+    """Whether the facets count products outside the category of the search."""
+    category = scoped.condition(CATEGORY)
+    paths = [value.value for facet in found.facets if facet.field == CATEGORY for value in facet.values]
+    return category is not None and any(not category.values[0].startswith(path) for path in paths)
 
 
 def _subject(turn: Turn, dialogue: Dialogue, found: Found) -> str:
@@ -171,6 +188,15 @@ def _question(turn: Turn, found: Found, dialogue: Dialogue) -> Question | None:
     text = turn.texts.say(key if key in turn.texts.sentences else "ask_attribute", name=turn.texts.name(field))
     chips = [chip for value in best.facet.values if (chip := _chip(turn, field, value))][: MOST_CHIPS - 1]
     return Question(text, field, (*chips, Chip(f"{field}=", turn.texts.say("no_preference"))))
+
+
+async def _question_of_variants(turn: Turn, found: Found, dialogue: Dialogue) -> Question | None:
+    """If all groups are shown, the question that tells their variants apart."""
+    if not 0 < found.total <= turn.tools.cards:
+        return None
+    query = replace(turn.query(dialogue, dialogue.currency), size=1, variants=True)
+    counted = await turn.shop.search(turn.caller, query)
+    return _question(turn, replace(found, facets=counted.facets, total=counted.total), dialogue)
 
 
 def _as_question(facet: FieldCounts) -> FieldCounts | None:

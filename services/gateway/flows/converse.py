@@ -45,7 +45,7 @@ async def converse(calls: StageCalls, parts: Parts, message: conversation_pb2.Co
     ask = assistant_pb2.ConverseRequest(
         conversation_id=message.conversation_id, shopper=message.shopper, utterance=message.utterance
     )
-    last, has_words = "", False
+    last, has_words, conversation_id = "", False, message.conversation_id
     try:
         async with aclosing(stream(calls, Stage.ASSISTANT, parts.stubs.assistant.Converse, ask)) as events:
             async for event in events:
@@ -56,6 +56,11 @@ async def converse(calls: StageCalls, parts: Parts, message: conversation_pb2.Co
                     has_words = True
                     parts.metrics.first_words_seconds.observe(time.monotonic() - calls.info.received_s)
                 last = kind
+                if kind == "begun":
+                    conversation_id = event.begun.conversation_id
+                elif kind == "hand_over":
+                    said = message.utterance.text
+                    parts.reviews.ask_about_hand_over(calls.info.tenant, conversation_id, said, event.hand_over.summary)
                 yield event
         if last != "ended":
             raise broken(Stage.ASSISTANT)

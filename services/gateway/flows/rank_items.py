@@ -59,7 +59,7 @@ async def rank_items(
         collapse=collapse_mode(viewer),
         options=options, ranking_version=assignment.ranking_version, without_exploration=turn is Turn.FIRST,
     )  # fmt: skip
-    configuration = parts.serving.of(calls.info.tenant, calls.assignment.configuration_ids)
+    configuration = parts.serving.of(calls.info.tenant, assignment.configuration_ids)
     if configuration.exposure is not None:
         message.options.score_offsets.extend(score_offsets(configuration.exposure, candidates))
     # In its place at once: as an argument of the message it would be copied twice.

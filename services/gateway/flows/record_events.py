@@ -61,6 +61,8 @@ async def record_feedback(
     # In a thread: loading the patterns takes a second, once.
     event.feedback.text = await asyncio.to_thread(masked, event.feedback.text)
     recorded, _ = await _record(calls, parts, [event])
+    if event.feedback.thumb == event_pb2.THUMB_DOWN:
+        parts.reviews.ask_about_answer(calls.info.tenant, event.feedback)
     return gateway_pb2.RecordFeedbackResponse(is_duplicate=not recorded, request_id=calls.info.request_id)
 
 

@@ -8,10 +8,9 @@ write, `follow` finds out once a second.
 from __future__ import annotations
 
 import threading
-import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,61 +22,31 @@ from services.common.errors import Conflict
 from services.common.faq import MAX_ENTRIES, MAX_QUESTIONS, FaqEntry
 from services.retrieval.adapters.bm25 import Bm25Encoder, numbers_of
 from services.retrieval.adapters.collection import Collection, Collections, VectorQuery
-from services.retrieval.adapters.faq_points import entry_of, points_of, question_key, unit
-from services.retrieval.adapters.item_spaces import ItemSpace
-from services.retrieval.adapters.points import LEXICAL, AtLeast, Where
-from services.retrieval.adapters.records import CHANGED_AT
+from services.retrieval.adapters.faq_points import points_of, question_key, unit
+from services.retrieval.adapters.faq_state import FaqState, counts_of, loaded, sample
+from services.retrieval.adapters.points import LEXICAL, PointData, Where
 from services.retrieval.domain.faq.confidence import (
     ANSWERS_FROM,
-    PRIOR_WITH_VECTORS,
-    PRIOR_WITHOUT_VECTORS,
     Calibration,
     Evidence,
     Example,
 )
 from services.retrieval.domain.faq.matching import FaqMatch, FoundQuestion, in_order, scored
-from services.retrieval.domain.faq.wording import Wording, WordWeights, coverage, spelled_alike
-from services.retrieval.ports import Columns, FaqAnswer, Vectors
+from services.retrieval.domain.faq.wording import Wording, coverage, spelled_alike
+from services.retrieval.ports import FaqAnswer, Vectors
 
 # Questions that each leg finds. One entry may have 51.
 _DEPTH = 60
 # Models of which vectors are kept: the old and the new one while a shop changes.
 _MAX_MODELS = 2
-# Questions of a shop that its calibration is fitted to: each is asked twice.
-_CALIBRATED_BY = 200
-_PAGE = 1_000
 _FOLLOW_S = 1.0
-# By how much clocks of replicas may differ.
-_SKEW_MS = 60_000
+# A tenant without a FAQ is looked at each so many seconds: there may be many of them.
+_ABSENT_ROUNDS = 10
 # Wordings that a process keeps: a question is compared with tens of questions, mostly the same ones.
 _REMEMBERED = 16_384
 # Tenants whose entries, or whose lack of entries, a process remembers.
 _MAX_TENANTS = 1_000
-_CONTENT = Columns(products=True, fingerprints=True)
 _log = structlog.get_logger("kairos.retrieval.faq")
-
-
-@dataclass(frozen=True)
-class _State:
-    """The entries of one tenant. Replaced as a whole."""
-
-    collection: Collection | None
-    entries: Mapping[str, FaqEntry] = field(default_factory=dict)
-    # Of each point: the entry and the number of the question.
-    questions: Mapping[int, tuple[str, int]] = field(default_factory=dict)
-    # Entries that begin or end.
-    dated: tuple[FaqEntry, ...] = ()
-    weights: WordWeights = field(default_factory=lambda: WordWeights({}, 0))
-    spaces: Mapping[str, ItemSpace] = field(default_factory=dict)
-    # By model version; "" without vectors.
-    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    # What `follow` compares.
-    marks: tuple[int, ...] = ()
-    counts: tuple[int, ...] = ()
-
-    def calibration(self, version: str) -> Calibration:
-        known = self.calibrations.get(version)
-        return known or (PRIOR_WITH_VECTORS if version else PRIOR_WITHOUT_VECTORS)
 
 
 class QdrantFaq:
@@ -92,7 +61,7 @@ class QdrantFaq:
     ) -> None:
         self._collections, self._encoder = collections, encoder
         self._most = {"entries": most_entries, "questions": most_questions}
-        self._states: LRUCache[str, _State] = LRUCache(_MAX_TENANTS)
+        self._states: LRUCache[str, FaqState] = LRUCache(_MAX_TENANTS)
         self._reading = threading.Lock()
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._stopping = threading.Event()
@@ -105,7 +74,8 @@ class QdrantFaq:
             collection = state.collection or self._collections.create_faq(tenant)
             self._check_size(state, entries)
             rows = self._spaces_for(collection, vectors)
-            changed, unchanged, points = list[FaqEntry](), 0, []
+            changed, unchanged, points = list[FaqEntry](), 0, list[PointData]()
+            kept = self._kept_vectors(state, collection, entries)
             first = 0
             for entry in entries:
                 known = state.entries.get(entry.id)
@@ -115,9 +85,10 @@ class QdrantFaq:
                     for row in range(first, first + count)
                 ]
                 first += count
-                if known is not None and replace(entry, version=known.version) == known:
+                if known is not None and _is_unchanged(entry, known):
                     unchanged += 1
                     entry = known
+                    its = [{**kept.get(question_key(entry.id, n), {}), **new} for n, new in enumerate(its)]
                 else:
                     entry = replace(entry, version=1 if known is None else known.version + 1)
                     changed.append(entry)
@@ -180,7 +151,7 @@ class QdrantFaq:
         self._stopping.set()
         self._follower.join()
 
-    def _check_size(self, state: _State, entries: Sequence[FaqEntry]) -> None:
+    def _check_size(self, state: FaqState, entries: Sequence[FaqEntry]) -> None:
         after = {**state.entries, **{entry.id: entry for entry in entries}}
         counts = {"entries": len(after), "questions": sum(len(entry.questions) for entry in after.values())}
         for name, count in counts.items():
@@ -189,6 +160,21 @@ class QdrantFaq:
                     f"entries: the FAQ would have {count} {name}, and at most {self._most[name]} are kept; delete some "
                     "with `kairos faq delete`"
                 )
+
+    def _kept_vectors(
+        self, state: FaqState, collection: Collection, entries: Sequence[FaqEntry]
+    ) -> dict[int, dict[str, list[float]]]:
+        """Of the entries whose content is stored, by every model of which there are vectors: a new model beside the
+        previous one leaves those of the previous one.
+        """
+        spaces = [space.using for space in collection.item_spaces]
+        keys = [
+            question_key(entry.id, number)
+            for entry in entries
+            if (known := state.entries.get(entry.id)) is not None and _is_unchanged(entry, known)
+            for number in range(len(entry.questions))
+        ]
+        return collection.vectors(keys, spaces) if spaces and keys else {}
 
     def _spaces_for(self, collection: Collection, vectors: Sequence[Vectors]) -> dict[str, FloatArray]:
         """The vectors by their names in the collection. The oldest model leaves if there are too many."""
@@ -206,7 +192,7 @@ class QdrantFaq:
         return {known[v.model_version].using: v.values for v in vectors if v.model_version in known}
 
     def _found(
-        self, state: _State, version: str, asked: Sequence[_Asked], excluded: Sequence[frozenset[int]]
+        self, state: FaqState, version: str, asked: Sequence[_Asked], excluded: Sequence[frozenset[int]]
     ) -> list[list[FoundQuestion]]:
         """For each question that is asked, those that the legs find; all in one batch, and a second one for the cosines
         of what only the lexical leg finds.
@@ -235,7 +221,7 @@ class QdrantFaq:
         return [self._compared(state, one, its) for one, its in zip(asked, cosines, strict=True)]
 
     def _add_cosines(
-        self, state: _State, version: str, asked: Sequence[_Asked], cosines: Sequence[dict[int, float | None]]
+        self, state: FaqState, version: str, asked: Sequence[_Asked], cosines: Sequence[dict[int, float | None]]
     ) -> None:
         space = state.spaces.get(version)
         missing = {key for one, its in zip(asked, cosines, strict=True) if one.vector is not None
@@ -249,7 +235,7 @@ class QdrantFaq:
                 if cosine is None and one.vector is not None and row is not None:
                     its[key] = float(np.dot(one.vector, np.asarray(row, np.float32)))
 
-    def _compared(self, state: _State, asked: _Asked, cosines: Mapping[int, float | None]) -> list[FoundQuestion]:
+    def _compared(self, state: FaqState, asked: _Asked, cosines: Mapping[int, float | None]) -> list[FoundQuestion]:
         own = _wording(asked.question)
         result = []
         for key, cosine in cosines.items():
@@ -264,21 +250,21 @@ class QdrantFaq:
             result.append(FoundQuestion(entry.id, entry.language, text, evidence, len(entry.questions)))
         return result
 
-    def _state(self, tenant: str) -> _State:
+    def _state(self, tenant: str) -> FaqState:
         with self._reading:
             state = self._states.get(tenant)
         return self._read(tenant) if state is None else state
 
-    def _read(self, tenant: str) -> _State:
+    def _read(self, tenant: str) -> FaqState:
         """As it is now, with the calibration that is known."""
         collection = self._collections.faq(tenant)
         if collection is None:
-            state = _State(None)
+            state = FaqState(None)
         else:
             with self._reading:
                 before = self._states.get(tenant)
             calibrations = {} if before is None else before.calibrations
-            state = replace(_loaded(collection, self._encoder), calibrations=calibrations)
+            state = replace(loaded(collection, self._encoder), calibrations=calibrations)
         with self._reading:
             self._states[tenant] = state
         return state
@@ -290,10 +276,10 @@ class QdrantFaq:
         with self._reading:
             self._states[tenant] = state
 
-    def _fitted(self, state: _State, version: str) -> Calibration:
+    def _fitted(self, state: FaqState, version: str) -> Calibration:
         """Each of some questions is asked twice: with the others of its entry, and without its entry at all."""
         prior = replace(state, calibrations={}).calibration(version)
-        keys = _sample(state)
+        keys = sample(state)
         space = state.spaces.get(version)
         if not keys or state.collection is None:
             return prior
@@ -322,10 +308,14 @@ class QdrantFaq:
         return prior.fitted(examples)
 
     def _follow_forever(self) -> None:
+        rounds = 0
         while not self._stopping.wait(_FOLLOW_S):
+            rounds += 1
             with self._reading:
                 known = list(self._states.items())
             for tenant, state in known:
+                if state.collection is None and rounds % _ABSENT_ROUNDS:
+                    continue
                 try:
                     if self._is_stale(tenant, state):
                         with self._writing[tenant]:
@@ -334,7 +324,7 @@ class QdrantFaq:
                     # The entries stay as they are until the engine answers again.
                     _log.warning("the FAQ was not refreshed", tenant=tenant, exc_info=error)
 
-    def _is_stale(self, tenant: str, state: _State) -> bool:
+    def _is_stale(self, tenant: str, state: FaqState) -> bool:
         if state.collection is None:
             return self._collections.faq(tenant) is not None
         if not state.calibrations and state.entries:
@@ -344,7 +334,7 @@ class QdrantFaq:
             # Nobody else writes.
             return False
         current = self._collections.faq(tenant)
-        return current is None or _counts(current, state.marks) != state.counts
+        return current is None or counts_of(current, state.marks) != state.counts
 
 
 @lru_cache(_REMEMBERED)
@@ -360,42 +350,5 @@ class _Asked:
     vector: FloatArray | None
 
 
-def _loaded(collection: Collection, encoder: Bm25Encoder) -> _State:
-    now_ms = int(time.time() * 1e3)
-    marks = (now_ms - _SKEW_MS, now_ms)
-    counts = () if collection.revision is not None else _counts(collection, marks)
-    entries: dict[str, FaqEntry] = {}
-    places: dict[int, tuple[str, int]] = {}
-    start = 0
-    while True:
-        ids, start = collection.page(start, _PAGE)
-        for key, record in collection.retrieve(ids, _CONTENT).items():
-            places[key] = record.id, record.stock
-            entry = entry_of(record)
-            if entry is not None:
-                entries[entry.id] = entry
-        if not start:
-            break
-    questions = {
-        key: (id, number)
-        for key, (id, number) in places.items()
-        if id in entries and number < len(entries[id].questions)
-    }
-    words: Counter[int] = Counter()
-    for entry in entries.values():
-        words.update({word for question in entry.questions for word in encoder.terms(question)})
-    spaces = {space.model_version: space for space in collection.item_spaces}
-    dated = tuple(entry for entry in entries.values() if entry.valid_from or entry.valid_until)
-    return _State(
-        collection, entries, questions, dated, WordWeights(words, len(entries)), spaces, marks=marks, counts=counts
-    )
-
-
-def _counts(collection: Collection, marks: Sequence[int]) -> tuple[int, ...]:
-    """Of all points, and of those that were written after each mark."""
-    return collection.count(Where()), *(collection.count(Where((AtLeast(CHANGED_AT, mark),))) for mark in marks)
-
-
-def _sample(state: _State) -> list[int]:
-    """The same questions in every process: those with the lowest keys, which are hashes."""
-    return sorted(state.questions)[:_CALIBRATED_BY]
+def _is_unchanged(entry: FaqEntry, known: FaqEntry) -> bool:
+    return replace(entry, version=known.version) == known

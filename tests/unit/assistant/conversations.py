@@ -6,18 +6,20 @@ import time
 from dataclasses import dataclass, field
 from functools import cache
 
+from services.assistant.adapters.safety_files import read_safety
 from services.assistant.assistant import Assistant
 from services.assistant.domain.clarification import best_question
 from services.assistant.domain.conversation import Question
 from services.assistant.domain.intents import Rules
+from services.assistant.domain.safety import RulesOfSafety
 from services.assistant.domain.texts import Texts
 from services.assistant.domain.utterance import Utterance
 from services.assistant.domain.vocabulary import Vocabulary
 from services.assistant.events import Begun, Cards, Ended, Event, HandedOver, Segment
 from services.assistant.flows.categories import Categories
 from services.assistant.flows.turn import Tools
-from services.assistant.ports import Caller, Shopper
-from services.assistant.template_writer import NoSafety, TemplateWriter
+from services.assistant.ports import Caller, Shopper, Writer
+from services.assistant.template_writer import TemplateWriter
 from services.assistant.wiring import read_language
 from services.common.domain_folder import DomainFolder
 from tests.fakes.shop import FakeOrders, FakeShop
@@ -56,6 +58,11 @@ def language() -> tuple[Vocabulary, Rules, dict[str, Texts]]:
     return read_language(DomainFolder())
 
 
+@cache
+def safety() -> RulesOfSafety:
+    return read_safety(None)
+
+
 @dataclass
 class Conversation:
     """Turns of one shopper, one after the other."""
@@ -64,6 +71,7 @@ class Conversation:
     orders: FakeOrders | None = None
     shopper: Shopper = field(default_factory=lambda: Shopper(visitor_id="v1"))
     id: str = ""
+    writer: Writer = field(default_factory=TemplateWriter)
 
     async def say(self, text: str = "", **more: object) -> Said:
         """`more`: fields of Utterance."""
@@ -71,7 +79,7 @@ class Conversation:
         tools = Tools(
             self.shop, self.orders, Categories(self.shop, vocabulary), rules, vocabulary, best_question, cards=3
         )
-        assistant = Assistant(tools, texts, TemplateWriter(), NoSafety())
+        assistant = Assistant(tools, texts, self.writer, safety())
         caller = Caller("r1", "default", self.shopper, time.monotonic() + 5)
         utterance = Utterance(text, **more)  # type: ignore[arg-type]
         said = Said([event async for event in assistant.converse(caller, self.id, utterance)])

@@ -96,6 +96,9 @@ Prices range from $39.95 to $85.50.
 I would recommend the Levi's 501 Original Jeans.
 The second option is black.
 Its weight is 620 g.
+There are 5 pieces of the Levi's 501 Original Jeans in stock.
+Levi's makes the Levi's 501 Original Jeans.
+The colour of the Levi's 501 is blue.
 The Wrangler has 98% cotton.
 The third one costs about $85.
 Would you like to see more options?
@@ -161,6 +164,13 @@ Nothing is in stock.
 I could not find any jeans.
 The Levi's 501 is better than the Dr. Denim Skye.
 It is on sale until Sunday.
+The Levi's 501 is not $59.00.
+The Levi's 501 is not blue.
+Wrangler makes the Levi's 501 Original Jeans.
+The Levi's 501 Original Jeans are from Dr. Denim.
+The material of the Levi's 501 is blue.
+The colour of the Levi's 501 is cotton.
+There are 12 pieces of the Levi's 501 Original Jeans in stock.
 """.strip().splitlines()
 
 TRUE_CHINESE = """
@@ -222,4 +232,7 @@ FALSE_CHINESE = """
 它比较显瘦。
 这款由意大利设计师打造。
 李维斯501直筒牛仔裤便宜100元。
+李维斯501直筒牛仔裤来自森马。
+李维斯501直筒牛仔裤不是蓝色。
+李维斯501直筒牛仔裤的颜色是纯棉。
 """.strip().splitlines()

@@ -8,7 +8,7 @@ from services.assistant.domain.intents import Chat, Intent, Topic
 from services.assistant.domain.references import Relative, positions_in, relative_of
 from tests.unit.assistant.conversations import language
 
-_, RULES, _ = language()
+RULES = language()[1]
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,16 @@ def _lamp(id: str, price: str, stock: int, colour: str, brand: str) -> Product:
 
 
 LAMPS = (
-    _lamp("a", "30", 4, "green", "Ljusgard"),
-    _lamp("b", "45.50", 0, "white", "Lumenby"),
-    _lamp("c", "99", 9, "violet", "Oakstead"),
+    _lamp("lamp-1", "30", 4, "green", "Ljusgard"),
+    _lamp("lamp-2", "45.50", 0, "white", "Lumenby"),
+    _lamp("lamp-3", "99", 9, "violet", "Oakstead"),
 )
 PRODUCTS = {one.id: one for one in LAMPS}
 SHOP = Shop(
     PRODUCTS, {"f": FaqText("Returns?", "You can return a lamp within 30 days.")}, {"green": "绿色", "violet": "紫色"}
 )
 PROMPT = "\n".join(
-    f"{one.title} / {one.localized_titles['zh']}: USD {one.price and one.price.amount:.2f}, {one.stock}, "
+    f"id {one.id}: {one.title} / {one.localized_titles['zh']}: USD {one.price and one.price.amount:.2f}, {one.stock}, "
     f"{one.attributes['colour'][0]}, {one.brand}"
     for one in list(PRODUCTS.values())[:2]
 )
@@ -41,7 +41,7 @@ CHECKER = AnswerChecker(SHOP.products, SHOP.faq, {value: [word] for value, word 
 
 
 def wrong_in(sentence: str) -> list[Unsupported]:
-    citations = [pb.Citation(product_id=id, field="title") for id in ("a", "b")] + [pb.Citation(faq_id="f")]
+    citations = [pb.Citation(product_id=id, field="title") for id in ("lamp-1", "lamp-2")] + [pb.Citation(faq_id="f")]
     return CHECKER.unsupported(Reply(segments=[pb.TextSegment(text=sentence, citations=citations)]), ())
 
 

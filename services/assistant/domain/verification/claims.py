@@ -14,7 +14,7 @@ from services.assistant.domain.verification.words import Kind, keys_of, numeral_
 
 # Tokens between a negation and what it denies, and between a number and its noun.
 _NEAR, _NOUN_NEAR = 2, 4
-_PIECES = frozenset({"piec", "piece", "unit", "item", "pair", "件", "个", "双", "条", "台"})
+_PIECES = frozenset({"of", "piec", "piece", "unit", "item", "pair", "件", "个", "双", "条", "台"})
 _OTHERS = ("others", "other", "rest", "all", "其他", "其它", "别的", "所有")
 
 

@@ -83,9 +83,11 @@ def _names(
     brand: Sequence[str],
     lexicon: Lexicon,
 ) -> bool:
+    matched = keys[at : at + length]
+    if tuple(matched) == tuple(brand):
+        return False
     if length == len(title):
         return True
-    matched = keys[at : at + length]
     if all(lexicon.length_at("plain", matched, index) for index in range(length)):
         return False
     han = sum(tokens[index].kind is Kind.HAN for index in range(at, at + length))

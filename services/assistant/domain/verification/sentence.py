@@ -8,13 +8,15 @@ from decimal import Decimal
 
 from services.assistant.domain.facts import Fact
 from services.assistant.domain.verification.mentions import Mention, mentions_of
-from services.assistant.domain.verification.subjects import FactText, Subject
+from services.assistant.domain.verification.subjects import FactText, Subject, states
 from services.assistant.domain.verification.words import Kind, Lexicon, Token, tokens_of
 
 _CONNECTORS = frozenset(
     ["and", "or", "the", "a", "&", "also", "both", "和", "与", "及", "或", "跟", "、", "以", "款", "这", "那"]
 )
-_MAKERS = frozenset(["by", "from", "brand", "is", "自", "牌", "是"])
+_MAKERS = frozenset(["by", "from", "brand", "make", "made", "maker", "produc", "自", "牌", "产", "出"])
+# Between the name of an attribute and its value.
+_LINKS = frozenset(["is", "are", "of", "the", "a", "was", "in", "的", "是", "为", "有"])
 _QUESTIONS = ("?", "？", "吗", "呢")
 
 
@@ -39,7 +41,8 @@ class Scope:
 @dataclass
 class SentenceCheck:
     """The state of checking one sentence. `spoken`: its tokens without signs; `done`: row i, whether token i is
-    accounted for; `group`: row i, what token i is about.
+    accounted for; `is_stated`: whether a
+    fact's text states it; `group`: row i, what token i is about.
     """
 
     text: str
@@ -47,6 +50,7 @@ class SentenceCheck:
     spoken: list[Token] = field(init=False)
     keys: list[str] = field(init=False)
     done: list[bool] = field(init=False)
+    is_stated: list[bool] = field(init=False)
     group: list[tuple[Subject, ...]] = field(init=False)
     mentions: list[Mention] = field(init=False)
     facts: dict[Fact, None] = field(default_factory=dict)
@@ -57,6 +61,7 @@ class SentenceCheck:
         self.spoken = [token for token in self.tokens if token.is_spoken]
         self.keys = [token.key for token in self.spoken]
         self.done = [False] * len(self.keys)
+        self.is_stated = [False] * len(self.keys)
         self.is_question = self.text.rstrip(" \"'”").endswith(_QUESTIONS)
         lexicon = self.scope.lexicon
         about = self.scope.orders if self._is_about_orders() else (*self.scope.products, *self.scope.orders)
@@ -118,6 +123,8 @@ class SentenceCheck:
                 groups.append((mention.start, mention.end, current))
             elif set(current) <= set(mention.subjects):
                 pass
+            elif _says_maker(last, mention, between or []):
+                raise Unsupported(f"brand: {self.spoken[mention.start].text}")
             elif last.is_brand and not between and set(mention.subjects) <= set(current):
                 current = mention.subjects
                 groups[-1] = (groups[-1][0], mention.end, current)
@@ -150,6 +157,12 @@ class SentenceCheck:
             if not is_plural or len(scope.before) > 1:
                 return scope.before
         return scope.products
+
+
+def _says_maker(first: Mention, second: Mention, between: Sequence[str]) -> bool:
+    """ "X is made by B", "B makes X"."""
+    has_brand = first.is_brand or second.is_brand
+    return has_brand and any(key in _MAKERS for key in between) and not set(first.subjects) & set(second.subjects)
 
 
 def others(check: SentenceCheck, subjects: Sequence[Subject]) -> tuple[Subject, ...]:
@@ -203,18 +216,33 @@ def stated_length(check: SentenceCheck, at: int, is_of_variants: bool) -> int:
 
 
 def _length_of(subject: Subject, check: SentenceCheck, at: int, is_of_variants: bool) -> int:
-    return max(
-        (_length_in(text, check, at) for text in subject.texts if is_of_variants or not text.is_of_variant), default=0
-    )
+    return max((_length_in(text, check, at) for text in _texts_for(subject, check, at, is_of_variants)), default=0)
+
+
+def _texts_for(subject: Subject, check: SentenceCheck, at: int, is_of_variants: bool) -> list[FactText]:
+    """The texts that may support token `at`: values of the attribute that is named right before it, if one is."""
+    texts = [text for text in subject.texts if is_of_variants or not text.is_of_variant]
+    end = at
+    while end > 0 and ((check.done[end - 1] and not check.is_stated[end - 1]) or check.keys[end - 1] in _LINKS):
+        end -= 1
+    for keys, attribute in subject.attribute_names.items():
+        if tuple(check.keys[max(end - len(keys), 0) : end]) == keys:
+            values = [text for text in texts if states(text, attribute)]
+            return [*values, *(text for text in texts if text.is_name)]
+    return texts
 
 
 def _length_in(text: FactText, check: SentenceCheck, at: int) -> int:
     length = text.longest_at(check.keys, at)
     while length and any(check.done[at : at + length]):
         length -= 1
-    if length == 0:
+    lexicon = check.scope.lexicon
+    while length and (negation := lexicon.length_before("negations", check.keys[at : at + length], length)):
+        # A negation in a text of the shop supports none elsewhere.
+        length -= negation
+    if length <= 0:
         return 0
-    if text.is_prose and check.scope.lexicon.has("promises", check.keys[at : at + length]):
+    if text.is_prose and lexicon.has("promises", check.keys[at : at + length]):
         return 0
     kinds = {check.spoken[index].kind for index in range(at, at + length)}
     if kinds == {Kind.NUMBER} and length < len(text.keys):
@@ -226,10 +254,11 @@ def _length_in(text: FactText, check: SentenceCheck, at: int) -> int:
 
 def _require_stated(check: SentenceCheck, at: int, length: int, is_of_variants: bool) -> None:
     def supporting(subject: Subject) -> list[Fact] | None:
-        for text in subject.texts:
-            if (is_of_variants or not text.is_of_variant) and _length_in(text, check, at) >= length:
+        for text in _texts_for(subject, check, at, is_of_variants):
+            if _length_in(text, check, at) >= length:
                 return [text.fact]
         return None
 
     check.holds(at, supporting, f"word: {check.spoken[at].text}")
     check.cover(at, at + length)
+    check.is_stated[at : at + length] = [True] * length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 
@@ -33,6 +33,8 @@ class FactText:
     kinds: tuple[Kind, ...]
     is_negated: tuple[bool, ...]
     places: dict[str, list[int]] = field(default_factory=dict)
+    # Whether it is the name of the attribute, not its value.
+    is_name: bool = False
 
     @property
     def is_prose(self) -> bool:
@@ -70,6 +72,11 @@ class Subject:
 
     def first(self, name: str) -> Fact | None:
         return next((fact for fact in self.facts if fact.field == name), None)
+
+    @cached_property
+    def attribute_names(self) -> dict[tuple[str, ...], str]:
+        """The attribute by the words of its name, "variants." as "attributes."."""
+        return {text.keys: _attribute(text.fact.field) for text in self.texts if text.is_name and text.keys}
 
     @cached_property
     def titles(self) -> list[tuple[str, ...]]:
@@ -128,6 +135,15 @@ def subjects_of(facts: Sequence[Fact], source: FactSource, lexicon: Lexicon, nam
     ]
 
 
+def _attribute(field: str) -> str:
+    return field.partition(".")[2]
+
+
+def states(text: FactText, attribute: str) -> bool:
+    """Whether it is a value of this attribute."""
+    return not text.is_name and "." in text.fact.field and _attribute(text.fact.field) == attribute
+
+
 def fact_text(fact: Fact, text: str, lexicon: Lexicon) -> FactText:
     tokens = tokens_of(text)
     spoken = [token for token in tokens if token.is_spoken]
@@ -149,11 +165,13 @@ def _texts(fact: Fact, lexicon: Lexicon, names: Names) -> Iterator[FactText]:
     yield fact_text(fact, fact.value, lexicon)
     if fact.field in _PROSE or fact.source is not FactSource.PRODUCT:
         return
-    yield from (fact_text(fact, name, lexicon) for name in names(fact.value))
     name = fact.field.partition(".")[2]
+    if name:
+        yield from (fact_text(fact, one, lexicon) for one in names(fact.value))
     if name and fact.value.lower() not in _DENIALS:
         # "Its material is cotton": the name of the attribute is a fact as well.
-        yield from (fact_text(fact, one, lexicon) for one in (name.replace("_", " "), *names(name)))
+        for one in (name.replace("_", " "), *names(name)):
+            yield replace(fact_text(fact, one, lexicon), is_name=True)
 
 
 def _negated(tokens: Sequence[Token], lexicon: Lexicon) -> Iterable[bool]:

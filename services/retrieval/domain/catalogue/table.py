@@ -222,8 +222,8 @@ class Table:
         parts: tuple[_Sized, ...] = (
             self.keys, self.alive, self.changes, self.created, self.prices, self.currencies, self.stocks, self.groups,
             self.visibility, self.sentiments, self.group_hashes, self.group_sizes, self.brands.codes,
-            self.categories.codes, self.types.codes, self.made_for, *self.attributes.values(), self.names, self.words, self.naming,
-            self.phrases, self.leads, self.identifiers,
+            self.categories.codes, self.types.codes, self.made_for, *self.attributes.values(), self.names, self.words,
+            self.naming, self.phrases, self.leads, self.identifiers,
             self.row_by_key, self.group_by_hash,
         )  # fmt: skip
         return sum(part.nbytes for part in parts)
