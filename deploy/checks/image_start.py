@@ -97,7 +97,8 @@ def start_assistant(folder: Path) -> None:
         await build_assistant(AssistantSettings()).close()
 
     importlib.import_module("services.assistant.app")
-    _import_all("services.assistant.adapters")
+    # A local model needs torch, which a site adds to its image.
+    _import_all("services.assistant.adapters", but=("local_model",))
     asyncio.run(start_and_stop())
 
 
