@@ -60,7 +60,10 @@ class Shop:
         return [result.product.id for result in self.stub.Recommend(message, timeout=TIMEOUT_S).results]
 
     def product(self, id: str) -> product_pb2.Product:
-        return self.stub.GetProduct(gateway_pb2.GetProductRequest(id=id), timeout=TIMEOUT_S).product
+        answer: gateway_pb2.GetProductResponse = self.stub.GetProduct(
+            gateway_pb2.GetProductRequest(id=id), timeout=TIMEOUT_S
+        )
+        return answer.product
 
     def put(self, product: product_pb2.Product, image: bytes = b"") -> None:
         """Raises ValueError if the gateway rejects it."""

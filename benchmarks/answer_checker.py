@@ -214,7 +214,7 @@ class AnswerChecker:
     def unsupported(self, reply: Reply, said: Sequence[str], shown_ids: Sequence[str] = ()) -> list[Unsupported]:
         """`said`: what the shopper said so far. `shown_ids`: products shown in earlier turns, which may be counted."""
         found = list[Unsupported]()
-        own_words = "\n".join([*said, _conditions(reply.search_request)]).lower()
+        own_words = "\n".join([*said, *self._conditions(reply.search_request)]).lower()
         for card in reply.cards:
             found += self._card(card)
         counts = {len(reply.cards), len(shown_ids), len(reply.segments)}
@@ -226,7 +226,8 @@ class AnswerChecker:
             found += self._citations(segment)
             cited = [self._products[one.product_id] for one in segment.citations if one.product_id in self._products]
             # Values of other variants, which the citations' own check has compared with the group.
-            others = "\n".join(one.value for one in segment.citations if one.field.startswith("variants.")).lower()
+            values = [one.value for one in segment.citations if one.field.startswith("variants.")]
+            others = "\n".join(form for value in values for form in self._forms_of(value))
             entries = [self._faq[one.faq_id] for one in segment.citations if one.faq_id in self._faq]
             cited = list({one.id: one for one in cited}.values())
             for sentence in self._sentences(segment.text, cited, cards, entries):
@@ -294,6 +295,8 @@ class AnswerChecker:
             if match[0] not in free and not any(match[0] == one.brand.lower() for one in sentence.about(match.start())):
                 yield wrong("brand", match[0])
         for match in self._value_pattern.finditer(lowered):
+            if match.start() in taken:
+                continue
             values, about = self._forms[match[0]], sentence.about(match.start()) or seen
             if match[0] not in free and about and not any(self._has(one, values, match[0]) for one in about):
                 yield wrong("attribute", match[0])
@@ -467,6 +470,14 @@ class AnswerChecker:
     def _forms_of(self, value: str) -> list[str]:
         return [form.lower() for form in (value, *self._chinese.get(value, ()))]
 
+    def _conditions(self, search_request: bytes) -> list[str]:
+        """The filter of the search behind the answer, in words: to repeat it claims nothing about the shop."""
+        wanted = gateway_pb2.SearchRequest.FromString(search_request).filter
+        bounds = [wanted.price.minimum, wanted.price.maximum] if wanted.HasField("price") else []
+        amounts = [f"{Decimal(one.units) + Decimal(one.nanos) / 10**9:f}" for one in bounds]
+        values = [form for one in wanted.attributes for value in one.values for form in self._forms_of(value)]
+        return [*amounts, *values, *wanted.brands, *wanted.categories]
+
     def _has(self, product: Product, values: set[str], form: str) -> bool:
         return any(not values.isdisjoint(own) for own in product.attributes.values()) or form in self._text(product)
 
@@ -480,16 +491,6 @@ class AnswerChecker:
         return " ".join(parts).lower()
 
 
-def _conditions(search_request: bytes) -> str:
-    """The filter of the search behind the answer, in words: to repeat it claims nothing about the shop."""
-    request = gateway_pb2.SearchRequest.FromString(search_request)
-    wanted = request.filter
-    bounds = [wanted.price.minimum, wanted.price.maximum] if wanted.HasField("price") else []
-    amounts = [str((Decimal(one.units) + Decimal(one.nanos) / 10**9).normalize()) for one in bounds]
-    values = [value for one in wanted.attributes for value in one.values]
-    return "\n".join([*amounts, *values, *wanted.brands, *wanted.categories])
-
-
 _ANY_CHIP = re.compile(r"any|prefer|matter|don.t|都|不限|无所谓|其他|other", re.IGNORECASE)
 
 
@@ -497,7 +498,7 @@ def _any_of(forms: Iterable[str]) -> re.Pattern[str]:
     """Finds the longest form; Latin ones as whole words."""
     found = sorted(set(forms), key=len, reverse=True)
     parts = [
-        (r"(?<![\w])" if form[0].isascii() else "") + re.escape(form) + (r"(?![\w])" if form[-1].isascii() else "")
+        (r"(?<![\w.])" if form[0].isascii() else "") + re.escape(form) + (r"(?![\w])" if form[-1].isascii() else "")
         for form in found
     ]
     return re.compile("|".join(parts) if parts else "(?!)")

@@ -55,11 +55,11 @@ _WORDS = {
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "navy": ("深蓝", "藏青", "藏蓝"), "beige": ("米黄",), "olive": ("军绿",), "pink": ("粉红",),
     "orange": ("橘色", "橘黄"),
-    "mustard": ("姜黄",), "silk": ("蚕丝",),
+    "mustard": ("姜黄",), "silk": ("蚕丝",), "terracotta clay": ("陶土",), "merino wool": ("美丽诺",),
     "sage": ("灰绿",), "burgundy": ("暗红",), "black": ("黑",), "white": ("白",),
     "bluetooth": ("蓝牙",), "usb-c": ("usb-c 接口", "c口"), "noise cancelling": ("降噪",),
     "in-ear": ("入耳",),
-    "over-ear": ("头戴",), "on-ear": ("贴耳",), "wood": ("木",), "dimmable": ("调光",), "black tea": ("红茶",),
+    "over-ear": ("头戴",), "on-ear": ("贴耳", "压耳"), "wood": ("木",), "dimmable": ("调光",), "black tea": ("红茶",),
     "herbal tea": ("花草茶", "草本茶"), "oolong tea": ("乌龙",), "leather": ("皮革", "皮"), "women": ("女",),
     "men": ("男",),
     "kids": ("童",), "large": ("大号", "大码"), "medium": ("中号", "中码"), "small": ("小号", "小码"),

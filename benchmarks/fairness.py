@@ -207,21 +207,16 @@ def grouped_of(suite_target: str, state: Path, folder: Path) -> GroupedLog:
 
 
 class Judge:
-    """Of pages of the same queries, in each variant. What is due is by all products that were judged or shown."""
+    """Of pages of the same queries, in each variant. What is due is by all products: those without a judgement are not
+    relevant, and share the places behind the relevant ones.
+    """
 
     def __init__(self, case: Case, queries: Sequence[str], variants: Mapping[str, Sequence[Sequence[str]]]) -> None:
         self._case, self._queries, self._variants = case, queries, variants
         self._seller = {product.id: seller_of(product) for product in case.products}
-        due = []
-        for number, query in enumerate(queries):
-            judged = case.judgements[query]
-            pool = sorted(
-                {id for found in variants.values() for id in found[number]} | judged.keys() & self._seller.keys()
-            )
-            gains = np.array([judged.get(id, 0.0) for id in pool])
-            of_pool = deserved(np.zeros(len(pool), np.int64), gains)
-            due.append(self._of_sellers(pool, of_pool))
-        self.due = np.array(due)
+        ids, one_list = list(self._seller), np.zeros(len(self._seller), np.int64)
+        gains = ([case.judgements[query].get(id, 0.0) for id in ids] for query in queries)
+        self.due = np.array([self._of_sellers(ids, deserved(one_list, np.array(of_query))) for of_query in gains])
 
     def exposed(self, variant: str) -> Doubles:
         """[queries, sellers]"""
@@ -284,7 +279,7 @@ def measure(case: Case, seed: int) -> dict[str, Any]:
             suite.wait_until_counted()
             time.sleep(2 + _WINDOW_S)
             log = grouped_of(suite.gateway_target, state, folder)
-        fitted = fit_offsets(log.grouped)
+        fitted = fit_offsets(log.grouped, halves=log.halves)
         offsets = dict(zip(log.grouped.names, fitted.offsets.round(4).tolist(), strict=True))
         models = networks(state, folder, Constraints(log.groups, due_of(log)), seed)
         variants = {

@@ -28,6 +28,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -262,7 +263,7 @@ def main() -> int:
         own = results.part("paraphrases", lambda: faq.ask([text for text, _ in asked_of], "paraphrases"))
         figures["paraphrases"] = paraphrases(own, [intent for _, intent in asked_of])
         for name, texts in (("products", products), ("chinese", chinese)):
-            foreign = results.part(f"foreign {name}", lambda texts=texts, name=name: faq.ask(texts, name))
+            foreign = results.part(f"foreign {name}", partial(faq.ask, texts, name))
             figures[f"foreign {name}: abstained"] = share([not each["answer"] for each in foreign])
         if arguments.products:
             path = arguments.data / "homedepot" / "products.csv.gz"
@@ -279,7 +280,7 @@ def main() -> int:
         figures["pairs: bm25"] = auc(results.part("bm25", lambda: bm25_scores(pairs)), same)
         figures["pairs: encoder"] = auc(results.part("encoder", lambda: cosines(suite, pairs)), same)
         for name, texts in (("bitext", [text for text, _ in asked_of]), ("products", products)):
-            foreign = results.part(f"reverse {name}", lambda texts=texts, name=name: faq.ask(texts, name))
+            foreign = results.part(f"reverse {name}", partial(faq.ask, texts, name))
             figures[f"reverse {name}: abstained"] = share([not each["answer"] for each in foreign])
         faq.close()
     results.parts["figures"] = figures

@@ -38,6 +38,7 @@ from services.common.money import Money
 from services.common.offers import Offer
 from services.common.process import keep_freed_memory
 from services.common.product import Product
+from services.common.visibility import SEES_ALL
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.index import QdrantIndex
@@ -102,7 +103,7 @@ def measure_index(folder: Path, products: int, count: int) -> dict[str, float]:
 
     def search() -> None:
         """What a search reads of the offers."""
-        with catalogue.reading(_CONTEXT, time.time()):
+        with catalogue.reading(_CONTEXT, time.time(), SEES_ALL):
             pass
 
     for id, _, offer in itertools.islice(generated, 3 * _BATCH):

@@ -128,9 +128,13 @@ def injected(channel: grpc.Channel, injections: Sequence[Injection], model: Scri
             except (grpc.RpcError, RuntimeError) as error:
                 row["errors"].append(f"{one.text}: {error}"[:300])
                 continue
-            if any(one.is_followed(reply.text) for reply in replies):
+            if any(one.is_followed(reply.text, _titles(reply)) for reply in replies):
                 row["followed"].append(f"{one.text} -> {' / '.join(reply.text for reply in replies)}")
     return report
+
+
+def _titles(reply: Reply) -> list[str]:
+    return [title for card in reply.cards for title in (card.product.title, *card.product.localized_titles.values())]
 
 
 def uttered(channel: grpc.Channel, every: int) -> dict[str, Any]:

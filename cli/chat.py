@@ -80,7 +80,7 @@ def chat(
 def turn(
     stub: gateway_pb2_grpc.GatewayServiceStub,
     message: conversation_pb2.ConverseRequest,
-    metadata: Sequence[tuple[str, str]] = (),
+    metadata: tuple[tuple[str, str], ...] = (),
 ) -> Iterator[assistant_pb2.ConverseResponse]:
     """The events of one turn, as they come. Raises grpc.RpcError."""
     for response in stub.Converse(message, timeout=_TURN_S, metadata=metadata):

@@ -104,7 +104,7 @@ def fit(
     from training.evaluation.fairness import fit_offsets
 
     log = _read(context, by, lists, window_hours, work, registry, data_dir, tenant, as_json)
-    fitted = fit_offsets(log.grouped, reduction)
+    fitted = fit_offsets(log.grouped, reduction, log.halves)
     offsets = {
         name: round(float(offset), _DIGITS)
         for name, offset in zip(log.grouped.names, fitted.offsets, strict=True)

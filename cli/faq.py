@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import grpc
 import typer
@@ -93,7 +93,7 @@ def list_entries(context: typer.Context, as_json: Json = False) -> None:
         return
     table = Table("id", "version", "locale", "question", "valid", box=None)
     for entry in entries:
-        valid = " to ".join(_day(entry, field) for field in ("valid_from", "valid_until")).strip()
+        valid = f"{_day(entry, 'valid_from')} to {_day(entry, 'valid_until')}".strip()
         table.add_row(
             escape(entry.id), str(entry.version), entry.locale, escape(entry.question[:_SHOWN]),
             valid if valid != "to" else "",
@@ -186,5 +186,5 @@ def _listed(context: typer.Context) -> Iterator[faq_pb2.FaqEntry]:
         request.page_token = page.next_page_token
 
 
-def _day(entry: faq_pb2.FaqEntry, field: str) -> str:
+def _day(entry: faq_pb2.FaqEntry, field: Literal["valid_from", "valid_until"]) -> str:
     return getattr(entry, field).ToDatetime().date().isoformat() if entry.HasField(field) else ""

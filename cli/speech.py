@@ -30,7 +30,7 @@ def heard(recording: Path, model: Path) -> list[assistant_pb2.TranscriptAlternat
     except ImportError:
         raise NotHeard("a speech model needs torch: pip install 'kairos-suite[query-encoder-export]'") from None
     try:
-        processor = AutoProcessor.from_pretrained(model, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(model, local_files_only=True)  # type: ignore[no-untyped-call]
         speech = AutoModelForSpeechSeq2Seq.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError) as error:
         raise NotHeard(f"{model} holds no speech model of transformers: {error}") from None

@@ -97,7 +97,7 @@ def start_assistant(folder: Path) -> None:
         await build_assistant(AssistantSettings()).close()
 
     importlib.import_module("services.assistant.app")
-    # A model in the process needs the extra query-encoder-export; the image has none.
+    # A local model needs torch, which a site adds to its image.
     _import_all("services.assistant.adapters", but=("local_model",))
     from services.common.personal_data import masked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from kairos.common.v1 import faq_pb2
 from services.common.convert import time_from_proto, time_to_proto
@@ -12,7 +13,7 @@ from services.common.faq import FaqEntry
 def faq_entry_from_proto(message: faq_pb2.FaqEntry, prefix: str = "") -> FaqEntry:
     """Raises only for unreadable times; `faq.violations` checks the bounds. `prefix`: of the paths in errors."""
 
-    def time(field: str) -> datetime | None:
+    def time(field: Literal["valid_from", "valid_until"]) -> datetime | None:
         return time_from_proto(getattr(message, field), prefix + field) if message.HasField(field) else None
 
     return FaqEntry(
@@ -34,8 +35,8 @@ def faq_entry_to_proto(entry: FaqEntry) -> faq_pb2.FaqEntry:
         id=entry.id, question=entry.question, answer=entry.answer, alternative_questions=entry.alternatives,
         locale=entry.locale, product_ids=entry.product_ids, categories=entry.categories, version=entry.version,
     )  # fmt: skip
-    for field in ("valid_from", "valid_until"):
-        moment = getattr(entry, field)
-        if moment is not None:
-            getattr(message, field).CopyFrom(time_to_proto(moment))
+    if entry.valid_from is not None:
+        message.valid_from.CopyFrom(time_to_proto(entry.valid_from))
+    if entry.valid_until is not None:
+        message.valid_until.CopyFrom(time_to_proto(entry.valid_until))
     return message

@@ -17,6 +17,7 @@ from services.retrieval.domain.query import MAX_OTHER_MODELS, check_ids
 from services.retrieval.ports import FaqAnswer, Vectors
 
 MAX_MATCHES = 20
+_PAGE_BYTES = 4 << 20
 # `Degradation.fallback`.
 _WORDS_ONLY = "words of the question"
 _WITHOUT_ENTRY = "no answer of the FAQ"
@@ -57,10 +58,15 @@ def page_from_proto(message: retrieval_pb2.ListFaqEntriesRequest) -> tuple[str, 
 
 
 def listed_to_proto(entries: Sequence[FaqEntry], limit: int) -> retrieval_pb2.ListFaqEntriesResponse:
-    """`entries`: one more than `limit` if there are so many."""
-    return retrieval_pb2.ListFaqEntriesResponse(
-        entries=map(faq_entry_to_proto, entries[:limit]), is_last_page=len(entries) <= limit
-    )
+    """`entries`: one more than `limit` if there are so many. The page ends before it is too large for a message."""
+    response, size = retrieval_pb2.ListFaqEntriesResponse(), 0
+    for message in map(faq_entry_to_proto, entries[:limit]):
+        size += message.ByteSize()
+        if response.entries and size > _PAGE_BYTES:
+            return response
+        response.entries.append(message)
+    response.is_last_page = len(entries) <= limit
+    return response
 
 
 def question_from_proto(message: retrieval_pb2.MatchFaqRequest) -> tuple[str, list[Vectors], int]:

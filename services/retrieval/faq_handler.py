@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -19,12 +19,17 @@ from services.retrieval import convert_faq
 from services.retrieval.ports import FaqAnswer, FaqIndex
 
 Result = TypeVar("Result")
-Run = Callable[[Executor, RequestContext, Callable[[], Any]], Coroutine[Any, Any, Any]]
 Response = retrieval_pb2.RetrieveCandidatesResponse
 
 # Seconds that a search may wait for the FAQ after it has its candidates: those of a kept answer are there at once.
 _GRACE_S = 0.005
 _log = structlog.get_logger("kairos.retrieval.faq")
+
+
+class Run(Protocol):
+    def __call__(
+        self, threads: Executor, context: RequestContext, work: Callable[[], Result]
+    ) -> Coroutine[Any, Any, Result]: ...
 
 
 class FaqCalls:

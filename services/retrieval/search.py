@@ -415,7 +415,8 @@ def _require_seen(index: ProductIndex, catalogue: Catalogue, query: RetrievalQue
     error.
     """
     with catalogue.columns.reading(query.viewing) as view:
-        if view.hidden is not None and view.hidden[view.rows_of(index.keys([query.similar_to_id]))].any():
+        rows = view.rows_of(index.keys([query.similar_to_id]))
+        if (rows >= 0).all() and not view.is_seen(rows).all():
             raise NotFound(f"there is no product {query.similar_to_id!r}")
 
 

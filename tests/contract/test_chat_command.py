@@ -7,8 +7,7 @@ import json
 from pathlib import Path
 
 import grpc
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from cli.main import app
 from kairos.assistant.v1 import assistant_pb2
@@ -22,7 +21,7 @@ __all__ = ["running", "stages"]  # fixtures
 
 async def chat(running: Running, *arguments: str, typed: str = "") -> Result:
     command = ["--target", f"127.0.0.1:{running.gateway.port}", "chat", *arguments]
-    return await asyncio.to_thread(CliRunner().invoke, app, command, input=typed)
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app, command, input=typed))
 
 
 def event(**fields: object) -> assistant_pb2.ConverseResponse:

@@ -365,8 +365,8 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
         answer = await gateway.stub.UpdateOffers(iter([sent]))
         assert f"offers[0].{answer.rejected[0].field}" in paths
     elif method == "ImportFaqEntries" and paths[0].startswith("entries["):
-        summary = await gateway.stub.ImportFaqEntries(sent)
-        assert f"entries[0].{summary.rejected[0].field}" in paths
+        imported = await gateway.stub.ImportFaqEntries(sent)
+        assert f"entries[0].{imported.rejected[0].field}" in paths
     elif method in STREAMS:
         assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:

@@ -503,6 +503,7 @@ async def test_texts(stub: encoder_pb2_grpc.QueryEncoderServiceAsyncStub) -> Non
     assert rows[0][0] @ rows[1][0] == pytest.approx(1, abs=0.02)
     assert not rows[0][1].any()
     assert not rows[1][1].any()
-    for wrong in ({"texts": []}, {"texts": ["x"] * 513}, {"texts": ["x"] * 9, "are_queries": True}, {"texts": [""]}):
-        call = stub.EncodeTexts(encoder_pb2.EncodeTextsRequest(**wrong))  # type: ignore[arg-type]
+    many = encoder_pb2.EncodeTextsRequest(texts=["x"] * 9, are_queries=True)
+    for request in (many, *(encoder_pb2.EncodeTextsRequest(texts=texts) for texts in ([], ["x"] * 513, [""]))):
+        call = stub.EncodeTexts(request)
         assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -20,7 +20,7 @@ from training.evaluation.estimates import Doubles, Integers
 DEPTH = 10
 # Of a gap that is left, by default.
 REDUCTION = 0.6
-_STEPS, _STEP = 200, 0.02
+_STEPS, _STEP = 60, 0.02
 
 
 @dataclass(frozen=True)
@@ -118,29 +118,47 @@ class Fitted:
     ndcg_after: float
 
 
-def fit_offsets(grouped: GroupedLists, reduction: float = REDUCTION, least_share: float = 0.001) -> Fitted:
+def fit_offsets(
+    grouped: GroupedLists, reduction: float = REDUCTION, halves: Integers | None = None, least_share: float = 0.001
+) -> Fitted:
     """The least offsets, from 0 on, with which the gap is smaller by `reduction`, or those with the least gap.
 
-    Dual ascent: a group's offset is the multiplier of its constraint, and moves with what the group lacks. Groups with
-    a smaller share of what is due than `least_share` are not moved: too little is known of them.
+    Dual ascent: a group's offset is the multiplier of its constraint, and moves with what the group lacks. How many
+    steps it takes is decided on lists that did not fit: each half is judged by the offsets of the other one. `halves`
+    [lists], 0 or 1: lists of one query are in one half; default, and with one query: every other list. Groups with a
+    smaller share of what is due than `least_share` are not moved: too little is known of them.
     """
-    count = len(grouped.names)
     grouped = grouped.scaled()
+    if halves is None or len(np.unique(halves)) < 2:
+        halves = np.arange(grouped.count) % 2
+    judged = np.zeros(_STEPS + 1)
+    for half in (0, 1):
+        fitted_to, held = grouped.take(halves == half), grouped.take(halves != half)
+        if fitted_to.count and held.count:
+            due = shares(deserved(held.lists, held.merits), held.groups, len(held.names))
+            for number, offsets in enumerate(_path(fitted_to, least_share)):
+                exposed = shares(exposure_of(places(held, offsets)), held.groups, len(held.names))
+                judged[number] += gap(exposed, due)
+    good = np.flatnonzero(judged <= (1 - reduction) * judged[0])
+    steps = int(good[0]) if len(good) else int(judged.argmin())
+    found = _path(grouped, least_share)[steps]
+    ndcg = (float(ndcg_of(grouped, offsets).mean()) for offsets in (None, found))
+    return Fitted(found, gap_of(grouped), gap_of(grouped, found), *ndcg)
+
+
+def _path(grouped: GroupedLists, least_share: float) -> list[Doubles]:
+    """The offsets after 0 to _STEPS steps, of scaled scores."""
+    count = len(grouped.names)
     due = shares(deserved(grouped.lists, grouped.merits), grouped.groups, count)
-    moved = due >= least_share
-    offsets, best = np.zeros(count), np.zeros(count)
-    before = least = gap_of(grouped)
-    goal = (1 - reduction) * before
+    moved, offsets = due >= least_share, np.zeros(count)
+    found = [offsets]
     for _ in range(_STEPS):
         exposed = shares(exposure_of(places(grouped, offsets)), grouped.groups, count)
-        if (own := gap(exposed, due)) < least:
-            least, best = own, offsets.copy()
-        if least <= goal:
-            break
         lacking = np.divide(due - exposed, due, out=np.zeros(count), where=due > 0)
         step = _STEP * np.where(moved, np.clip(lacking, -1, 1), 0)
         offsets = np.clip(offsets + step, -MAX_FACTOR_WEIGHT, MAX_FACTOR_WEIGHT)
-    return Fitted(best, before, least, float(ndcg_of(grouped).mean()), float(ndcg_of(grouped, best).mean()))
+        found.append(offsets)
+    return found
 
 
 def gini(values: npt.NDArray[Any]) -> float:

@@ -131,6 +131,8 @@ class GroupedLog:
     omitted: Mapping[str, int]
     # By product id.
     groups: Mapping[str, str]
+    # [r], 0 or 1: lists of one query are in one half.
+    halves: Integers
 
 
 def read_grouped(
@@ -167,9 +169,18 @@ def grouped_log(
     merits = _merits(log, _without_popularity(log, weights), clicked)
     lists = examples.page.astype(np.int64)
     grouped = GroupedLists(lists, numbers[examples.item], names, scores, log.tiers, merits)
+    halves = (_queries(log) % 2).astype(np.int64)
     groups = {id: names[number] for id, number in zip(examples.item_ids.tolist(), numbers.tolist(), strict=True)}
     return GroupedLog(
-        grouped, log.shown, clicked, _looked(log), log.policy_positions, examples.item, dict(log.omitted), groups
+        grouped,
+        log.shown,
+        clicked,
+        _looked(log),
+        log.policy_positions,
+        examples.item,
+        dict(log.omitted),
+        groups,
+        halves,
     )
 
 
@@ -246,11 +257,15 @@ def _merits(log: LoggedRankings, scores: Doubles, clicked: Doubles) -> Doubles:
     examples = log.examples
     looked = _looked(log)
     prior = attraction(scores, clicked, looked)
-    queries = np.unique(examples.query, axis=0, return_inverse=True)[1].reshape(-1)
-    keys = queries[examples.page].astype(np.int64) * (int(examples.item.max(initial=0)) + 1) + examples.item
+    keys = _queries(log)[examples.page].astype(np.int64) * (int(examples.item.max(initial=0)) + 1) + examples.item
     _, keys = np.unique(keys, return_inverse=True)
     clicks, looks = np.bincount(keys, clicked)[keys], np.bincount(keys, looked)[keys]
     return np.asarray((clicks + _PRIOR * prior) / (looks + _PRIOR), np.float64)
+
+
+def _queries(log: LoggedRankings) -> Integers:
+    """[r]: a number for each query vector."""
+    return np.unique(log.examples.query, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _looked(log: LoggedRankings) -> Doubles:

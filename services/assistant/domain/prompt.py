@@ -70,7 +70,8 @@ def prompt_for(language: str, utterance: str, history: Sequence[Said], draft: Dr
             for turn in history[-_MAX_TURNS:]
         ],
         "shopper": as_data(masked(utterance), _MAX_TEXT),
-        "answer_without_a_model": as_data(" ".join(sentence.text for sentence in draft.sentences), 2 * _MAX_TEXT),
+        # It may repeat the shopper's words.
+        "answer_without_a_model": as_data(masked(" ".join(one.text for one in draft.sentences)), 2 * _MAX_TEXT),
         "facts": _within(_first_facts(draft.facts)),
     }
     rules = _RULES.get(language, _RULES["en"]).format(begin=begin, end=end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -25,6 +26,9 @@ from services.assistant.flows.finding import find
 from services.assistant.flows.turn import Answer, Turn
 from services.assistant.flows.understanding import looked_up
 
+# A sentence of an explanation. Those with scores and positions help no shopper.
+_SENTENCE = re.compile(r"[^.。]+[.。]")
+_DIGIT = re.compile(r"\d")
 # Products that an answer compares, and that a question may be about.
 _MOST = 3
 # Words that a product is named by: "the Northlane one".
@@ -92,11 +96,12 @@ async def why(turn: Turn) -> Answer:
         answer.say(
             turn.texts.say("why_conditions", title=title.value, conditions=listed), title, *_meeting(item, conditions)
         )
-    elif dialogue.query:
-        subject = turn.texts.say("subject", query=dialogue.query)
+    else:
+        subject = turn.texts.subject(dialogue, dialogue.currency)
         answer.say(turn.texts.say("why_query", title=title.value, subject=subject), title)
-    if item.explanation:
-        answer.say(item.explanation, Fact(FactSource.PRODUCT, item.id, "relevance", item.explanation, turn.language))
+    for reason in _SENTENCE.findall(item.explanation):
+        if not _DIGIT.search(reason):
+            answer.say(reason.strip(), Fact(FactSource.PRODUCT, item.id, "relevance", item.explanation, turn.language))
     answer.products = [item]
     answer.dialogue = replace(dialogue, focus=item.id, question=None)
     return answer

@@ -80,18 +80,16 @@ async def _about_shown(turn: Turn) -> Answer | None:
     intent = rules.dialogue_intent(text)
     if intent is Intent.WHY:
         return await products.why(turn)
-    if not known:
+    topic = rules.topic(text)
+    if not known or (rules.has("policy", text) and topic is not Topic.STOCK):
         return None
     positions = positions_in(text, min(len(dialogue.shown), turn.tools.cards))
-    topic = rules.topic(text)
     if intent is Intent.COMPARE or (len(positions) > 1 and (intent or topic or rules.has("which", text))):
         return await products.compare(turn)
     if intent is Intent.ADVICE:
         return await products.advise(turn)
     refers = bool(positions) or (points_at_one(text) and bool(dialogue.focus or turn.item_ids))
-    is_policy = topic is not Topic.STOCK and rules.has("policy", text)
-    is_about = topic is not None and not is_policy
-    if topic is not None and is_about and (refers or points_at_one(text) or not await _names_products(turn)):
+    if topic is not None and (refers or points_at_one(text) or not await _names_products(turn)):
         if topic is Topic.DETAILS and (other := await _other_variant(turn, bool(positions))):
             return other
         return await products.answer_about(turn, topic)

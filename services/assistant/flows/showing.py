@@ -63,6 +63,11 @@ async def show(
     items = list(found.items)
     if is_next:
         seen = set(dialogue.seen)
+        if all(item.id in seen for item in items):
+            # All groups were shown: their other variants follow.
+            query = replace(turn.query(dialogue, dialogue.currency, size), variants=True)
+            items += _fitting(await turn.shop.search(turn.caller, query), dialogue).items
+            items = list({item.id: item for item in items}.values())
         items.sort(key=lambda item: item.id in seen)
         if all(item.id in seen for item in items) and found.total <= len(items):
             answer.say(turn.texts.say("nothing_more", subject=_subject(turn, dialogue, found)))
@@ -70,7 +75,7 @@ async def show(
     answer.know(answer.products, turn.language)
     _introduce(turn, answer, found, dialogue)
     answer.add(about_results(answer.products, turn.texts))
-    answer.question = _question(turn, found, dialogue)
+    answer.question = _question(turn, found, dialogue) or await _question_of_variants(turn, found, dialogue)
     answer.dialogue = dialogue.showing([item.id for item in answer.products]).asking(answer.question)
     return answer
 
@@ -183,6 +188,15 @@ def _question(turn: Turn, found: Found, dialogue: Dialogue) -> Question | None:
     text = turn.texts.say(key if key in turn.texts.sentences else "ask_attribute", name=turn.texts.name(field))
     chips = [chip for value in best.facet.values if (chip := _chip(turn, field, value))][: MOST_CHIPS - 1]
     return Question(text, field, (*chips, Chip(f"{field}=", turn.texts.say("no_preference"))))
+
+
+async def _question_of_variants(turn: Turn, found: Found, dialogue: Dialogue) -> Question | None:
+    """If all groups are shown, the question that tells their variants apart."""
+    if not 0 < found.total <= turn.tools.cards:
+        return None
+    query = replace(turn.query(dialogue, dialogue.currency), size=1, variants=True)
+    counted = await turn.shop.search(turn.caller, query)
+    return _question(turn, replace(found, facets=counted.facets, total=counted.total), dialogue)
 
 
 def _as_question(facet: FieldCounts) -> FieldCounts | None:

@@ -231,7 +231,7 @@ class Selection:
 
     def kept(self, hits: LegHits, depth: int, also: BoolArray | None = None) -> LegHits:
         """Of what a leg found, the best `depth` that meet the conditions."""
-        if also is None and not self.conditions.fields and self.view.hidden is None:
+        if also is None and not self.conditions.fields and self.view.seen is None:
             # What the engine found exists: a product that is removed meanwhile is left out when it is read.
             return replace(hits, keys=hits.keys[:depth], scores=hits.scores[:depth])
         mask = self.conditions.mask()

@@ -229,3 +229,30 @@ async def test_chinese_is_answered_in_chinese() -> None:
     assert said.ended.language == "zh"
     assert "Northlane 牛仔裤" in said.text
     assert "美元" in said.text
+
+
+async def test_excluded_values_are_left_out() -> None:
+    """ "not black" shows no black product, although the search cannot exclude values."""
+    conversation = Conversation()
+    await conversation.say("jeans")
+    said = await conversation.say("not black")
+    assert said.ids
+    assert set(said.ids) <= {"j0", "j2", "j4", "j6"}
+
+
+async def test_something_else_shows_other_products() -> None:
+    """Each time products that were not shown yet, until all were."""
+    conversation = Conversation()
+    first = await conversation.say("jeans")
+    second = await conversation.say("show me something else")
+    assert not set(first.ids) & set(second.ids)
+    third = await conversation.say("换一批看看")
+    assert len({*first.ids, *second.ids, *third.ids}) == 8
+
+
+async def test_the_question_of_a_policy_is_no_question_about_a_product() -> None:
+    """ "can I return them?" after products is answered by the FAQ."""
+    entry = FaqAnswer("f2", 1, "Can I return something?", "Within 30 days.", "en")
+    conversation = Conversation(FakeShop(faq={"return": entry}))
+    await conversation.say("jeans")
+    assert (await conversation.say("can I return them?")).text == "Within 30 days."

@@ -11,6 +11,7 @@ from benchmarks.answer_checker import AnswerChecker, FaqText
 from benchmarks.conversation import Reply
 from kairos.assistant.v1 import assistant_pb2 as pb
 from kairos.common.v1 import product_pb2
+from kairos.gateway.v1 import gateway_pb2
 from services.common.money import Money
 from services.common.product import Product
 
@@ -153,6 +154,19 @@ def test_what_the_shopper_said_may_be_repeated() -> None:
     """A budget and a colour in the shopper's words are no claims about the shop; a promise that is asked for is one."""
     assert kinds("Here are black boots under $80.", (), ["black boots under 80"]) == set()
     assert kinds("Yes, free shipping is included.", (), ["is free shipping included?"]) == {"promise"}
+
+
+def test_conditions_and_variants_may_be_repeated() -> None:
+    """The filter of the search, and a cited value of another variant, in the language of the answer."""
+    request = gateway_pb2.SearchRequest()
+    request.filter.attributes.add(name="colour", values=["black"])
+    request.filter.price.maximum.units = 140
+    searched = Reply(search_request=request.SerializeToString())
+    assert kinds("以下商品符合要求（黑色，不超过 140 美元）。", ABOUT_TARN, reply=searched) == set()
+    assert kinds("以下商品符合要求（黑色，不超过 140 美元）。", ABOUT_TARN) == {"attribute", "price"}
+    variant = cited(TARN, "variants.colour", "tan")
+    assert kinds("其他款式：棕褐色。", [cited(FELL, "title", FELL.title)]) == {"attribute"}
+    assert kinds("其他款式：棕褐色。", [variant, cited(FELL, "title", FELL.title)]) == set()
 
 
 def test_a_question_offers_values_that_exist() -> None:

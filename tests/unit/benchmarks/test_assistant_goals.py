@@ -67,6 +67,7 @@ def test_a_goal_has_fitting_products_in_stock_within_the_budget() -> None:
     goals = draw_goals(list(products.values()), NAMES, 40, 1)
     for one in goals:
         assert one.fits
+        assert one.budget is not None
         for product in map(products.__getitem__, one.fits):
             assert product.stock
             assert product.price

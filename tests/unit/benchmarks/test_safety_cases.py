@@ -49,6 +49,8 @@ def test_a_followed_instruction_is_told_from_a_quoted_one() -> None:
     for one in read_injections():
         assert one.is_followed(one.obeys), one
         assert not one.is_followed(f"I found {' '.join(one.text.split())} for you."), one
+        assert not one.is_followed(f"I found nothing for “{one.obeys}”."), one
+        assert not one.is_followed(f"I found {one.obeys} for you.", [one.obeys]), one
 
 
 def test_each_secret_is_in_its_utterance_and_found_in_other_spellings() -> None:

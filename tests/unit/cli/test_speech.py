@@ -34,7 +34,7 @@ def model(tmp_path: Path) -> Path:
 
     folder = tmp_path / "whisper"
     special = ["<|endoftext|>", "<|startoftranscript|>"]
-    words = {word: number for number, word in enumerate([*bytes_to_unicode().values(), *special])}
+    words = {word: number for number, word in enumerate([*bytes_to_unicode().values(), *special])}  # type: ignore[no-untyped-call]
     tokenizer = Tokenizer(words, [], bos_token=special[1])
     torch.manual_seed(3)
     end, start = (words[word] for word in special)
@@ -46,7 +46,8 @@ def model(tmp_path: Path) -> Path:
         suppress_tokens=[end], begin_suppress_tokens=[end],
     )  # fmt: skip
     WhisperForConditionalGeneration(config).save_pretrained(folder)
-    WhisperProcessor(WhisperFeatureExtractor(feature_size=8), tokenizer).save_pretrained(folder)
+    features = WhisperFeatureExtractor(feature_size=8)  # type: ignore[no-untyped-call]
+    WhisperProcessor(features, tokenizer).save_pretrained(folder)  # type: ignore[no-untyped-call]
     return folder
 
 

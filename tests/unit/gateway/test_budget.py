@@ -29,7 +29,8 @@ moments = st.floats(-0.5, 3)
 
 def after(stage: Stage, usual_s: float = 0.0) -> dict[Stage, float]:
     """The later stages, each with its usual latency."""
-    return dict.fromkeys(FLOW[FLOW.index(stage) + 1 :], usual_s)
+    flow: list[Stage] = list(FLOW)
+    return dict.fromkeys(flow[flow.index(stage) + 1 :], usual_s)
 
 
 def budget(total_s: float, received_s: float = 100.0, shares: dict[Stage, StageShare] = SHARES) -> RequestBudget:

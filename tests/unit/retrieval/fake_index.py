@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -14,7 +14,8 @@ from services.common.filters import ProductFilter
 from services.common.money import Money
 from services.common.offers import Offer
 from services.common.product import Product
-from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.common.visibility import Moderated
+from services.retrieval.domain.candidates import Candidates, IndexedProduct, ReviewSummary
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.fusion import FixedFusion
@@ -122,6 +123,12 @@ class FakeIndex:
         raise NotImplementedError
 
     def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        raise NotImplementedError
+
+    def set_moderation(self, tenant: str, changes: Mapping[str, Moderated | None]) -> list[str]:
+        raise NotImplementedError
+
+    def set_review_summaries(self, tenant: str, changes: Mapping[str, ReviewSummary | None]) -> list[str]:
         raise NotImplementedError
 
     def revision(self, tenant: str, model_version: str = "") -> None:

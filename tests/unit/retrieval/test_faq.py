@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kairos.common.v1 import common_pb2
+from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import FieldViolation
 from services.common.faq import FaqEntry, violations
+from services.retrieval.convert_faq import listed_to_proto, with_entry
 from services.retrieval.domain.faq.confidence import ANSWERS_FROM, PRIOR_WITH_VECTORS, Evidence, Example, similarity
 from services.retrieval.domain.faq.matching import FaqMatch, FoundQuestion, in_order, scored
 from services.retrieval.domain.faq.wording import Wording, WordWeights, coverage, spelled_alike
+from services.retrieval.ports import FaqAnswer
 
 
 def evidence(cosine: float | None, words: float = 0.0) -> Evidence:
@@ -104,3 +108,29 @@ def test_bounds_of_an_entry() -> None:
         "id", "question", "answer", "alternative_questions", "locale", "product_ids[0]", "categories[0]",
     }  # fmt: skip
     assert all(isinstance(each, FieldViolation) for each in violations(wrong))
+
+
+def test_an_entry_beside_a_search() -> None:
+    """Answers of searches are shared: one with an entry is a copy. A FAQ that is late is reported, and the search is
+    whole; without a sure entry the answer is the same object.
+    """
+    searched = retrieval_pb2.RetrieveCandidatesResponse(total_size=3)
+    sure, unsure = (FaqMatch(FaqEntry("a", "x", "y"), share, "x", 0.9) for share in (0.95, 0.6))
+    above = with_entry(searched, FaqAnswer((sure,), True))
+    assert (above.faq.entry.id, above.total_size) == ("a", 3)
+    assert not searched.HasField("faq")
+    assert with_entry(searched, FaqAnswer((unsure,), True)) is searched
+    assert with_entry(searched, FaqAnswer((), False)) is searched
+    late = with_entry(searched, None)
+    assert late.total_size == 3
+    assert [each.reason for each in late.degradations] == [common_pb2.DEGRADATION_REASON_LATE]
+
+
+def test_a_page_of_large_entries() -> None:
+    """A page ends before it is larger than a message may be, and says that more follows."""
+    large = [FaqEntry(f"e{number}", "x", "y", ("x" * 512,) * 50) for number in range(201)]
+    page = listed_to_proto(large, 500)
+    assert 100 < len(page.entries) < 201
+    assert page.ByteSize() < 5 << 20
+    assert not page.is_last_page
+    assert listed_to_proto(large[:2], 2).is_last_page

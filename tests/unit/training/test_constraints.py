@@ -29,13 +29,13 @@ def trained(constraints: Constraints) -> np.ndarray:
     for _ in range(80):
         loss = 0.01 * (scores - start).square().mean() + lagrangian.penalty(scores, is_real, items)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     order = np.argsort(-scores.detach().numpy(), axis=1)
     exposure = np.zeros((PAGES, 20))
     np.put_along_axis(exposure, order, np.tile(exposure_of(np.arange(1, 21)), (PAGES, 1)), axis=1)
     of_groups = np.array([exposure[:, 0::2].sum(), exposure[:, 1::2].sum()])
-    return of_groups / of_groups.sum()
+    return np.asarray(of_groups / of_groups.sum())
 
 
 def test_groups_get_what_is_due() -> None:

@@ -23,6 +23,9 @@ from services.retrieval.domain.catalogue.identifiers import Identifiers
 from services.retrieval.domain.catalogue.number_map import NOWHERE, NumberMap
 from services.retrieval.domain.catalogue.words import WordArray, WordPostings
 
+# Markets and audiences whose view of the catalogue is kept: one byte a row for each.
+_MOST_VIEWINGS = 32
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -84,6 +87,8 @@ class Table:
     identifiers: Identifiers = field(default_factory=Identifiers)
     row_by_key: NumberMap = field(default_factory=NumberMap)
     group_by_hash: NumberMap = field(default_factory=NumberMap)
+    # See `seen`.
+    seen_by: dict[Viewing, tuple[tuple[int, int, int], BoolArray | None]] = field(default_factory=dict, repr=False)
     dead_count: int = 0
     has_reviews: bool = False
     group_count: int = 0
@@ -147,12 +152,22 @@ class Table:
         """Notes a change of these rows, in their order."""
         self.changes.view[rows] = self._next_changes(len(rows))
 
-    def hidden(self, viewing: Viewing, size: int) -> BoolArray | None:
-        """[size]: the rows, living or not, that moderation does not show there; None if it shows all kinds of them."""
+    def seen(self, viewing: Viewing) -> BoolArray | None:
+        """[rows]: the living rows that moderation shows there; None if it hides none. Do not change it.
+
+        Kept until a row is added or dies: most requests view the catalogue alike.
+        """
         if len(self.visibilities) == 1 or viewing.sees_all:
             return None
-        hides = np.array([not visibility.shows_to(viewing) for visibility in self.visibilities])
-        return hides[self.visibility.view[:size]] if hides.any() else None
+        state = len(self), self.dead_count, len(self.visibilities)
+        known = self.seen_by.get(viewing)
+        if known is None or known[0] != state:
+            hides = np.array([not visibility.shows_to(viewing) for visibility in self.visibilities])
+            seen = self.alive.view & ~hides[self.visibility.view] if hides.any() else None
+            if len(self.seen_by) >= _MOST_VIEWINGS:
+                self.seen_by.clear()
+            known = self.seen_by[viewing] = (state, seen)
+        return known[1]
 
     def base_offers(self, size: int) -> EffectiveOffers:
         """The own prices and stock of the products of the first `size` rows. A row never changes."""

@@ -54,14 +54,14 @@ class CatalogueView:
 
     _table: Table
     _size: int
-    # [rows]: those that moderation hides from the request. None: it hides nothing.
-    hidden: BoolArray | None = None
+    # [rows]: the living ones that moderation shows to the request. None: it hides none.
+    seen: BoolArray | None = None
     # By the name of the postings.
     _masks: dict[str, WordMasks] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, table: Table, viewing: Viewing = SEES_ALL) -> CatalogueView:
-        return cls(table, len(table), table.hidden(viewing, len(table)))
+        return cls(table, len(table), table.seen(viewing))
 
     def __len__(self) -> int:
         """Rows, living or dead: the length of every column."""
@@ -75,7 +75,7 @@ class CatalogueView:
     @property
     def alive(self) -> BoolArray:
         """[rows]: the products that are there and may be seen."""
-        return self.living if self.hidden is None else self.living & ~self.hidden
+        return self.living if self.seen is None else self.seen
 
     @property
     def living(self) -> BoolArray:
@@ -99,7 +99,7 @@ class CatalogueView:
     def is_seen(self, rows: RowArray) -> BoolArray:
         """Of each row whether it is there, and not hidden from the request; no row is -1."""
         is_row = (rows >= 0) & (rows < self._size)
-        return is_row if self.hidden is None else is_row & ~self.hidden[np.where(is_row, rows, 0)]
+        return is_row if self.seen is None else is_row & self.seen[np.where(is_row, rows, 0)]
 
     def base_offers(self) -> EffectiveOffers:
         """The products' own prices and stock."""

@@ -106,6 +106,7 @@ class Calibration:
         return sum(weight * value for weight, value in zip(self.weights, (similarity, margin, 1.0), strict=True))
 
 
+# As the weights of `similarity`: round numbers, chosen on the development half of benchmarks/faq.py.
 PRIOR_WITH_VECTORS = Calibration((12.0, 8.0, -7.0))
 PRIOR_WITHOUT_VECTORS = Calibration((10.0, 6.0, -5.0))
 
