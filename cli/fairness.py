@@ -51,7 +51,7 @@ def report(
     Of the rankings that the log has whole. Needs a key with the role `write`. Exit code: 0; 1 the gateway refused; 2 an
     option or the log cannot be used.
     """
-    # Imported here: they need libraries of the extra `learner`, which other commands do not.
+    # Imported here: they need libraries of the extra `train`, which other commands do not.
     from training.evaluation.fairness_log import report_of
     from training.evaluation.fairness_page import facts_of, page
 
