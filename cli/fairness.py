@@ -148,6 +148,7 @@ def constraints(
     registry: Registry = None,
     data_dir: DataDir = None,
     tenant: Tenant = DEFAULT_TENANT,
+    as_json: Json = False,
 ) -> None:
     """Write what is due to each group, and most shares, for `python -m training.ranking --constraints FILE`.
 
@@ -157,7 +158,7 @@ def constraints(
     from training.evaluation.fairness_log import due_of
     from training.ranking.constraints import Constraints
 
-    log = _read(context, by, lists, window_hours, work, registry, data_dir, tenant, quiet=False)
+    log = _read(context, by, lists, window_hours, work, registry, data_dir, tenant, quiet=as_json)
     try:
         bounds = {name.casefold(): float(share) for name, _, share in (one.rpartition("=") for one in most or ())}
         due = {name: share for name, share in due_of(log).items() if name not in bounds}
@@ -165,7 +166,10 @@ def constraints(
         out_file.write_text(json.dumps(vars(made), ensure_ascii=False) + "\n", encoding="utf-8")
     except (OSError, ValueError) as error:
         raise failed(str(error), "Mend --most, for example --most acme=0.05, or name another file.", 2) from None
-    out.print(f"{len(due):,} groups with what is due, {len(bounds)} with a maximum, in {escape(str(out_file))}")
+    if as_json:
+        print(json.dumps(vars(made), ensure_ascii=False))
+    else:
+        out.print(f"{len(due):,} groups with what is due, {len(bounds)} with a maximum, in {escape(str(out_file))}")
 
 
 def _read(

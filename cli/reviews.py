@@ -42,7 +42,7 @@ class SubjectName(Enum):
     PRICE = "price"
 
 
-Subject = Annotated[SubjectName, typer.Option(help="Only reviews about this.")]
+Subject = Annotated[SubjectName | None, typer.Option(help="Only reviews about this.")]
 Decision: TypeAlias = "control_pb2.ReviewDecision.ValueType"
 Id = Annotated[str, typer.Argument(help="Id of the review.")]
 Note = Annotated[str, typer.Option(help="The reason of the decision. At most 1,000 characters.")]
@@ -55,7 +55,7 @@ Etag = Annotated[
 
 
 @app.command("list")
-def list_reviews(context: typer.Context, subject: Subject | None = None, as_json: Json = False) -> None:
+def list_reviews(context: typer.Context, subject: Subject = None, as_json: Json = False) -> None:
     """List the reviews that wait for a decision, by id. One that is decided and not published waits too."""
     found = client_of(context).resources("review", Listed.DRAFT)
     if subject is not None:
@@ -120,6 +120,7 @@ def report(
 def export(
     context: typer.Context,
     file: Annotated[Path, typer.Option("--out", help="CSV file to write.")] = Path("labelled.csv"),
+    as_json: Json = False,
 ) -> None:
     """Export what people have decided about texts as labelled examples: title, language, category, looks_like, split.
 
@@ -137,7 +138,10 @@ def export(
         writer = csv.writer(opened, lineterminator="\n")
         writer.writerow(["title", "language", "category", "looks_like", "split"])
         writer.writerows(rows)
-    out.print(f"{len(rows)} labelled texts in {escape(str(file))}", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"file": str(file), "texts": len(rows)}, ensure_ascii=False))
+    else:
+        out.print(f"{len(rows)} labelled texts in {escape(str(file))}", soft_wrap=True)
 
 
 @dataclass

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.calls import call, log_pages, out
+from cli.calls import call, log_pages, out, print_json
 from cli.options import Json, Session, User, Visitor
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -105,6 +105,7 @@ def record(
     id: Annotated[
         str, typer.Option(help="Id of the feedback; sent again, it changes nothing.", show_default="new")
     ] = "",
+    as_json: Json = False,
 ) -> None:
     """Record how satisfied a shopper is, as a shop does with RecordFeedback."""
     thumb = event_pb2.THUMB_UNSPECIFIED if up is None else event_pb2.THUMB_UP if up else event_pb2.THUMB_DOWN
@@ -113,6 +114,8 @@ def record(
         attribution_token=token, feedback=event_pb2.Feedback(thumb=thumb, rating=rating, text=text),
     )  # fmt: skip
     answer: gateway_pb2.RecordFeedbackResponse = call(context, "RecordFeedback", message)
+    if as_json:
+        return print_json(answer)
     out.print("recorded before" if answer.is_duplicate else "recorded")
 
 

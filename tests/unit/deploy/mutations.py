@@ -208,7 +208,7 @@ APPLICATIONS = [
     Mutation("ConfigMap/kairos-sponsored", "data KAIROS_SPONSORED_CONTROL__CA", DELETED,
              "kairos-control: kairos-sponsored and it must both use TLS"),
     Mutation("ConfigMap/kairos-assistant", "data KAIROS_ASSISTANT_GATEWAY__CA", DELETED,
-             "kairos-assistant: the gateway and it must both use TLS, or none"),
+             "kairos-assistant head: the gateway and it must both use TLS, or none"),
     Mutation("ConfigMap/kairos-biller", "data KAIROS_BILLER_GATEWAY__CA", DELETED,
              "kairos-biller: the gateway and it must both use TLS, or none"),
     Mutation("Deployment/kairos-biller", f"{_POD} volumes 1", {"name": "data", "emptyDir": {}},
