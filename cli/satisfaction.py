@@ -115,8 +115,9 @@ def record(
     )  # fmt: skip
     answer: gateway_pb2.RecordFeedbackResponse = call(context, "RecordFeedback", message)
     if as_json:
-        return print_json(answer)
-    out.print("recorded before" if answer.is_duplicate else "recorded")
+        print_json(answer)
+    else:
+        out.print("recorded before" if answer.is_duplicate else "recorded")
 
 
 def row_of(name: str, said: list[Said]) -> dict[str, Any]:
