@@ -21,6 +21,8 @@ from services.common.convert import money_to_proto
 from services.common.money import MAX_UNITS, NANOS, Money
 
 _MONEY, _TIME, _ESTIMATE = common_pb2.Money.DESCRIPTOR, Timestamp.DESCRIPTOR, audit_pb2.Estimate.DESCRIPTOR
+# In the archive "experiment/arm": neither name has a slash.
+_ARM = common_pb2.ExperimentArm.DESCRIPTOR
 # The years 1 to 9999.
 _FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799
 # Columns of an estimate: its mean has the name of the field.
@@ -91,6 +93,9 @@ def fill(
             getattr(message, field.name).CopyFrom(money_to_proto(Money(row["currency"], value)))
         elif field.message_type is _TIME:
             getattr(message, field.name).FromDatetime(value)
+        elif field.message_type is _ARM:
+            experiment, _, arm = value.partition("/")
+            getattr(message, field.name).CopyFrom(common_pb2.ExperimentArm(experiment=experiment, arm=arm))
         elif field.message_type is _ESTIMATE:
             for part, ending in _PARTS.items():
                 setattr(getattr(message, field.name), part, row[f"{name}{ending}"])
@@ -120,6 +125,8 @@ def _type_of(field: FieldDescriptor) -> tuple[str, Callable[[Any], Any]]:
     """The type of the field's column, and how its value is read."""
     if field.is_repeated:
         return "texts", list
+    if field.message_type is _ARM:
+        return "text", lambda arm: f"{arm.experiment}/{arm.arm}"
     if field.message_type is not None:
         return ("amount", _amount) if field.message_type is _MONEY else ("time", microseconds_of)
     if field.enum_type is not None:

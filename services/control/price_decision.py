@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.control.domain.audit import Entry
 
 _REQUIRED = ("list_price", "base_price", "price")
 _MOST_TEXT = 1_000
+_ARM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CHECKED = Checked(audit_pb2.PriceDecision.DESCRIPTOR)
 _ARCHIVED = columns_of(audit_pb2.PriceDecision.DESCRIPTOR)
 # The columns of the archive: name and type, as ArchivedColumns describes them.
@@ -30,6 +32,11 @@ def price_decision_problems(subject_id: str, decision: audit_pb2.PriceDecision) 
         yield "price_list_id", problem
     if problem := text_problem(decision.explanation, _MOST_TEXT):
         yield "explanation", problem
+    for part in ("experiment", "arm"):
+        if not _ARM_NAME.fullmatch(name := getattr(decision.experiment_arm, part)) and decision.HasField(
+            "experiment_arm"
+        ):
+            yield f"experiment_arm.{part}", f"is {name[:64]!r}; send the name that is published"
     for field in _REQUIRED:
         if not decision.HasField(field):  # type: ignore[arg-type]
             yield field, "is missing; it is required"

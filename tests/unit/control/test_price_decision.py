@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +12,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from kairos.common.v1 import common_pb2, offer_pb2
 from kairos.control.v1 import audit_pb2
 from services.control.domain.audit import Entry, EntryKind
-from services.control.price_decision import DECISION_COLUMNS, decision_values, price_decision_problems
+from services.control.price_decision import DECISION_COLUMNS, decision_of, decision_values, price_decision_problems
 
 FIELDS = list(audit_pb2.PriceDecision.DESCRIPTOR.fields)
 
@@ -34,6 +35,8 @@ def test_every_field_is_archived(field: FieldDescriptor) -> None:
         value.units = 7
     elif field.message_type is not None and field.message_type.name == "Timestamp":
         value.seconds = 7
+    elif field.message_type is not None and field.message_type.name == "ExperimentArm":
+        value.experiment, value.arm = "e", "a"
     elif field.message_type is not None:
         value.mean, value.low, value.high = 7, 6, 8
     else:
@@ -53,6 +56,7 @@ def test_values_are_what_they_mean() -> None:
     found = row(content)
     assert (found["tenant"], found["decision_id"], found["recorded_at"]) == ("shop", "d1", 5_000_000)
     assert (found["price"], found["guardrail"], found["review"]) == (Decimal(9), "daily_change", "approved")
+    assert found["experiment_arm"] is None
     assert (found["elasticity"], found["elasticity_low"], found["units"], found["cost"]) == (-2.5, -3.0, None, None)
 
 
@@ -65,6 +69,7 @@ def test_values_are_what_they_mean() -> None:
         ({"cost": common_pb2.Money(currency_code="EUR", units=1)}, "cost"),
         ({"explanation": "x" * 1_001}, "explanation"),
         ({"price_list_id": "x" * 65}, "price_list_id"),
+        ({"experiment_arm": common_pb2.ExperimentArm(experiment="a/b", arm="a")}, "experiment_arm.experiment"),
     ],
 )
 def test_a_wrong_decision_is_refused_by_its_field(change: dict[str, Any], field: str) -> None:
@@ -75,3 +80,10 @@ def test_a_wrong_decision_is_refused_by_its_field(change: dict[str, Any], field:
     assert list(price_decision_problems("p1", audit_pb2.PriceDecision(**fields))) == []
     wrong = price_decision_problems("p1", audit_pb2.PriceDecision(**(fields | change)))
     assert field in [name for name, _ in wrong]
+
+
+def test_the_arm_comes_back_from_the_archive() -> None:
+    """As it was recorded."""
+    content = audit_pb2.PriceDecision(experiment_arm=common_pb2.ExperimentArm(experiment="e", arm="a"))
+    found = row(content) | {"recorded_at": datetime(2026, 1, 1, tzinfo=UTC), "item_id": "p1"}
+    assert decision_of(found).price_decision.experiment_arm == content.experiment_arm
