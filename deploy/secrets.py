@@ -67,7 +67,7 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
         "kairos-control": {
             "control.yaml": _control_settings(
                 root=(api_key, "admin"),
-                gateway=(watching_key, "viewer"),
+                gateway=(watching_key, "editor"),
                 **{name: (key, "recorder") for name, key in recording_keys.items()},
                 experiments=(stopping_key, "approver"),
                 **{"price-publisher": (reviewing_key, "editor")},

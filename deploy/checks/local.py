@@ -17,9 +17,10 @@ from ops.hosting import Application, ServeConfig, has_haproxy
 _OF_THE_CLUSTER = (
     "_SERVER__", "_METRICS__", "_SECURITY__", "_CONFIG", "__TARGET", "__OTLP_ENDPOINT", "_DIR",
     "KAIROS_RETRIEVAL_ENGINE", "KAIROS_RANKER_STORE", "KAIROS_QUERY_ENCODER_LEXICON", "_REDIS_",
-    "_STAGE_ACCESS_", "_BINARY_PATH", "_PRICE_PUBLISHER_GATEWAY__", "_BILLER_GATEWAY__", "_CONTROL__", "_DATABASE_URL",
+    "_STAGE_ACCESS_", "_BINARY_PATH", "_PRICE_PUBLISHER_GATEWAY__", "_BILLER_GATEWAY__", "_ASSISTANT_GATEWAY__",
+    "_CONTROL__", "_DATABASE_URL",
 )  # fmt: skip
-# Of each replica: five, and their five successors in a rolling update, fit on five CPUs.
+# Of each replica: six, and their six successors in a rolling update, fit on six CPUs.
 _LOCAL_CPUS = 0.5
 
 

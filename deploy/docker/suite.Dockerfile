@@ -1,4 +1,4 @@
-# All five stages, for the overlay one-ray-cluster. KubeRay gives the command.
+# All six stages, for the overlay one-ray-cluster. KubeRay gives the command.
 # From the repository's root: docker build -f deploy/docker/suite.Dockerfile -t kairos/suite .
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS build
 ARG EXTRAS=query-encoder,retrieval,ranker,pricing,sponsored,assistant

@@ -25,6 +25,8 @@ MAX_SOURCES = 12
 MAX_QUOTA = 500
 # Groups of products whose exposure is moved.
 MAX_EXPOSURE_GROUPS = 1_000
+# The group of products without a value, in `offsets`.
+NO_GROUP = "(none)"
 _BY_ATTRIBUTE = "attributes."
 # As the ranker's: no factor of the shop outweighs what is known of the person.
 MAX_FACTOR_WEIGHT = 0.3

@@ -12,7 +12,7 @@ import numpy as np
 from fairlearn.metrics import MetricFrame
 
 from services.common.product import Product
-from services.common.serving_configuration import MAX_EXPOSURE_GROUPS, Exposure
+from services.common.serving_configuration import MAX_EXPOSURE_GROUPS, NO_GROUP, Exposure
 from services.ranker.domain.weights import Weights
 from training.evaluation.estimates import Doubles, Integers
 from training.evaluation.fairness import (
@@ -38,7 +38,7 @@ from training.suite.run import Suite
 from training.suite.work import WorkFolder
 
 # Products without a value; and the groups beyond the most frequent ones, together.
-NONE, OTHERS = "(none)", "(others)"
+NONE, OTHERS = NO_GROUP, "(others)"
 # Looks at a product that its score counts for, against those of the log.
 _PRIOR = 2.0
 # Of the products by clicks: those that are popular.
@@ -111,9 +111,13 @@ class FairnessReport:
     omitted: Mapping[str, int]
 
     def document(self) -> dict[str, Any]:
-        return asdict(self) | {
-            "groups": [asdict(one) | {"ratio": one.ratio, "calibration": one.calibration} for one in self.groups]
-        }
+        rows = (asdict(one) | {"ratio": one.ratio, "calibration": one.calibration} for one in self.groups)
+        # JSON has no NaN.
+        groups = [
+            {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in row.items()}
+            for row in rows
+        ]
+        return asdict(self) | {"groups": groups}
 
 
 @dataclass(frozen=True)

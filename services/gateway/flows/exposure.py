@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from kairos.common.v1 import product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.serving_configuration import Exposure
+from services.common.serving_configuration import NO_GROUP, Exposure
 
 
 def score_offsets(exposure: Exposure, candidates: retrieval_pb2.Candidates) -> Sequence[float]:
     """One for each candidate; none if no candidate is moved."""
     known = exposure.by_group
-    offsets = [known.get(group.strip().casefold(), 0.0) for group in _groups(exposure, candidates)]
+    offsets = [known.get(group.strip().casefold() or NO_GROUP, 0.0) for group in _groups(exposure, candidates)]
     return offsets if any(offsets) else []
 
 
