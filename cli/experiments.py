@@ -191,11 +191,14 @@ def _log_of(context: typer.Context) -> LogReader:
 
 
 def _of_prices(context: typer.Context, known: Known, data_dir: Path | None) -> Analysis:
+    starts = known.definition.starts_at
+    if starts is None:
+        hint = "Set starts_at to the time of its publish, with `kairos control apply --publish`."
+        raise failed(f"the experiment {known.id!r} has no starts_at: its first block is not known", hint, exit_code=2)
     settings, folder = learning_of(load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}))
     connection: Connection = context.find_root().obj
     try:
-        starts = known.definition.starts_at
-        since = None if starts is None else (starts - timedelta((1 + BLOCKS_BEFORE) * known.definition.block)).date()
+        since = (starts - timedelta((1 + BLOCKS_BEFORE) * known.definition.block)).date()
         sold = list(sold_of(demand_table(settings, folder).periods(since)))
     except ValueError as error:
         raise failed(str(error), exit_code=2) from None

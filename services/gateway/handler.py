@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import structlog
 
 from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2, gateway_pb2_grpc, product_reviews_pb2
-from services.common.visibility import GENERAL
+from services.common.visibility import GENERAL, SEES_ALL
 from services.gateway.convert import (
     check_texts,
     viewer_of_explanation,
@@ -84,7 +84,10 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.QuotePricesResponse)
     async def QuotePrices(self, message: gateway_pb2.QuotePricesRequest) -> gateway_pb2.QuotePricesResponse:
-        return await quote_prices(self._read_calls(""), self._parts, message)
+        calls = self._read_calls("")
+        # A request for prices by id names no market and no audience: what any page shows has a price.
+        calls.viewing = SEES_ALL
+        return await quote_prices(calls, self._parts, message)
 
     @rpc_method(gateway_pb2.RecordEventsResponse)
     async def RecordEvents(self, message: gateway_pb2.RecordEventsRequest) -> gateway_pb2.RecordEventsResponse:

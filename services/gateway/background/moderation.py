@@ -31,7 +31,7 @@ from services.gateway.stage_calls import StageAccess
 
 # Products that are compared in one call; seconds for it, and before the next try.
 _BATCH, _TIMEOUT_S, _PAUSE_S = 200, 10.0, 1.0
-_TEXT, _TITLE = 16_384, 200
+_TEXT, _TITLE = 2_000, 200
 _STATES = {Outcome.BLOCK: "It is not shown until you decide.", Outcome.REVIEW: "It is shown until you decide."}
 
 _log = structlog.get_logger("kairos.moderation")
@@ -115,16 +115,23 @@ class Moderation:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            for tenant, ids in self._pending.items():
-                while ids:
-                    batch = list(ids)[:_BATCH]
-                    try:
-                        await self._apply(tenant, batch)
-                    except KairosError as error:
-                        _log.info("decisions are not applied yet", tenant=tenant, error=str(error))
-                        await asyncio.sleep(_PAUSE_S)
-                        continue
-                    ids.difference_update(batch)
+            if not all([await self._apply_all(tenant, ids) for tenant, ids in list(self._pending.items())]):
+                await asyncio.sleep(_PAUSE_S)
+                self._wake.set()
+
+    async def _apply_all(self, tenant: str, ids: set[str]) -> bool:
+        """Takes the ids away. Whether none is left: a tenant whose calls fail does not hold up the others."""
+        while ids:
+            batch = list(ids)[:_BATCH]
+            # First: what changes again meanwhile is applied again.
+            ids.difference_update(batch)
+            try:
+                await self._apply(tenant, batch)
+            except KairosError as error:
+                ids.update(batch)
+                _log.info("decisions are not applied yet", tenant=tenant, error=str(error))
+                return False
+        return True
 
     async def _apply(self, tenant: str, ids: Sequence[str]) -> None:
         """Raises KairosError. Unknown products are left out: their import will ask for the decision."""

@@ -17,6 +17,7 @@ from services.common.convert_merchandising import rule_from_proto
 from services.common.errors import FieldViolation, InvalidArgument, KairosError
 from services.common.limits import MAX_PREVIEWS, MAX_QUERY, text_problem
 from services.common.merchandising import Boost, Exclude, Include, Pin, Rule, RuleSet, rule_set_violations
+from services.common.visibility import SEES_ALL, Viewing
 from services.gateway.convert import fields_below, viewer_of_search
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.rule_index import RuleIndex, unmet
@@ -54,8 +55,8 @@ class _Trial:
     def left_s(self, most_s: float = _SEARCH_S) -> float:
         return min(most_s, self.until_s - time.monotonic())
 
-    def calls(self, answers: Answers | None = None) -> StageCalls:
-        return self.after.access.for_background("preview", self.tenant, self.left_s(), answers)
+    def calls(self, answers: Answers | None = None, viewing: Viewing = SEES_ALL) -> StageCalls:
+        return self.after.access.for_background("preview", self.tenant, self.left_s(), answers, viewing=viewing)
 
 
 class _Fixed:
@@ -185,10 +186,10 @@ async def _preview(
 ) -> gateway_pb2.RulePreview | None:
     """None if the encoder does not answer: which rules apply is not known then."""
     preview = gateway_pb2.RulePreview(query=query, count=count)
-    request, _ = _viewer(message, query, trial.after, trial.tenant)
+    request, viewer = _viewer(message, query, trial.after, trial.tenant)
     # Where rules make no difference to a stage, it is asked once for both searches.
     answers: Answers = {}
-    calls, index = trial.calls(answers), trial.after.rules.of(trial.tenant)
+    calls, index = trial.calls(answers, viewer.viewing), trial.after.rules.of(trial.tenant)
     understood, audience = await asyncio.gather(
         search.understand(calls, trial.after, request, query), audience_of(calls, trial.after, request, ())
     )
@@ -216,7 +217,7 @@ async def _first(
     """(the first products, the total, what rules say)."""
     request, viewer = _viewer(message, query, parts, trial.tenant)
     answer = gateway_pb2.SearchResponse()
-    ranking = await search.new_ranking(trial.calls(answers), parts, request, viewer, answer, None)
+    ranking = await search.new_ranking(trial.calls(answers, viewer.viewing), parts, request, viewer, answer, None)
     return ranking.item_ids[:_SHOWN], ranking.total_size, answer.merchandising
 
 

@@ -14,7 +14,7 @@ from services.common.convert import time_from_proto
 from services.common.convert_moderation import moderated_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.events import MAX_AHEAD_S, event_violations
-from services.common.limits import MAX_RATING, id_problem
+from services.common.limits import MAX_FEEDBACK_TEXT, MAX_RATING, id_problem
 from services.common.personal_data import masked, may_hold_personal_data
 from services.common.visibility import Outcome
 from services.gateway.domain.budget import Stage
@@ -46,7 +46,8 @@ async def import_product_reviews(
             continue
         if may_hold_personal_data(review.text):
             # The recognisers are loaded with the first such text, which takes seconds.
-            event.feedback.text = await asyncio.to_thread(masked, review.text)
+            # Masked, it may be longer than the ranker takes.
+            event.feedback.text = (await asyncio.to_thread(masked, review.text))[:MAX_FEEDBACK_TEXT]
         moderated = parts.moderation.moderator.of_text(event.feedback.text)
         event.feedback.moderation = moderated_to_proto(moderated).outcome
         response.blocked_count += moderated.outcome is Outcome.BLOCK

@@ -11,6 +11,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.events import event_violations
+from services.common.limits import MAX_FEEDBACK_TEXT
 from services.common.personal_data import masked
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
@@ -59,7 +60,8 @@ async def record_feedback(
     except InvalidArgument as error:
         raise InvalidArgument(*(_of_feedback(violation) for violation in error.violations)) from None
     # In a thread: loading the patterns takes a second, once.
-    event.feedback.text = await asyncio.to_thread(masked, event.feedback.text)
+    # Masked, it may be longer than the ranker takes.
+    event.feedback.text = (await asyncio.to_thread(masked, event.feedback.text))[:MAX_FEEDBACK_TEXT]
     recorded, _ = await _record(calls, parts, [event])
     if event.feedback.thumb == event_pb2.THUMB_DOWN:
         parts.reviews.ask_about_answer(calls.info.tenant, event.feedback)

@@ -134,15 +134,16 @@ class Rules:
 
     def _rules_of(self, text: ReadText) -> list[tuple[Category, Rule]]:
         """Those of which the text has the beginning of a phrase, each once."""
-        found = [pair for word in self._first_words.intersection(text.words) for pair in self._by_word[word]]
+        # Sorted: each process names the same evidence, which is part of the product's fingerprint.
+        found = [pair for word in sorted(self._first_words.intersection(text.words)) for pair in self._by_word[word]]
         if self._han is not None and not text.plain.isascii():
-            for match in self._han.finditer(text.plain):
-                found.extend(self._by_han[match[1]])
+            for longest in dict.fromkeys(match[1] for match in self._han.finditer(text.plain)):
+                found.extend(self._by_han[longest])
                 # A shorter phrase that begins at the same place.
                 found.extend(
                     pair
                     for part, pairs in self._by_han.items()
-                    if part != match[1] and match[1].startswith(part)
+                    if part != longest and longest.startswith(part)
                     for pair in pairs
                 )
         return list({id(pair[1]): pair for pair in found}.values())
