@@ -116,11 +116,10 @@ class _Section:
     line: int
     values: dict[str, Any]
     answer: list[str] = field(default_factory=list)
-    problem: str = ""
 
     def row(self) -> Row:
         answer = "\n".join(self.answer).strip()
-        return Row(self.line, {**self.values, "answer": answer}, self.problem, self.values["question"])
+        return Row(self.line, {**self.values, "answer": answer}, raw=self.values["question"])
 
     def add(self, line: str) -> None:
         found = _KEY.fullmatch(line.strip()) if not any(self.answer) else None

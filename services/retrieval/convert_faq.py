@@ -128,7 +128,7 @@ def with_entry(
                 stage=common_pb2.STAGE_RETRIEVAL,
                 reason=common_pb2.DEGRADATION_REASON_LATE,
                 fallback=_WITHOUT_ENTRY,
-                detail="the FAQ took longer than the search",
+                detail="the FAQ failed or took longer than the search",
             )
         )
     return copied

@@ -94,7 +94,7 @@ class FaqCalls:
         except BaseException:
             search.close()
             raise
-        if asked is None:
+        if asked is None or self._faq.is_empty(context.tenant):
             return await search
         (question, vectors), language = asked, language_of(context.locale)
         matching = asyncio.ensure_future(

@@ -37,6 +37,8 @@ from services.retrieval.ports import FaqAnswer, Vectors
 
 # Questions that each leg finds. One entry may have 51.
 _DEPTH = 60
+# Questions of the calibration in one batch: Edge holds the GIL during a batch, and searches wait.
+_ASKED_AT_ONCE = 8
 # Models of which vectors are kept: the old and the new one while a shop changes.
 _MAX_MODELS = 2
 _FOLLOW_S = 1.0
@@ -120,8 +122,10 @@ class QdrantFaq:
         known = self._state(tenant).entries
         return [known[id] for id in sorted(id for id in known if id > after_id)[:limit]]
 
-    def has_entries(self, tenant: str) -> bool:
-        return bool(self._state(tenant).entries)
+    def is_empty(self, tenant: str) -> bool:
+        with self._reading:
+            state = self._states.get(tenant)
+        return state is not None and not state.entries
 
     def match(
         self, tenant: str, question: str, vectors: Sequence[Vectors], language: str, now_s: float, limit: int
@@ -133,12 +137,7 @@ class QdrantFaq:
         is_unknown = vector is None and bool(state.spaces) and any(v.values[0].any() for v in vectors)
         version = "" if vector is None else vector.model_version
         asked = _Asked(question, None if vector is None else unit_rows(vector.values)[0])
-        excluded = frozenset(
-            question_key(entry.id, number)
-            for entry in state.dated
-            if not entry.is_valid_at(now_s)
-            for number in range(len(entry.questions))
-        )
+        excluded = frozenset(key for entry, keys in state.dated if not entry.is_valid_at(now_s) for key in keys)
         (found,) = self._found(state, version, [asked], [excluded])
         order = in_order(scored(found), state.calibration(version), language)[:limit]
         matches = tuple(
@@ -299,8 +298,15 @@ class QdrantFaq:
             asked.append(one)
             excluded.append(its)
             truths.append(("", entry.language))
+        answers = [
+            of_one
+            for start in range(0, len(asked), _ASKED_AT_ONCE)
+            for of_one in self._found(
+                state, version, asked[start : start + _ASKED_AT_ONCE], excluded[start : start + _ASKED_AT_ONCE]
+            )
+        ]
         examples = []
-        for (truth, language), found in zip(truths, self._found(state, version, asked, excluded), strict=True):
+        for (truth, language), found in zip(truths, answers, strict=True):
             # One in another language that says the same is not wrong.
             if order := scored([each for each in found if each.language == language]):
                 best = order[0]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from services.common.faq import FaqEntry
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection
-from services.retrieval.adapters.faq_points import entry_of
+from services.retrieval.adapters.faq_points import entry_of, question_key
 from services.retrieval.adapters.item_spaces import ItemSpace
 from services.retrieval.adapters.points import AtLeast, Where
 from services.retrieval.adapters.records import CHANGED_AT
@@ -34,8 +34,8 @@ class FaqState:
     entries: Mapping[str, FaqEntry] = field(default_factory=dict)
     # Of each point: the entry and the number of the question.
     questions: Mapping[int, tuple[str, int]] = field(default_factory=dict)
-    # Entries that begin or end.
-    dated: tuple[FaqEntry, ...] = ()
+    # Entries that begin or end, with the keys of their questions.
+    dated: tuple[tuple[FaqEntry, tuple[int, ...]], ...] = ()
     weights: WordWeights = field(default_factory=lambda: WordWeights({}, 0))
     spaces: Mapping[str, ItemSpace] = field(default_factory=dict)
     # By model version; "" without vectors.
@@ -74,7 +74,11 @@ def loaded(collection: Collection, encoder: Bm25Encoder) -> FaqState:
     for entry in entries.values():
         words.update({word for question in entry.questions for word in encoder.terms(question)})
     spaces = {space.model_version: space for space in collection.item_spaces}
-    dated = tuple(entry for entry in entries.values() if entry.valid_from or entry.valid_until)
+    dated = tuple(
+        (entry, tuple(question_key(entry.id, number) for number in range(len(entry.questions))))
+        for entry in entries.values()
+        if entry.valid_from or entry.valid_until
+    )
     return FaqState(
         collection, entries, questions, dated, WordWeights(words, len(entries)), spaces, marks=marks, counts=counts
     )

@@ -97,6 +97,7 @@ def in_order(entries: Sequence[Scored], calibration: Calibration, language: str)
     sure = [(each, calibration.confidence(each.similarity, each.margin)) for each in entries]
     sure.sort(key=lambda pair: -pair[1])
     preferred = next(
-        (p for p, (each, share) in enumerate(sure) if share >= ANSWERS_FROM and each.best.language == language), 0
-    )
+        (p for p, (each, share) in enumerate(sure)
+         if language and share >= ANSWERS_FROM and each.best.language == language), 0
+    )  # fmt: skip
     return [sure[preferred], *sure[:preferred], *sure[preferred + 1 :]] if sure else []
