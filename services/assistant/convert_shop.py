@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
@@ -83,7 +84,7 @@ def found_from_proto(message: gateway_pb2.SearchResponse) -> Found:
         tuple(item_of_result(result, message.attribution_token) for result in message.results),
         message.total_size,
         tuple(map(_facet, message.facets)),
-        _interpretation(message.interpretation),
+        replace(_interpretation(message.interpretation), missing_words=tuple(message.missing_words)),
         message.relevance if message.HasField("relevance") else None,
         not message.HasField("no_good_match"),
         tuple(degradations_from_proto(message.degradations)),

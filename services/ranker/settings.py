@@ -109,7 +109,7 @@ class ConversationSettings(BaseModel):
     # Of a tenant; beyond it those without a turn for longest are removed.
     count: int = Field(default=100_000, ge=1)
     # Of one conversation, compressed; beyond it the oldest turns are left out, then the end of the newest answer. Kept
-    # to it, one takes at most 2 KiB with the store's own data. The newest utterance and the state are kept all the same.
+    # to it, one takes at most 2 KiB with the store's own data. The newest utterance and the state are always kept.
     bytes: int = Field(default=960, ge=500)
 
     @property

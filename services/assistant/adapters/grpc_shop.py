@@ -15,6 +15,7 @@ from kairos.gateway.v1 import conversation_pb2, faq_pb2, gateway_pb2
 from kairos.ranker.v1 import conversation_pb2 as stored_pb2
 from services.assistant.convert import state_from_proto, state_to_proto
 from services.assistant.convert_shop import (
+    degradations_from_proto,
     faq_from_proto,
     found_from_proto,
     item_of_product,
@@ -77,7 +78,8 @@ class GrpcShop:
         )  # fmt: skip
         request.filter.in_stock_only = True
         answer = await self._call("Recommend", request, gateway_pb2.RecommendResponse, caller)
-        return Found(tuple(item_of_result(result, answer.attribution_token) for result in answer.results))
+        items = tuple(item_of_result(result, answer.attribution_token) for result in answer.results)
+        return Found(items, degradations=tuple(degradations_from_proto(answer.degradations)))
 
     async def products(self, caller: Caller, ids: Sequence[str], locale: str) -> list[Item]:
         quotes, *answers = await asyncio.gather(

@@ -69,8 +69,11 @@ class OpenAIModel:
             raise Unavailable("as many calls of the language model run as are allowed")
         if not self.breaker.allows(time.monotonic()):
             raise Unavailable("the language model has failed repeatedly; its calls are paused")
-        generation, has_failed = self.breaker.generation, True
-        until_s = min(time.monotonic() + self._settings.timeout_s, writing.deadline_s - _RESERVE_S)
+        generation = self.breaker.generation
+        # None: the call says nothing about the endpoint.
+        has_failed: bool | None = True
+        whole_s = time.monotonic() + self._settings.timeout_s
+        until_s = min(whole_s, writing.deadline_s - _RESERVE_S)
         self._running += 1
         try:
             async with aclosing(self._rounds(writing)) as pieces:
@@ -81,9 +84,14 @@ class OpenAIModel:
             # The caller has enough, or a limit of ours is reached.
             has_failed = False
             raise
+        except Late:
+            # A turn with less time than the endpoint may take says nothing about it.
+            has_failed = True if until_s == whole_s else None
+            raise
         finally:
             self._running -= 1
-            self.breaker.ended(has_failed, generation, time.monotonic())
+            if has_failed is not None:
+                self.breaker.ended(has_failed, generation, time.monotonic())
 
     async def _next(self, pieces: AsyncGenerator[str], until_s: float) -> str | None:
         """None at the end. The time limit is set for each piece: it must not enclose a yield."""
@@ -91,7 +99,7 @@ class OpenAIModel:
             async with asyncio.timeout(max(until_s - time.monotonic(), 0)):
                 return await anext(pieces, None)
         except TimeoutError:
-            raise Unavailable("no whole answer in time") from None
+            raise Late("no whole answer in time") from None
         except Unavailable:
             raise
         except Exception as error:
@@ -156,6 +164,10 @@ class OpenAIModel:
                 prompt_tokens if result.prompt_tokens is None else result.prompt_tokens,
                 written if result.completion_tokens is None else result.completion_tokens,
             )
+
+
+class Late(Unavailable):
+    """No whole answer in time."""
 
 
 class OverBudget(Unavailable):

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, SortOrder
 from services.common.money import Money
+from services.common.product import MAX_CATEGORY_PATH
 
 PRICE, BRAND, CATEGORY, ATTRIBUTE = "price", "brand", "category", "attributes."
 # Of DialogueState.
@@ -16,7 +17,7 @@ MOST_SEEN = 40
 MOST_CONDITIONS = 16
 MOST_VALUES = 16
 MOST_CHIPS = 8
-_MOST_TEXT = 128
+_MOST_TEXT = MAX_CATEGORY_PATH
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class ReadCondition:
 @dataclass(frozen=True)
 class Interpretation:
     """How the gateway understood a text. `subjects`: words that name a product or its type. `others`: words that name
-    something else of the concept graph, such as a material. `without`: by matched text, the query without it.
+    something else of the concept graph, such as a material. `missing_words`: those that no product has.
     """
 
     text: str = ""

@@ -18,6 +18,7 @@ from services.assistant.domain.statements import (
     about_variants,
     comparison,
     details,
+    facts_of_item,
     title_of,
 )
 from services.assistant.domain.values import conditions_of, named_values
@@ -90,7 +91,9 @@ async def why(turn: Turn) -> Answer:
     item = explained or item
     answer.know([item], turn.language)
     title = title_of(item, turn.language)
-    conditions = [one for one in dialogue.conditions if not one.is_excluded and one.field != CATEGORY]
+    conditions = [
+        one for one in dialogue.conditions if not one.is_excluded and one.field != CATEGORY and _meeting(item, [one])
+    ]
     if conditions:
         listed = turn.texts.listed([turn.texts.condition(one, dialogue.currency) for one in conditions])
         answer.say(
@@ -239,17 +242,23 @@ def _fields_of(item: Item) -> list[FieldCounts]:
 
 
 def _meets(values: Mapping[str, Sequence[str]], wanted: Sequence[Condition]) -> bool:
-    return all(any(value in values.get(_name(one.field), ()) for value in one.values) for one in wanted)
+    return all(
+        any(value in values.get(_name(one.field), ()) for value in one.values) is not one.is_excluded for one in wanted
+    )
 
 
 def _meeting(item: Item, conditions: Sequence[Condition]) -> list[Fact]:
-    """The facts of the product for the conditions."""
-    return [
-        Fact(FactSource.PRODUCT, item.id, one.field, str(item.price) if one.field == PRICE else value)
-        for one in conditions
-        for value in (one.values[:1] if one.field == PRICE else one.values)
-        if one.field != PRICE or item.price is not None
-    ]
+    """The facts of the product that meet the conditions."""
+    facts = facts_of_item(item, "")
+    return [fact for one in conditions for fact in facts if fact.field == one.field and _fits(fact, item, one)]
+
+
+def _fits(fact: Fact, item: Item, condition: Condition) -> bool:
+    if condition.field != PRICE:
+        return value_form(fact.value) in {value_form(value) for value in condition.values}
+    low, high = condition.bounds
+    amount = item.price.amount if item.price else None
+    return amount is not None and (low is None or low <= amount) and (high is None or amount <= high)
 
 
 def _stated(item: Item, conditions: Sequence[Condition]) -> list[Fact]:

@@ -14,6 +14,7 @@ from services.assistant.domain.values import NamedValue, conditions_of, named_va
 from services.assistant.domain.vocabulary import value_form
 from services.assistant.flows.turn import Turn
 from services.common.limits import MAX_QUERY
+from services.common.money import MAX_UNITS
 
 # Of what remains of a text without the words of its conditions.
 _SMALL = (
@@ -86,7 +87,8 @@ def stated_fields(turn: Turn, facets: Sequence[FieldCounts]) -> list[FieldCounts
 def read_amount(text: str) -> Condition | None:
     """An amount that answers the question of the budget: "80", "around 50", 100到200元. None for other numbers."""
     numbers = [Decimal(number.replace(",", ".")) for number in _AMOUNT.findall(text)[:2]]
-    if not numbers or len(text) > _LONGEST_AMOUNT:
+    # "Around" an amount asks for up to twice as much.
+    if not numbers or len(text) > _LONGEST_AMOUNT or 2 * max(numbers) > MAX_UNITS:
         return None
     if len(numbers) == 2:
         return price_condition(min(numbers), max(numbers))

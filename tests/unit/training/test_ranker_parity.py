@@ -108,6 +108,7 @@ class Shop:
             "brands": [product.brand for product in products],
             "created_at_seconds": [int(product.created_at.timestamp()) for product in products],
             "vectors": vectors_to_proto(np.stack([self.vectors[product.id] for product in products]), MODEL),
+            "review_sentiments": [len(product.title) % 5 / 4 for product in products],
         }
 
     async def show(self, session: DemoSession, who: dict[str, Any]) -> None:
@@ -237,6 +238,7 @@ def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, sessio
         dense_scores=np.array(asked.dense_scores, np.float32),
         lexical_scores=np.array(asked.lexical_scores, np.float32),
         type_match=type_match,
+        review_sentiments=np.array(asked.review_sentiments, np.float32),
     )
 
 

@@ -78,7 +78,13 @@ def tokens_of(text: str) -> list[Token]:
         at = match.end()
         if found[-1].kind is Kind.NUMBER and (unit := _UNIT.match(text, at)):
             found.append(
-                Token(unit["unit"], _UNIT_NAMES[unit["unit"].lower()], Kind.WORD, unit.start("unit"), unit.end())
+                Token(
+                    unit["unit"],
+                    _UNIT_NAMES.get(unit["unit"].lower(), unit["unit"]),
+                    Kind.WORD,
+                    unit.start("unit"),
+                    unit.end(),
+                )
             )
             at = unit.end()
     return found
