@@ -318,7 +318,9 @@ class StageCalls:
         metadata = (("application", guard.stage.value), *trace)
         for is_last in (False, True):
             remaining_s = deadline_s - self.clock()
-            context = self.info.context(deadline_s, self.locale, self.assignment.arms, self.viewing)
+            # A price is the same for everybody: pricing is told nothing of the shopper.
+            viewing = GENERAL if guard.stage is Stage.PRICING else self.viewing
+            context = self.info.context(deadline_s, self.locale, self.assignment.arms, viewing)
             request.context.CopyFrom(context_to_proto(context))
             if self.is_list_price_only and "offer_context" in request.DESCRIPTOR.fields_by_name:
                 request.offer_context.list_price_only = True

@@ -59,9 +59,20 @@ def fields_of(message: Any, path: str = "") -> Iterator[str]:
     [pricing_pb2.QuotePricesRequest, offer_pb2.Offer, gateway_pb2.ListProductsRequest, gateway_pb2.UpdateOffersRequest],
 )
 def test_no_field_is_about_a_person(message: type[Message]) -> None:
-    """What pricing is asked with, and what the publisher reads and sends, has no field for a person."""
-    words = {word for path in fields_of(message.DESCRIPTOR) for word in path.rpartition(".")[2].split("_")}
+    """What pricing is asked with, and what the publisher reads and sends, has no field for a person; the audience of a
+    request's context is for other stages.
+    """
+    paths = set(fields_of(message.DESCRIPTOR)) - {"context.audience"}
+    words = {word for path in paths for word in path.rpartition(".")[2].split("_")}
     assert words.isdisjoint(PERSONAL)
+
+
+async def test_pricing_is_not_told_the_audience(stages: FakeStages) -> None:
+    """Market and audience choose the products that are shown, and no price."""
+    async with running_gateway(stages, budget=BudgetSettings(default_ms=20_000, maximum_ms=20_000)) as running:
+        await running.stub.Search(search(market="de", audience=common_pb2.AUDIENCE_ADULT))
+    (request,) = stages.pricing.requests
+    assert (request.context.market, request.context.audience) == ("", common_pb2.AUDIENCE_UNSPECIFIED)
 
 
 async def test_every_shopper_pays_the_same(stages: FakeStages) -> None:

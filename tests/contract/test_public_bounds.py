@@ -60,6 +60,8 @@ BEYOND: dict[str, list[Any]] = {
     f"{GATEWAY}BeginItemVectorsRequest.dimensions": [-1, 0, 1_025],
     "log": [0, 99],
     "placement": ["x" * 65, "no-such-placement"],
+    # The shop's own name.
+    f"{GATEWAY}SearchRequest.placement": ["x" * 65],
     "item_ids": [["x"] * 21, *([id] for id in ID)],
     "cart_item_ids": [["x"] * 101, *([id] for id in ID)],
     "fingerprints": [[b"x" * 16] * 2, [b"x" * 17]],
