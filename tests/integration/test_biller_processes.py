@@ -25,7 +25,9 @@ def test_each_click_is_billed_once(tmp_path: Path) -> None:
     """Control has every click once, though both were killed while records came three times in random order."""
     random, began_s = Random(5), time.time() - 7_200.0
     log = FakeEventLog(most=20)  # type: ignore[abstract]
-    shown = [impression(n, "c", price=random.randint(1, 90), shown_s=began_s + n) for n in range(ADS)]
+    shown = [
+        impression(n, "c", price=random.randint(1, 90), shown_s=began_s + n, expected_clicks=0.5) for n in range(ADS)
+    ]
     clicks = [click_on(one) for one in shown[::2]]
     records: list[Fact] = [*shown, *clicks] * 3
     random.shuffle(records)

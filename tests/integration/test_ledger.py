@@ -40,7 +40,9 @@ def accounts(ledger: SqliteLedger, days: float) -> Accounts:
 
 def two_days() -> list[Fact]:
     """Ten clicks at 30 cents on Monday and ten on Tuesday, one of them by a person who clicks again, and a purchase."""
-    shown = [impression(number, shown_s=MONDAY_S + number % 2 * DAY_S + number) for number in range(20)]
+    shown = [
+        impression(number, shown_s=MONDAY_S + number % 2 * DAY_S + number, expected_clicks=0.5) for number in range(20)
+    ]
     clicks = [click_on(one) for one in shown]
     sale = Purchase("sale", "person-0", "p", 500, MONDAY_S + 60, "EUR", 2, "o1")
     return [*shown, *clicks, click_on(shown[0], "again"), sale, Refund("back", "person-0", "p", MONDAY_S + 70, 1, "o1")]
