@@ -94,7 +94,7 @@ class FaqCalls:
         except BaseException:
             search.close()
             raise
-        if asked is None or self._faq.is_empty(context.tenant):
+        if asked is None or self._faq.has_entries(context.tenant) is False:
             return await search
         (question, vectors), language = asked, language_of(context.locale)
         matching = asyncio.ensure_future(
@@ -107,7 +107,11 @@ class FaqCalls:
         try:
             response = await search
             await asyncio.wait({matching}, timeout=_GRACE_S)
-            return convert_faq.with_entry(response, _answer(matching))
+            answer = _answer(matching)
+            if answer is None and not self._faq.has_entries(context.tenant):
+                # Entries of this tenant are being looked for: its first searches lack nothing that is known.
+                return response
+            return convert_faq.with_entry(response, answer)
         finally:
             matching.cancel()
 

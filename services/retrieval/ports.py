@@ -297,8 +297,8 @@ class FaqIndex(Protocol):
     def entries(self, tenant: str, after_id: str, limit: int) -> list[FaqEntry]:
         """By id, behind `after_id`."""
 
-    def is_empty(self, tenant: str) -> bool:
-        """Whether the tenant is known to have no entries. Reads nothing: False until the FAQ was asked once."""
+    def has_entries(self, tenant: str) -> bool | None:
+        """Reads nothing: None until the FAQ of the tenant was asked once."""
 
     def match(
         self, tenant: str, question: str, vectors: Sequence[Vectors], language: str, now_s: float, limit: int

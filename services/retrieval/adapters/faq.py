@@ -122,10 +122,10 @@ class QdrantFaq:
         known = self._state(tenant).entries
         return [known[id] for id in sorted(id for id in known if id > after_id)[:limit]]
 
-    def is_empty(self, tenant: str) -> bool:
+    def has_entries(self, tenant: str) -> bool | None:
         with self._reading:
             state = self._states.get(tenant)
-        return state is not None and not state.entries
+        return None if state is None else bool(state.entries)
 
     def match(
         self, tenant: str, question: str, vectors: Sequence[Vectors], language: str, now_s: float, limit: int
