@@ -12,9 +12,10 @@ picture      pixels of the own picture, until searches for a bestseller's pictur
 ad           a campaign for queries that the product does not answer
 click fraud  fake people who click a competitor's ads (the biller's rules over one day)
 false bid    a bid that makes a competitor's clicks dearer (the auction over 100 pages)
+reviews      praise by visitors made for it (the rating of one product)
 
 A gain of the first four is one of the mean worth of the product's place, 1 for the first and 0 beyond the page; of the
-others it is in cents. An interrupted run continues with the same command.
+next two it is in cents, of reviews in stars. An interrupted run continues with the same command.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from rich.table import Table
 from benchmarks.ads_control import publishing_control
 from benchmarks.adversary_ads import EXCESSIVE, RULES_OFF, TURN_S, AdAttack, ClickFraud, FalseBids
 from benchmarks.adversary_pictures import PictureAttack, encoder_of
+from benchmarks.adversary_reviews import ReviewAttack
 from benchmarks.adversary_rings import RingAttack, without_one_count_a_person
 from benchmarks.adversary_search import Trial, best, cheapest, search
 from benchmarks.adversary_shop import build, opened
@@ -97,6 +99,9 @@ class Runs:
     def false_bid(self, off: str) -> list[Trial]:
         return self._searched(FalseBids(Mechanism.VCG if off else Mechanism.GSP, _SEED))
 
+    def reviews(self, off: str) -> list[Trial]:
+        return self._searched(ReviewAttack(not off))
+
     def _searched(self, attack: Any) -> list[Trial]:
         options = self._options
         return search(attack.space, attack.attempt, options.cents, options.attempts, Random(options.seed))
@@ -123,6 +128,7 @@ def plan(runs: Runs) -> list[tuple[str, str, Callable[[str], list[Trial]]]]:
         ("ad", "", runs.ad), ("ad", "floor of relevance", runs.ad),
         ("click fraud", "", runs.click_fraud), *(("click fraud", rule, runs.click_fraud) for rule in rules),
         ("false bid", "", runs.false_bid), ("false bid", "GSP, with VCG", runs.false_bid),
+        ("reviews", "", runs.reviews), ("reviews", "guards of ratings", runs.reviews),
     ]  # fmt: skip
 
 

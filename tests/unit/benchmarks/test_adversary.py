@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from benchmarks.adversary_ads import ClickFraud, FalseBids
+from benchmarks.adversary_reviews import ReviewAttack
 from benchmarks.adversary_search import Outcome, Parameters, best, cheapest, search
 from benchmarks.adversary_titles import disguised
 from services.common.product import Product
@@ -97,6 +98,14 @@ def test_a_few_visitors_are_no_trend() -> None:
     """Three fake visitors of one day stay below the rate with which a product rises; ten visitors count as six."""
     assert lower_bound(3) < 1.0 + 0.2
     assert lower_bound(10) < 0.65 * 10
+
+
+def test_praise_by_visitors_made_for_it_moves_a_rating_little() -> None:
+    """50 within a week move a product of 3 stars by less than a third of what they move the mean."""
+    attempt = {"visitors": 50, "days": 7, "texts": 1}
+    guarded, plain = (ReviewAttack(is_defended).attempt(attempt).gain for is_defended in (True, False))
+    assert guarded < plain / 3
+    assert guarded < 0.4
 
 
 def planted(parameters: Parameters) -> Outcome:
