@@ -16,7 +16,7 @@ def test_status_shows_the_memory_of_each_process_and_the_sum(suite: RunningSuite
     assert status.returncode == 0, status.stderr
     document = json.loads(status.stdout)
     assert document["gateway"] == suite.state.gateway
-    services = ("gateway", "encoder", "retrieval", "ranker", "sponsored", "pricing", "control")
+    services = ("gateway", "encoder", "retrieval", "ranker", "sponsored", "pricing", "assistant", "control")
     assert document["health"] == dict.fromkeys(services, "SERVING")
     processes = document["processes"]
     assert {*SERVICES, "control", "supervisor", "serve host", "haproxy", "ray raylet"} <= {
