@@ -89,7 +89,7 @@ class Shown:
 
 
 class Agent(Protocol):
-    """Whoever answers the shopper, in one conversation."""
+    """What answers the shopper in one conversation: the assistant or a baseline."""
 
     def say(self, text: str) -> Shown: ...
 

@@ -12,7 +12,7 @@ from services.assistant.ports import Refusal
 from services.common.scripts import HAN, has_han
 from services.common.traditional_chinese import simplified
 
-# In this order: whoever is in danger comes first.
+# In this order: danger to a person comes first.
 KINDS = ("self_harm", "abuse", "others_data", "injection", "medical", "legal", "financial")
 CHINESE, ENGLISH = "zh", "en"
 # Characters that are read of an utterance.

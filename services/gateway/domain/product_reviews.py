@@ -34,7 +34,7 @@ _MIDDLE = 3.0
 
 @dataclass(frozen=True)
 class WrittenReview:
-    """`person`: whoever wrote it. `at_s`: seconds since the epoch."""
+    """`person`: the key of the author. `at_s`: seconds since the epoch."""
 
     review_id: str
     product_id: str
