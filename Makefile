@@ -15,7 +15,7 @@ setup: $(VENV)/installed gen/generated ## install the environment with the exact
 demo: setup ## start the suite, load the demo shop, take the tour
 	$(BIN)/python -m cli.demo
 
-test: setup ## run all tests, in about 20 minutes on two cores
+test: setup ## run all tests, in about 27 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --no-loadscope-reorder tests/unit tests/contract tests/integration
 	$(BIN)/pytest tests/e2e
 

@@ -170,7 +170,7 @@ def draw(parts: Mapping[str, Mapping[str, Any]], file: Path) -> None:
     import matplotlib.pyplot as plt
 
     attacks = list(dict.fromkeys(name.partition(" without ")[0] for name in parts))
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6), layout="constrained")
     for axis, attack in zip(axes.flat, attacks, strict=False):
         for name, part in parts.items():
             if name.partition(" without ")[0] != attack:
@@ -182,6 +182,8 @@ def draw(parts: Mapping[str, Mapping[str, Any]], file: Path) -> None:
         axis.set(title=attack, xlabel="cents", ylabel="gain", xscale="log")
         if axis.has_data():
             axis.legend(fontsize=7)
+    for axis in list(axes.flat)[len(attacks) :]:
+        axis.set_axis_off()
     figure.savefig(file, dpi=110)
 
 

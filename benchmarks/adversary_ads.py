@@ -44,7 +44,6 @@ class AdAttack:
     clicks on 100 pages of each query cost.
     """
 
-    name = "ad"
     space: ClassVar[Space] = {
         "bid": (5, 50, 200, 1_000, 5_000), "keywords": (True, False), "queries": (1, 3, 10), "products": (1, 5),
     }  # fmt: skip
@@ -97,7 +96,6 @@ class ClickFraud:
     The biller's own rules judge the day.
     """
 
-    name = "click fraud"
     space: ClassVar[Space] = {
         "people": (1, 3, 10, 30, 100), "clicks": (1, 2, 3, 6, 20), "others": (0, 1, 2, 4, 8), "views": (0, 5, 20, 60),
         "pause_s": (1, 30, 600),
@@ -139,11 +137,10 @@ class ClickFraud:
 
 
 class FalseBids:
-    """`gain`: what a thousand clicks cost a competitor more, in cents, because of a bid that does not want to win.
+    """`gain`: what a thousand pages cost a competitor more, in cents, because of a bid that does not want to win.
     `cents`: what the attacker pays for the clicks that it gets nevertheless.
     """
 
-    name = "false bid"
     space: ClassVar[Space] = {"bid": (10, 30, 60, 90, 120, 200, 400), "quality": (0.005, 0.01, 0.02, 0.04, 0.08)}
 
     def __init__(self, mechanism: Mechanism, seed: int) -> None:
@@ -168,7 +165,7 @@ class FalseBids:
         return Outcome(1_000 * float(np.mean(more)), 1_000 * float(np.mean([price for _, price in paid])), 1)
 
     def _paid(self, ads: list[Ad]) -> tuple[float, float]:
-        """(what the best competitor, what the attacker pays for a page), expected."""
+        """(what one competitor, a0, pays for a page; what the attacker pays), expected."""
         placed = run_auction(ads, self._places, self._mechanism, reserve=5)
         costs = {each.ad.advertiser: each.expected_clicks * each.price for each in placed}
         return costs.get("a0", 0.0), costs.get("attacker", 0.0)

@@ -42,7 +42,7 @@ Pixels = npt.NDArray[np.uint8]
 class PictureAttack:
     """`gain`: of the worth of the target's place in searches for the bestseller's picture."""
 
-    name, space = "picture", SPACE
+    space = SPACE
 
     def __init__(self, shop: Shop, random: Random) -> None:
         self._shop, self._random = shop, random

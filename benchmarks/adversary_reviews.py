@@ -13,7 +13,7 @@ _SEEDS = 5
 class ReviewAttack:
     """The gain is in stars, of a product of 3 stars with 40 honest reviews. `is_defended` False: the plain mean."""
 
-    name, space = "reviews", SPACE
+    space = SPACE
 
     def __init__(self, is_defended: bool) -> None:
         self._figure = "rating" if is_defended else "plain_mean"

@@ -32,7 +32,6 @@ SPACE: Space = {
 }
 # The counts are read again so often.
 _READ_AGAIN_S = 1.5
-PAGES = ("popular", "trending", "neighbours")
 
 
 class RingAttack:
@@ -40,7 +39,7 @@ class RingAttack:
     page of a new visitor, its category's page, trending products, and the pages of bestsellers.
     """
 
-    name, space = "ring", SPACE
+    space = SPACE
 
     def __init__(self, open_shop: Callable[[], AbstractContextManager[tuple[Shop, Any]]], random: Random) -> None:
         self._open = open_shop

@@ -26,7 +26,7 @@ _MOST_TITLE = 1_000
 class TitleAttack:
     """`gain`: of the mean worth of the target's place, over the queries."""
 
-    name, space = "title", SPACE
+    space = SPACE
 
     def __init__(self, shop: Shop, random: Random, reads_types: bool = True) -> None:
         """`reads_types`: products of the type that a query asks for come first."""

@@ -5,7 +5,7 @@ It reads the files that were imported, and nothing of the assistant. A claim is 
 price         an amount of money that is neither the price of the product that the sentence is about, nor a difference
               of the prices of the products it cites, nor in the cited FAQ entry, nor of the shopper or the search
 number        any other number that none of these has: stock, attributes, title and description of the product, the FAQ
-              entry, the shopper's words; or the number of products shown or found
+              entry, the shopper's words; or the number of products shown
 attribute     a value of the catalogue's attributes that the product does not have
 brand, name   a brand, or a word written as a name, that is neither the product's nor the FAQ entry's nor the shopper's
 availability  "in stock" of a product that is not, and the other way round
@@ -183,21 +183,17 @@ class _Sentence:
 
 
 class AnswerChecker:
-    """`chinese`: Chinese words of each attribute value. `count`: the number of products of a serialised SearchRequest,
-    in groups and alone; None if a number of products found is never right.
-    """
+    """`chinese`: Chinese words of each attribute value."""
 
     def __init__(
         self,
         products: Mapping[str, Product],
         faq: Mapping[str, FaqText],
         chinese: Mapping[str, Sequence[str]] | None = None,
-        count: Callable[[bytes], set[int]] | None = None,
     ) -> None:
         self._products = products
         self._faq = faq
         self._chinese = chinese or {}
-        self._count = count
         self._brands = sorted({one.brand for one in products.values() if one.brand}, key=len, reverse=True)
         values = {value for one in products.values() for own in one.attributes.values() for value in own}
         self._forms = dict[str, set[str]]()
@@ -219,8 +215,6 @@ class AnswerChecker:
             found += self._card(card)
         counts = {len(reply.cards), len(shown_ids), len(reply.segments)}
         counts |= set(range(1, max(len(reply.cards), len(shown_ids)) + 1))
-        if self._count is not None and reply.search_request:
-            counts |= self._count(reply.search_request)
         cards = [self._products[card.product.id] for card in reply.cards if card.product.id in self._products]
         for segment in reply.segments:
             found += self._citations(segment)

@@ -15,13 +15,11 @@ shopper talks to the baselines: `PlainSearch`, a search field, and `RandomQuesti
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -312,15 +310,3 @@ def range_of(text: str) -> tuple[Decimal | None, Decimal | None]:
     if _ABOVE.search(lowered):
         return numbers[0], None
     return None, None
-
-
-def write_goals(path: Path, goals: Sequence[Goal]) -> None:
-    """The goals as JSON lines, to look at."""
-    with path.open("w", encoding="utf-8") as file:
-        for goal in goals:
-            row = {
-                "language": goal.language, "category": goal.category, "conditions": dict(goal.conditions),
-                "budget": str(goal.budget), "volunteers": goal.volunteers, "fits": len(goal.fits),
-                "category_size": goal.category_size,
-            }  # fmt: skip
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import grpc
@@ -64,8 +64,8 @@ class Conversation:
         self._shopper = pb.Shopper(visitor_id=visitor_id, locale=locale)
         self._id = ""
 
-    def say(self, text: str, item_ids: Sequence[str] = ()) -> Reply:
-        return self._turn(pb.Utterance(text=text, item_ids=item_ids))
+    def say(self, text: str) -> Reply:
+        return self._turn(pb.Utterance(text=text))
 
     def choose(self, chip_id: str) -> Reply:
         return self._turn(pb.Utterance(chip_id=chip_id))

@@ -21,7 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,7 +50,9 @@ CONVERSATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Call:
-    """One answer: of a turn until the first words and until the end, of a search both until the answer."""
+    """One answer. A turn: until the first words (without any, until the end), and until the end. A search: both until
+    the answer.
+    """
 
     kind: str
     conversation: str
@@ -85,11 +87,9 @@ def talk(target: str, in_flight: int, seconds: float) -> list[Call]:
                 with lock:
                     calls.extend(made)
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(in_flight)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(in_flight) as threads:
+        # Raises what a client raised.
+        list(threads.map(client, range(in_flight)))
     return calls
 
 
@@ -101,7 +101,8 @@ def _turns(channel: grpc.Channel, locale: str, said: Sequence[str]) -> Iterator[
         reply = conversation.say(text)
         whole_ms = (time.monotonic() - began_s) * 1e3
         is_degraded = reply.ended is None or bool(reply.ended.degradations)
-        yield Call("turn", id, began_s, reply.first_ms, whole_ms, is_degraded)
+        first_ms = reply.first_ms if reply.segments else whole_ms
+        yield Call("turn", id, began_s, first_ms, whole_ms, is_degraded)
 
 
 def _searches(channel: grpc.Channel, locale: str, said: Sequence[str]) -> Iterator[Call]:

@@ -243,7 +243,8 @@ def main() -> int:
     folder = (arguments.work or arguments.out.with_suffix("")).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     names = ("half", "alternatives", "questions", "pairs", "products")
-    results = Results(arguments.out, {name: getattr(arguments, name) for name in names})
+    settings = {name: getattr(arguments, name) for name in names} | {"model_dir": str(arguments.model_dir or "")}
+    results = Results(arguments.out, settings)
     sentences = read_bitext(arguments.data / "faq" / "bitext_full.csv.gz")
     asked_of = [
         (text, intent)

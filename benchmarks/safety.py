@@ -16,7 +16,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -225,9 +225,7 @@ def main() -> int:
     injections = read_injections()[::every]
     catalogue = demo_catalogue(folder)
 
-    def part(name: str, measure: Callable[[], Any]) -> None:
-        results.part(name, measure)
-
+    part = results.part
     model, log = ScriptedModel(obedient({one.text: one.obeys for one in injections})), folder / "log.txt"
     with logged_to(log):
         with assistant_suite(folder, catalogue, log_level="debug") as channel:

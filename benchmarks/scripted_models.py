@@ -1,7 +1,7 @@
 """Language models that follow a script and know catalogue and FAQ, behind a server with OpenAI's chat API.
 
 `truthful` states in its own words what the prompt says of the products in it; `lying` states something false about them
-in every sentence; `Obedient` does what an injected instruction says. None of them knows how the prompt is written: a
+in every sentence; `obedient` does what an injected instruction says. None of them knows how the prompt is written: a
 fact is in the prompt if its value is.
 """
 

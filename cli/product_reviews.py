@@ -66,7 +66,8 @@ def summarize(
 ) -> None:
     """Compute from the log what the reviews of each product say together, and store it with the products.
 
-    Run it after each import and once a day. A product whose reviews are gone loses its summary.
+    Run it after each import and once a day. A product none of whose reviews counts loses its summary. A
+    product whose reviews have all left the log keeps its last one.
     """
     decided: dict[str, bool] = {}
     if decisions:
@@ -75,11 +76,11 @@ def summarize(
             if resource.review.subject == control_pb2.REVIEW_SUBJECT_PRODUCT_REVIEW and resource.published_version:
                 is_approved = resource.review.decision == control_pb2.REVIEW_DECISION_APPROVED
                 decided[resource.review.subject_id] = is_approved
-    found, gone = _read(context, decided)
-    by_product = summaries(found, _bought(context))
+    found, reviewed, bought = _read(context, decided)
+    by_product = summaries(found, bought)
     entries = [
         product_reviews_pb2.ProductReviewSummary(product_id=id, summary=_message(by_product.get(id)))
-        for id in sorted(by_product.keys() | gone)
+        for id in sorted(by_product.keys() | reviewed)
     ]
     changed, missing = 0, 0
     for start in range(0, len(entries), _BATCH):
@@ -97,25 +98,14 @@ def summarize(
     out.print(f"{len(found):,} reviews count; {changed:,} products changed, {missing:,} are not in the catalogue")
 
 
-def _read(context: typer.Context, decided: dict[str, bool]) -> tuple[list[WrittenReview], set[str]]:
-    """(the reviews that count, the products that have others)."""
+def _read(
+    context: typer.Context, decided: dict[str, bool]
+) -> tuple[list[WrittenReview], set[str], set[tuple[str, str]]]:
+    """(the reviews that count, the products that have reviews, (person, product) of each purchase).
+
+    A refund or a cancellation undoes the purchase.
+    """
     found, products = list[WrittenReview](), set[str]()
-    for page in log_pages(context, ranker_pb2.LOG_KIND_EVENTS):
-        for event in page.events:
-            if event.type != event_pb2.EVENT_TYPE_FEEDBACK or not event.feedback.is_product_review:
-                continue
-            products.add(event.item_id)
-            passes = event.feedback.moderation == product_pb2.MODERATION_OUTCOME_PASS
-            if decided.get(event.event_id, passes):
-                at_s = event.feedback.written_at.ToNanoseconds() / 1e9
-                person = f"u:{event.user_id}" if event.user_id else f"v:{event.visitor_id}"
-                said = event.feedback
-                found.append(WrittenReview(event.event_id, event.item_id, person, said.rating, said.text, at_s))
-    return found, products
-
-
-def _bought(context: typer.Context) -> set[tuple[str, str]]:
-    """(person, product) of the purchases in the log. Who was paid back has not bought."""
     bought, undone = set[tuple[str, str]](), set[tuple[str, str]]()
     for page in log_pages(context, ranker_pb2.LOG_KIND_EVENTS):
         for event in page.events:
@@ -124,7 +114,13 @@ def _bought(context: typer.Context) -> set[tuple[str, str]]:
                 bought.add((person, event.item_id))
             elif event.type in _UNDONE:
                 undone.add((person, event.item_id))
-    return bought - undone
+            elif event.type == event_pb2.EVENT_TYPE_FEEDBACK and event.feedback.is_product_review:
+                said = event.feedback
+                products.add(event.item_id)
+                if decided.get(event.event_id, said.moderation == product_pb2.MODERATION_OUTCOME_PASS):
+                    at_s = said.written_at.ToNanoseconds() / 1e9
+                    found.append(WrittenReview(event.event_id, event.item_id, person, said.rating, said.text, at_s))
+    return found, products, bought - undone
 
 
 def _message(summary: Summary | None) -> product_pb2.ReviewSummary | None:

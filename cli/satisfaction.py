@@ -85,7 +85,12 @@ def report(
             escape(row["group"]), str(row["count"]), f"{row['satisfaction']:.2f}",
             f"{low:.2f} to {high:.2f}", str(row["positive_texts"]), str(row["negative_texts"]),
         )  # fmt: skip
-    out.print(table if rows else "No feedback yet: send it with RecordFeedback, or with `kairos satisfaction record`.")
+    if rows:
+        out.print(table)
+    elif said:
+        out.print(f"{len(said)} answers have feedback, none of them in an experiment.")
+    else:
+        out.print("No feedback yet: send it with RecordFeedback, or with `kairos satisfaction record`.")
     worst = sorted((one for one in said if one.feedback.text), key=lambda one: one.value)[:_LOWEST_SHOWN]
     for one in worst:
         out.print(f"  {one.value:.2f}  {escape(one.feedback.text)}", soft_wrap=True)

@@ -28,6 +28,10 @@ class Credits:
     `pages`: those that were interleaved; `plain`: the others of the experiment, which no arm wins.
     """
 
+    def units_until(self, until_s: float) -> int:
+        """Units with a page by then."""
+        return len(np.unique(self._page_unit[self._page_s <= until_s]))
+
     def __init__(self, table: LogTable, id: str, experiment: Experiment) -> None:
         pages, shown, acts = table.pages(), table.shown(), table.acts()
         is_own = table.arm_of(id, [INTERLEAVED])[pages["arms"]] >= 0 if len(pages["arms"]) else np.zeros(0, bool)
@@ -172,5 +176,5 @@ def _looks(credits_: Credits, experiment: Experiment, first_s: float, last_s: fl
     for at_s in np.linspace(first_s, last_s, _LOOKS + 1)[1:] if last_s > first_s else ():
         one = compared(credits_, experiment, experiment.primary_metric, experiment.significance, float(at_s))
         intervals = {} if one is None else {one.arm: (one.difference, one.low, one.high)}
-        looks.append(Look(float(at_s), credits_.count, intervals))
+        looks.append(Look(float(at_s), credits_.units_until(float(at_s)), intervals))
     return looks

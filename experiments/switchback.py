@@ -17,13 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from experiments.analysis import UNDECIDED, Analysis, ArmFigures, Comparison, Look
+from experiments.analysis import RATIO_ALARM, UNDECIDED, Analysis, ArmFigures, Comparison, Look
 from experiments.sequential import LEAST_UNITS, Difference, ratio_p_value
 from services.common.experiment import DAY_S, METRICS, OF_PRICES, Experiment, Metric
 
 Floats = npt.NDArray[np.float64]
-# As of experiments.analysis.
-_RATIO_ALARM = 0.01
+# Times at which the experiment is looked at for its plot.
 _LOOKS = 28
 # Blocks before the experiment that say what a product usually brings.
 BLOCKS_BEFORE = 4
@@ -178,7 +177,7 @@ def analysed_switchback(blocks: Blocks, id: str, experiment: Experiment) -> Anal
     counts = {arm.name: int((blocks.is_other == (arm.name == other)).sum()) for arm in experiment.arms}
     p_value = ratio_p_value(counts, {arm.name: float(arm.share) for arm in experiment.arms})
     problems, notes = [], []
-    if p_value < _RATIO_ALARM:
+    if p_value < RATIO_ALARM:
         problems.append(
             f"the arms do not have the blocks that their shares promise (p = {p_value:.2g}): arms, shares or salt were "
             "changed while it ran; begin again under another id"
@@ -189,7 +188,8 @@ def analysed_switchback(blocks: Blocks, id: str, experiment: Experiment) -> Anal
         notes.append(f"{blocks.unknown} products have no known cost in {blocks.currency}; they are not in the profit")
     if blocks.left_out:
         notes.append(f"{blocks.left_out} days of products are in another currency than {blocks.currency}; left out")
-    first, last = (float(edge) * experiment.block * DAY_S for edge in (blocks.number.min(initial=0), _behind(blocks)))
+    behind = _behind(blocks)
+    first, last = (float(edge) * experiment.block * DAY_S for edge in (blocks.number.min(initial=behind), behind))
     return Analysis(
         id, experiment.primary_metric, experiment.control.name, first, last,
         [_figures(blocks, arm.name, float(arm.share), arm.name == other, experiment) for arm in experiment.arms],

@@ -1,4 +1,4 @@
-"""The verdict of an experiment, of either mode."""
+"""The verdict of an A/B test or of an interleaving. That of a switchback is in experiments/switchback.py."""
 
 from __future__ import annotations
 

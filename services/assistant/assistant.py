@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -26,15 +27,15 @@ from services.assistant.ports import (
     Writing,
 )
 from services.common.errors import InvalidArgument, KairosError, NotFound, Overloaded, Unavailable
-from services.common.filters import ProductFilter
-from services.common.limits import MAX_QUERY
+from services.common.limits import MAX_ANSWER, MAX_QUERY
 from services.common.scripts import has_han
 from services.common.traditional_chinese import simplified
 
 # Turns in a row without an answer, after which a person is offered.
 _PATIENCE = 2
-# Characters of what is stored, and of a summary for a person.
-_MOST_ANSWER = 4_000
+# Transcripts that are compared, the most confident ones.
+_MOST_TRANSCRIPTS = 3
+# Characters of a summary for a person.
 _MOST_SUMMARY = 500
 # Of a random conversation id: 32 characters.
 _ID_BYTES = 24
@@ -83,7 +84,7 @@ class Assistant:
             yield HandedOver(answer.hand_over, summary[:_MOST_SUMMARY])
         is_stored = False
         if caller.shopper.is_known:
-            text = turn.texts.joined(said)[:_MOST_ANSWER]
+            text = turn.texts.joined(said)[:MAX_ANSWER]
             shown = [item.id for item in answer.products]
             dialogue = replace(answer.dialogue, language=turn.language)
             new = NewTurn(conversation_id, turn_id, stored.turn_count, words, text, shown, dialogue)
@@ -131,31 +132,27 @@ class Assistant:
 
     async def _chosen(self, caller: Caller, transcripts: Sequence[Transcript]) -> str:
         """The alternative that is likely and names what the shop has; empty without alternatives."""
-        likely = sorted(transcripts, key=lambda one: -one.confidence)[: _PATIENCE + 1]
+        likely = sorted(transcripts, key=lambda one: -one.confidence)[:_MOST_TRANSCRIPTS]
         if len(likely) < 2:
             return likely[0].text if likely else ""
-        best, best_score = likely[0].text, -1.0
-        for one in likely:
-            query = Query(one.text[:MAX_QUERY], ProductFilter(), size=1)
-            try:
-                found = await self._tools.shop.search(caller, query)
-            except Unavailable:
-                break
-            score = one.confidence + (found.relevance or 0.0)
-            if score > best_score:
-                best, best_score = one.text, score
-        return best
+        queries = [Query(one.text[:MAX_QUERY], size=1) for one in likely]
+        try:
+            found = await asyncio.gather(*(self._tools.shop.search(caller, query) for query in queries))
+        except Unavailable:
+            return likely[0].text
+        scores = [one.confidence + (each.relevance or 0.0) for one, each in zip(likely, found, strict=True)]
+        return likely[scores.index(max(scores))].text
 
 
 def _with_person(turn: Turn, stored: StoredConversation, answer: Answer) -> Answer:
     """A person is offered to a shopper who grows angry, and after several turns without an answer."""
     if answer.hand_over is None and grows_angry([*(one.utterance for one in stored.turns), turn.words]):
         answer.say(turn.texts.say("angry"))
-        answer.hand_over = HandOverReason.SAFETY
+        answer.hand_over, answer.is_fixed = HandOverReason.SAFETY, True
     unanswered = 0 if answer.is_answered else turn.dialogue.unanswered + 1
     if unanswered >= _PATIENCE and answer.hand_over is None:
         answer.say(turn.texts.say("no_answer_twice"))
-        answer.hand_over, unanswered = HandOverReason.NO_ANSWER, 0
+        answer.hand_over, answer.is_fixed, unanswered = HandOverReason.NO_ANSWER, True, 0
     answer.dialogue = replace(answer.dialogue, unanswered=unanswered)
     return answer
 

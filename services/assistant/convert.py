@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from kairos.assistant.v1 import assistant_pb2
 from kairos.common.v1 import common_pb2
@@ -25,14 +24,17 @@ from services.assistant.events import Begun, Cards, Ended, Event, HandedOver, Se
 from services.assistant.ports import Query, Shopper
 from services.common.convert import product_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import id_problem, language_problem, text_problem
+from services.common.limits import (
+    MAX_STATE_BYTES,
+    MAX_TRANSCRIPTS,
+    MAX_TURN_ITEMS,
+    MAX_UTTERANCE,
+    id_problem,
+    language_problem,
+    text_problem,
+)
 
-MAX_TEXT = 1_000
 MAX_CHIP_ID = 128
-MAX_TRANSCRIPTS = 8
-MAX_ITEMS = 20
-# Of DialogueState, serialised.
-MAX_STATE = 4_096
 _MOST_CITED = 256
 
 
@@ -53,7 +55,7 @@ def _wrong_of_utterance(message: assistant_pb2.Utterance) -> Iterable[tuple[str,
     given = [bool(message.text.strip()), bool(message.chip_id), bool(message.transcripts)]
     if sum(given) != 1:
         yield "", "exactly one of text, chip_id and transcripts is required; send the words of the shopper as text"
-    if problem := text_problem(message.text, MAX_TEXT):
+    if problem := text_problem(message.text, MAX_UTTERANCE):
         yield "text", problem
     if problem := text_problem(message.chip_id, MAX_CHIP_ID):
         yield "chip_id", problem
@@ -63,12 +65,12 @@ def _wrong_of_utterance(message: assistant_pb2.Utterance) -> Iterable[tuple[str,
         for place, one in enumerate(message.transcripts):
             if not one.text.strip():
                 yield f"transcripts[{place}].text", "is empty; leave the alternative out"
-            if problem := text_problem(one.text, MAX_TEXT):
+            if problem := text_problem(one.text, MAX_UTTERANCE):
                 yield f"transcripts[{place}].text", problem
             if not 0 <= one.confidence <= 1:
                 yield f"transcripts[{place}].confidence", f"{one.confidence} is outside 0 to 1"
-    if len(message.item_ids) > MAX_ITEMS:
-        yield "item_ids", f"has {len(message.item_ids)} ids; send at most {MAX_ITEMS}"
+    if len(message.item_ids) > MAX_TURN_ITEMS:
+        yield "item_ids", f"has {len(message.item_ids)} ids; send at most {MAX_TURN_ITEMS}"
     else:
         for place, id in enumerate(message.item_ids):
             if problem := id_problem(id):
@@ -141,7 +143,7 @@ def degradation_to_proto(degraded: Degraded) -> common_pb2.Degradation:
 
 
 def state_to_proto(dialogue: Dialogue) -> assistant_pb2.DialogueState:
-    """At most MAX_STATE bytes: what can be missed first goes first."""
+    """At most MAX_STATE_BYTES bytes: what can be missed first goes first."""
     query = Query(dialogue.query, dialogue.filter(dialogue.currency), dialogue.sort)
     state = assistant_pb2.DialogueState(
         search_request=request_of(query, Shopper()).SerializeToString() if dialogue.has_search else b"",
@@ -158,15 +160,15 @@ def state_to_proto(dialogue: Dialogue) -> assistant_pb2.DialogueState:
         currency_code=dialogue.currency,
         unanswered_count=dialogue.unanswered,
     )
-    state.last_turn_at.FromDatetime(datetime.now(UTC))
     for name in ("seen_item_ids", "search_request", "question", "asked_fields", "conditions", "shown_item_ids"):
-        while state.ByteSize() > MAX_STATE and _shorten(state, name):
+        while state.ByteSize() > MAX_STATE_BYTES and _shorten(state, name):
             pass
     return state
 
 
 def _shorten(state: assistant_pb2.DialogueState, name: str) -> bool:
-    """Whether something was left to remove: of a list its last half, of the request its conditions."""
+    """Whether something was left to remove: of a list its last half, of the seen products the oldest half, of
+    the request its conditions."""
     if name == "search_request":
         request = gateway_pb2.SearchRequest.FromString(state.search_request)
         if not request.HasField("filter"):
@@ -179,7 +181,10 @@ def _shorten(state: assistant_pb2.DialogueState, name: str) -> bool:
         state.ClearField("question")
         return had
     values = getattr(state, name)
-    del values[len(values) // 2 :]
+    if name == "seen_item_ids":  # the newest are last
+        del values[: (len(values) + 1) // 2]
+    else:
+        del values[len(values) // 2 :]
     return len(values) > 0
 
 

@@ -125,7 +125,7 @@ def faq_from_proto(message: faq_pb2.FaqMatch) -> FaqAnswer:
     entry = message.entry
     return FaqAnswer(
         entry.id, entry.version, entry.question, entry.answer, entry.locale.partition("-")[0].lower(),
-        message.confidence, tuple(entry.product_ids), tuple(entry.categories),
+        tuple(entry.product_ids), tuple(entry.categories),
     )  # fmt: skip
 
 
@@ -153,23 +153,13 @@ def _range(message: product_pb2.PriceRange) -> PriceRange | None:
 
 
 def _interpretation(message: gateway_pb2.QueryInterpretation) -> Interpretation:
-    subjects, others = list[str](), list[str]()
+    subjects = list[str]()
     for part in message.interpreted_as:
         is_category = part.constraint.type == encoder_pb2.CONSTRAINT_TYPE_CATEGORY
         is_product = part.concept.kind == encoder_pb2.CONCEPT_KIND_PRODUCT
         if part.product_type or is_category or is_product:
             subjects.append(part.matched_text)
-        elif part.HasField("concept"):
-            others.append(part.matched_text)
-    intent = encoder_pb2.Intent.Name(message.understanding.intent.value).removeprefix("INTENT_")
-    return Interpretation(
-        message.corrected_text,
-        message.language,
-        tuple(_conditions(message.constraints)),
-        tuple(dict.fromkeys(subjects)),
-        tuple(dict.fromkeys(others)),
-        intent if message.HasField("understanding") else "",
-    )
+    return Interpretation(tuple(_conditions(message.constraints)), tuple(dict.fromkeys(subjects)))
 
 
 def _conditions(constraints: Iterable[encoder_pb2.Constraint]) -> Iterator[ReadCondition]:

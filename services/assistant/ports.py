@@ -171,8 +171,8 @@ class LanguageModel(Protocol):
 
 @dataclass(frozen=True)
 class Refusal:
-    """What the assistant says instead of an answer. `kind`: "abuse", "self_harm", "advice", "others_data",
-    "injection". `hands_over`: a person of the shop is offered.
+    """What the assistant says instead of an answer. `kind`: one of `KINDS` in domain/safety.py. `hands_over`: a person
+    of the shop is offered.
     """
 
     kind: str

@@ -8,7 +8,11 @@ from services.common.server_access import ServerAccessSettings
 
 
 class ControlAccessSettings(ServerAccessSettings):
-    """Control, and how to watch it. The key needs the role viewer; one of all tenants (`*`) brings those of all."""
+    """Control, and how to watch it.
+
+    The key needs the role viewer, and for the gateway editor, since it asks for reviews; a key of all tenants (`*`)
+    brings those of all.
+    """
 
     # host:port. Empty: nothing is watched.
     target: str = ""

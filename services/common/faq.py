@@ -9,7 +9,6 @@ from typing import Protocol, TypeVar
 
 from services.common.errors import FieldViolation
 from services.common.limits import MAX_QUERY, id_problem, language_problem
-from services.common.product import MAX_CATEGORY_PATH
 
 MAX_ANSWER = 4_000
 MAX_ALTERNATIVES = 50
@@ -97,7 +96,7 @@ def _check(entry: FaqEntry) -> Iterator[tuple[str, str]]:
     for index, id in enumerate(entry.product_ids[:MAX_PRODUCTS]):
         if problem := id_problem(id):
             yield f"product_ids[{index}]", problem
-    yield from _texts("categories", entry.categories, MAX_CATEGORIES, min(MAX_FAQ_CATEGORY, MAX_CATEGORY_PATH))
+    yield from _texts("categories", entry.categories, MAX_CATEGORIES, MAX_FAQ_CATEGORY)
     if entry.valid_from and entry.valid_until and entry.valid_until < entry.valid_from:
         yield "valid_until", f"{entry.valid_until.isoformat()} is before valid_from; swap them, or leave one out"
 

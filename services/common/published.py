@@ -98,13 +98,7 @@ class PublishedSnapshots:
     async def follow(self) -> None:
         """Watches control until it is cancelled: one stream after the other, over a channel that connects again."""
         settings = self._settings
-        credentials = settings.credentials()
-        made = (
-            grpc.aio.insecure_channel(settings.target, _OPTIONS)
-            if credentials is None
-            else grpc.aio.secure_channel(settings.target, credentials, _OPTIONS)
-        )
-        async with made as channel:
+        async with settings.connect_async(_OPTIONS) as channel:
             stub = control_pb2_grpc.ControlServiceStub(channel)
             while True:
                 stream: Any = stub.WatchSnapshots(self._asked, metadata=settings.metadata)

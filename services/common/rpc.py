@@ -199,7 +199,7 @@ def _bad_request(violations: Sequence[errors.FieldViolation]) -> tuple[Message, 
 def _shorten_budget(request: Any, grpc_context: Any) -> None:
     """gRPC's own deadline replaces a later budget: it also counts the time that the call has waited to be read.
 
-    Only gRPC's own context tells it. Calls through Serve's Python proxy have the budget alone.
+    Only gRPC's own context has it. Calls through Serve's Python proxy have the budget alone.
     """
     time_remaining = getattr(grpc_context, "time_remaining", None)
     left_s = None if time_remaining is None else time_remaining()

@@ -1,5 +1,6 @@
-"""Whom moderation shows a product to: by market and audience. One rule for retrieval, which leaves products out, and
-the gateway, whose memory holds some.
+"""Visibility of products after moderation, by market and audience.
+
+One rule for retrieval, which leaves products out, and for the gateway, whose memory holds some.
 """
 
 from __future__ import annotations

@@ -59,9 +59,9 @@ from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Off
 # Products of the page, and in the cart, of a recommendation.
 MAX_PAGE_ITEMS, MAX_CART_ITEMS = 20, 100
 _id = partial(id_problem, required=False)
-# The rule for each text field of a public request, by its name. Code that requires a text checks that it is not empty.
 # Of a search that names no placement.
 SEARCH_PLACEMENT = "search"
+# The rule for each text field of a public request, by its name. Code that requires a text checks that it is not empty.
 _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "query": partial(text_problem, limit=MAX_QUERY),
     "prefix": partial(text_problem, limit=MAX_QUERY),
@@ -91,7 +91,7 @@ _ENUMS: dict[str, Any] = {
 
 
 def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, ...]) -> Viewer:
-    if len(message.query) <= MAX_QUERY and not _has_visible(message.query):
+    if len(message.query) <= MAX_QUERY and not has_visible(message.query):
         # Blanks and control characters are no query: the request browses.
         message.query = ""
     wrong = [*_text_violations(message), *facet_violations(message.facets)]
@@ -192,7 +192,7 @@ def transcript_violations(at: str, transcripts: Sequence[Any], most: int) -> Ite
     for index, each in enumerate(transcripts[:MAX_TRANSCRIPTS]):
         if problem := text_problem(each.text, most):
             yield FieldViolation(f"{at}[{index}].text", problem)
-        elif not _has_visible(each.text):
+        elif not has_visible(each.text):
             yield FieldViolation(f"{at}[{index}].text", "has no visible character; send what was heard")
         if not 0 <= each.confidence <= 1:
             yield FieldViolation(f"{at}[{index}].confidence", f"{each.confidence} is not from 0 to 1")
@@ -247,7 +247,7 @@ def require_model_version(message: Any) -> None:
         raise InvalidArgument.of("model_version", "is empty; name a model version")
 
 
-def _has_visible(text: str) -> bool:
+def has_visible(text: str) -> bool:
     return any(unicodedata.category(character)[0] not in "CZ" for character in text)
 
 

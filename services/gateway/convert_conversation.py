@@ -10,7 +10,7 @@ from kairos.gateway.v1 import conversation_pb2
 from services.common.convert import time_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_STATE_BYTES, MAX_TURN_ITEMS, MAX_UTTERANCE, id_problem
-from services.gateway.convert import check_texts, fields_below, require_one_person, transcript_violations
+from services.gateway.convert import check_texts, fields_below, has_visible, require_one_person, transcript_violations
 
 # At least 128 random bits.
 _CONVERSATION = re.compile(r"[A-Za-z0-9_-]{22,128}")
@@ -73,7 +73,7 @@ def _of_utterance(utterance: Any) -> list[FieldViolation]:
 def _of_text(field: str, text: str) -> Iterator[FieldViolation]:
     if len(text) > MAX_UTTERANCE:
         yield FieldViolation(field, f"has {len(text)} characters; send at most {MAX_UTTERANCE}")
-    elif text and not any(not character.isspace() and character.isprintable() for character in text):
+    elif text and not has_visible(text):
         yield FieldViolation(field, "has no visible character; send what the shopper said")
 
 

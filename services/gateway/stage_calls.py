@@ -318,7 +318,7 @@ class StageCalls:
         metadata = (("application", guard.stage.value), *trace)
         for is_last in (False, True):
             remaining_s = deadline_s - self.clock()
-            # A price is the same for everybody: pricing is told nothing of the shopper.
+            # A price is the same for everybody: pricing gets neither market nor audience.
             viewing = GENERAL if guard.stage is Stage.PRICING else self.viewing
             context = self.info.context(deadline_s, self.locale, self.assignment.arms, viewing)
             request.context.CopyFrom(context_to_proto(context))

@@ -39,7 +39,7 @@ async def stream(calls: StageCalls, stage: Stage, method: Streaming, request: An
         reason = common_pb2.DEGRADATION_REASON_CIRCUIT_OPEN
         raise calls.skip(stage, reason, "the last calls failed; the gateway pauses calls to the stage")
     generation = guard.breaker.generation
-    context = calls.info.context(began_s + timeout_s, calls.locale, calls.assignment.arms)
+    context = calls.info.context(began_s + timeout_s, calls.locale, calls.assignment.arms, calls.viewing)
     request.context.CopyFrom(context_to_proto(context))
     metadata = [("application", stage.value)]
     if calls.info.authorization:

@@ -192,15 +192,15 @@ def _in_experiments(
     """With the switchbacks that it is the control arm of."""
     found = list[Switchback]()
     for id, one in sorted(experiments.items()):
+        if one.control.price_policy_id != built.id or any(arm.price_policy_id not in contents for arm in one.arms):
+            continue
         policies = {
             arm.name: built if arm.price_policy_id == built.id else _built(
                 arm.price_policy_id, contents[arm.price_policy_id], settings, learned
             )
             for arm in one.arms
-            if arm.price_policy_id in contents
         }  # fmt: skip
-        if one.control.price_policy_id == built.id and len(policies) == len(one.arms):
-            found.append(Switchback(id, one, policies))
+        found.append(Switchback(id, one, policies))
     return replace(built, switchbacks=found) if found else built
 
 

@@ -108,8 +108,9 @@ class ConversationSettings(BaseModel):
     days: float = Field(default=30.0, gt=0)
     # Of a tenant; beyond it those without a turn for longest are removed.
     count: int = Field(default=100_000, ge=1)
-    # Of one conversation, compressed; beyond it the oldest turns are left out, then the end of the newest answer. Kept
-    # to it, one takes at most 2 KiB with the store's own data. The newest utterance and the state are always kept.
+    # Of one conversation, compressed; beyond it the oldest turns are left out, then the end of the newest answer. With
+    # the default, one takes at most 2 KiB including the store's keys and indexes. The newest utterance and the state
+    # are always kept.
     bytes: int = Field(default=960, ge=500)
 
     @property

@@ -104,6 +104,8 @@ class FaqCalls:
                 lambda: self._faq.match(context.tenant, question, vectors, language, self._clock(), 1),
             )
         )
+        # asyncio logs an error that nobody reads; the search may fail first.
+        matching.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             response = await search
             await asyncio.wait({matching}, timeout=_GRACE_S)

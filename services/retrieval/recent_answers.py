@@ -53,6 +53,8 @@ class RecentAnswers:
         plain = retrieval_pb2.RetrieveCandidatesRequest()
         plain.CopyFrom(request)
         plain.ClearField("context")
+        # The FAQ is asked outside of the search.
+        plain.ClearField("faq_question")
         viewing_to_proto(context.viewing, plain.context)
         asked = plain.SerializeToString(deterministic=True)
 

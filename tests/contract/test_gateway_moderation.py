@@ -126,8 +126,9 @@ async def test_a_decision_takes_effect(stages: FakeStages, tmp_path: Path, decis
             async def asked() -> list[control_pb2.Resource]:
                 return list((await client.call("ListResources", control_pb2.ListResourcesRequest(kind=kind))).resources)
 
-            while not (waiting := await asked()):  # noqa: ASYNC110 - another process tells nothing
-                await asyncio.sleep(0.02)
+            async with asyncio.timeout(20):
+                while not (waiting := await asked()):  # noqa: ASYNC110 - the other process sends no notice
+                    await asyncio.sleep(0.02)
             (case,) = waiting
             assert (case.review.subject_id, case.review.subject) == (id, control_pb2.REVIEW_SUBJECT_PRODUCT)
             assert titles[id] in case.review.question

@@ -94,7 +94,7 @@ class FakeShop:
         items = tuple(replace(self._item(one), relevance=1.0) for one in found[: query.size])
         conditions = [ReadCondition("price", _UNDER.search(words).group(), price=limit)] if limit else []  # type: ignore[union-attr]
         subjects = tuple(word for word in _TYPES if word in words)
-        read = Interpretation(words, "en", tuple(conditions), subjects)
+        read = Interpretation(tuple(conditions), subjects)
         return Found(items, len(found), tuple(_facets(found)), read, 1.0 if items else 0.0, bool(items))
 
     async def similar(self, caller: Caller, item_id: str, size: int, locale: str) -> Found:

@@ -51,16 +51,16 @@ class LocalModel:
             raise Unavailable("the language model writes another answer")
         loop, pieces, stop = asyncio.get_running_loop(), asyncio.Queue[str | Exception | None](), threading.Event()
 
-        def tell(piece: str | Exception | None) -> None:
+        def send(piece: str | Exception | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         def work() -> None:
             try:
                 for piece in self._pieces(prompt, until_s, stop):
-                    tell(piece)
-                tell(None)
+                    send(piece)
+                send(None)
             except Exception as error:
-                tell(error)
+                send(error)
             finally:
                 self._is_busy.release()
 
@@ -85,13 +85,15 @@ class LocalModel:
     def _pieces(self, prompt: Prompt, until_s: float, stop: threading.Event) -> Iterator[str]:
         """Greedy decoding, token by token, so that it ends within a token's time."""
         ids = self._ids(prompt)
-        written, told = list[int](), ""
+        written, sent = list[int](), ""
         ends = self._end_ids()
         with torch.inference_mode():
             step, cache = torch.tensor([ids]), None
             while len(written) < self._settings.most_answer_tokens:
-                if stop.is_set() or time.monotonic() > until_s:
+                if stop.is_set():
                     return
+                if time.monotonic() > until_s:
+                    raise TimeoutError
                 output = self._model(input_ids=step, past_key_values=cache, use_cache=True)
                 token = int(output.logits[0, -1].argmax())
                 if token in ends:
@@ -101,8 +103,8 @@ class LocalModel:
                 text = self._tokenizer.decode(written, skip_special_tokens=True)
                 # A character of several tokens is not whole yet.
                 if not text.endswith("\ufffd"):
-                    yield text[len(told) :]
-                    told = text
+                    yield text[len(sent) :]
+                    sent = text
 
     def _ids(self, prompt: Prompt) -> list[int]:
         """Raises ValueError for a prompt that is too long: a part of it would lack the rules or the end of the data."""

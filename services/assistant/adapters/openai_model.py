@@ -22,7 +22,7 @@ from services.common.errors import Unavailable
 
 # Times that the model may read details before it has to answer, and details that are read at one time.
 _MAX_ROUNDS, _MAX_CALLS = 3, 8
-# Bytes of one piece, and characters of an answer: more is no answer.
+# Characters of an answer, and of the arguments of a call. A longer answer is cut.
 _MAX_ANSWER = 8_000
 # Kept of the turn for the templates, if the model is late.
 _RESERVE_S = 0.25
@@ -44,6 +44,9 @@ _TOOL = {
 @dataclass
 class _Round:
     """What one completion has brought: text went out already; the calls of the tool by their index in the stream."""
+
+    # Whether the endpoint stopped at the most tokens.
+    is_cut: bool = False
 
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
     text: str = ""
@@ -119,8 +122,10 @@ class OpenAIModel:
             async for piece in self._complete(writing.tenant, messages, number + 1 < _MAX_ROUNDS, result):
                 written += len(piece)
                 if written > _MAX_ANSWER:
-                    return
+                    raise OverBudget(f"the answer has more than {_MAX_ANSWER} characters")
                 yield piece
+            if result.is_cut:
+                raise OverBudget("the answer has more tokens than most_answer_tokens")
             if not result.calls:
                 return
             messages.append(_assistant_message(result))
@@ -185,6 +190,7 @@ def _read(chunk: Any, result: _Round) -> list[str]:
         result.completion_tokens = max(int(chunk.usage.completion_tokens), 0)
     if not chunk.choices:
         return []
+    result.is_cut = result.is_cut or chunk.choices[0].finish_reason == "length"
     delta = chunk.choices[0].delta
     for call in delta.tool_calls or ():
         known = result.calls.setdefault(int(call.index), {"id": "", "name": "", "arguments": ""})

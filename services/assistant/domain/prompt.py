@@ -12,11 +12,11 @@ from itertools import chain
 from services.assistant.domain.facts import Draft, Fact, FactSource
 from services.common.personal_data import masked
 
-# Characters of one value, of one utterance, of the products' facts together; products and turns that are told.
+# Characters of one value, of one utterance, of the products' facts together; products and turns in a prompt.
 _MAX_VALUE, _MAX_TEXT, _MAX_DATA, _MAX_PRODUCTS, _MAX_TURNS = 400, 1_000, 12_000, 8, 4
 # What a model may take for the end of the data or for another speaker.
 _DELIMITERS = re.compile(r"<[^<>]{0,80}>|\[/?(?:INST|SYS|system)\]|<\||\|>|#{2,}|`{3,}|-{3,}|={3,}", re.IGNORECASE)
-# A product's fields that are told at once. The others are read with the tool.
+# A product's fields that are in the prompt. The others are read with the tool.
 _FIRST = frozenset({"title", "brand", "category", "price", "list_price", "stock", "availability"})
 _ATTRIBUTES = ("attributes.", "variants.")
 
@@ -113,7 +113,7 @@ def _is_first(fact: Fact) -> bool:
 def _entry(facts: Sequence[Fact]) -> dict[str, object]:
     entry: dict[str, object] = {}
     for fact in facts:
-        # What a shop tells of an order may name its customer.
+        # The state of an order may name the customer.
         value = as_data(masked(fact.value) if fact.source is FactSource.ORDER else fact.value)
         name = as_data(fact.field)
         known = entry.get(name)

@@ -42,21 +42,16 @@ class ReadCondition:
     matched_text: str
     value: str = ""
     price: PriceRange | None = None
-    is_excluded: bool = False
 
 
 @dataclass(frozen=True)
 class Interpretation:
-    """How the gateway understood a text. `subjects`: words that name a product or its type. `others`: words that name
-    something else of the concept graph, such as a material. `missing_words`: those that no product has.
+    """How the gateway understood a text. `subjects`: words that name a product or its type. `missing_words`: those
+    that no product has.
     """
 
-    text: str = ""
-    language: str = ""
     conditions: tuple[ReadCondition, ...] = ()
     subjects: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    intent: str = ""
     missing_words: tuple[str, ...] = ()
 
 
@@ -89,7 +84,6 @@ class Found:
     relevance: float | None = None
     has_good_match: bool = True
     degradations: tuple[Degraded, ...] = ()
-    faq: FaqAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,6 @@ class FaqAnswer:
     question: str
     answer: str
     language: str = ""
-    confidence: float = 1.0
     product_ids: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
 

@@ -68,11 +68,6 @@ class Spending:
 
         return settle
 
-    def spent_by(self, tenant: str) -> tuple[int, float]:
-        """(tokens, cost) of today, with what is reserved."""
-        spent = self._spent.get(tenant, _Spent())
-        return spent.tokens, spent.cost
-
 
 def most_tokens(text: str) -> int:
     """More tokens than a common tokenizer makes of the text."""

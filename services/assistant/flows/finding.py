@@ -39,19 +39,22 @@ _SORTS = {
 _MOST_PARTS = 3
 
 
-async def find(turn: Turn) -> Answer:
-    """A text that names products, or changes the search before."""
+async def find(turn: Turn, reading: Found | None = None) -> Answer:
+    """A text that names products, or changes the search before. `reading`: what `reading_of` its words found, if it is
+    known.
+    """
     text = looked_up(turn)
     if not turn.dialogue.has_search:
-        return await _found_new(turn, text, await turn.shop.search(turn.caller, reading_of(turn, text)))
-    before = replace(turn.query(turn.dialogue, turn.dialogue.currency), size=1)
-    reading, current = await asyncio.gather(
-        turn.shop.search(turn.caller, reading_of(turn, text)), turn.shop.search(turn.caller, before)
-    )
+        return await _found_new(turn, text, reading or await turn.shop.search(turn.caller, reading_of(turn, text)))
+    before = turn.shop.search(turn.caller, replace(turn.query(turn.dialogue, turn.dialogue.currency), size=1))
+    if reading is not None:
+        read, current = reading, await before
+    else:
+        read, current = await asyncio.gather(turn.shop.search(turn.caller, reading_of(turn, text)), before)
     named = named_values(text, stated_fields(turn, current.facets), turn.tools.vocabulary)
-    if _is_new(turn, text, reading.interpretation, named):
-        return await _found_new(turn, text, reading)
-    return await _refined(turn, text, reading, current)
+    if _is_new(turn, text, read.interpretation, named):
+        return await _found_new(turn, text, read)
+    return await _refined(turn, text, read, current)
 
 
 async def answer_question(turn: Turn, condition: Condition | None) -> Answer:

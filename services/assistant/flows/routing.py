@@ -127,7 +127,8 @@ async def _from_faq_or_search(turn: Turn) -> Answer:
     is_question = rules.has("question", text) and not rules.has("seek", text)
     if not (is_policy or is_question):
         return await finding.find(turn)
-    entry, reading = await asyncio.gather(service.entry_for(turn), turn.shop.search(turn.caller, _reading(turn)))
+    asked = finding.reading_of(turn, looked_up(turn))
+    entry, reading = await asyncio.gather(service.entry_for(turn), turn.shop.search(turn.caller, asked))
     names_products = bool(reading.interpretation.subjects) and reading.has_good_match
     if entry is not None and (is_policy or not names_products or _recommends(entry)):
         return await service.from_entry(turn, entry)
@@ -135,7 +136,7 @@ async def _from_faq_or_search(turn: Turn) -> Answer:
         return service.no_entry(turn)
     if not names_products and points_at_one(text) and not turn.dialogue.has_search:
         return service.nothing_shown(turn)
-    found = await finding.find(turn)
+    found = await finding.find(turn, reading)
     if found.intent is Intent.FIND and rules.has("purpose", text):
         found.intent = Intent.ADVICE
     return found

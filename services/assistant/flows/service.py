@@ -13,6 +13,7 @@ from services.assistant.flows.turn import Answer, HandOverReason, Turn
 from services.assistant.ports import Query
 from services.common.errors import KairosError, Unavailable
 from services.common.filters import ProductFilter
+from services.common.limits import MAX_QUERY
 
 # "order 10042", "#A-10042", 订单号 10042.
 _ORDER_NUMBER = re.compile(
@@ -49,7 +50,7 @@ async def order_status(turn: Turn) -> Answer:
 async def entry_for(turn: Turn) -> FaqAnswer | None:
     """The entry of the FAQ that answers the text. A FAQ that fails has none."""
     try:
-        return await turn.shop.ask_faq(turn.caller, turn.words[:512], turn.locale)
+        return await turn.shop.ask_faq(turn.caller, turn.words[:MAX_QUERY], turn.locale)
     except KairosError:
         return None
 
@@ -66,7 +67,7 @@ async def from_entry(turn: Turn, entry: FaqAnswer) -> Answer:
         answer.products = [item for item in items if item.is_in_stock][:size]
     elif entry.categories:
         narrowing = ProductFilter(categories=entry.categories, in_stock_only=True)
-        answer.query = Query(turn.words[:512], narrowing, size=size, locale=turn.locale)
+        answer.query = Query(turn.words[:MAX_QUERY], narrowing, size=size, locale=turn.locale)
         found = await turn.shop.search(turn.caller, answer.query)
         answer.products = list(found.items)
         answer.degrade(found)

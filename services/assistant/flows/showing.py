@@ -1,4 +1,4 @@
-"""Shows what a search finds, tells which condition was in the way, and asks what narrows it most."""
+"""Shows what a search finds, says which condition excluded everything, and asks what narrows it most."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def understand(
     for stated in read.conditions:
         if stated.field in (PRICE, CATEGORY) or not stated.value or any(stated.matched_text in one for one in taken):
             continue
-        condition = Condition(stated.field, (stated.value,), stated.is_excluded)
+        condition = Condition(stated.field, (stated.value,))
         known = next((facet for facet in facets if facet.field == stated.field), None)
         is_there = stated.field == BRAND or known is None or _has(known, stated.value)
         (conditions if is_there else unmet).append(condition)

@@ -28,6 +28,7 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.moderation.moderator import NOTHING_FOUND, Moderator, decided
 from services.gateway.ports import StageStubs
 from services.gateway.stage_calls import StageAccess
+from services.gateway.steps import in_steps
 
 # Products that are compared in one call; seconds for it, and before the next try.
 _BATCH, _TIMEOUT_S, _PAUSE_S = 200, 10.0, 1.0
@@ -85,10 +86,9 @@ class Moderation:
         )  # fmt: skip
         self._reviews.ask(tenant, review_id(product.id, moderated.categories), review)
 
-    def ask_about_review(self, tenant: str, event: event_pb2.Event) -> None:
+    def ask_about_review(self, tenant: str, event: event_pb2.Event, moderated: Moderated) -> None:
         """Asks a person about a shopper's review that does not count by itself."""
         text = event.feedback.text
-        moderated = self.moderator.of_text(text)
         review = control_pb2.Review(
             question=f"{', '.join(moderated.categories)}: a review of {event.item_id!r} has {moderated.evidence!r}. "
             "It does not count until you decide.",
@@ -139,7 +139,7 @@ class Moderation:
         lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True)
         found = await calls.call(Stage.RETRIEVAL, self._stubs.retrieval.LookupProducts, lookup)
         request = retrieval_pb2.SetModerationRequest()
-        for data in found.candidates.products:
+        async for data in in_steps(found.candidates.products):
             message = product_pb2.Product.FromString(data)
             wanted = product_pb2.Product()
             write_moderation(wanted, self.of_product(tenant, product_from_proto(message, "product")))

@@ -83,10 +83,7 @@ class ReviewQueue:
             self.ask(tenant, f"answer-{_digest(feedback.conversation_id, feedback.turn_id)}", review)
 
     async def _send_forever(self) -> None:
-        credentials = self._settings.credentials()
-        target = self._settings.target
-        made = grpc.aio.secure_channel(target, credentials) if credentials else grpc.aio.insecure_channel(target)
-        async with made as channel:
+        async with self._settings.connect_async() as channel:
             # The stub is one of an asynchronous channel: its types are those of a blocking one.
             stub: Any = control_pb2_grpc.ControlServiceStub(channel)
             while True:

@@ -1,6 +1,6 @@
 """What the reviews of products say together, so that false ones move it little.
 
-Who wants to move a rating has to write many reviews. Five things hold against it:
+Five rules make it costly to move a rating with false reviews:
 - one review of a person counts for a product, the latest;
 - a review of a person who has not bought the product, as far as the log knows, counts less;
 - reviews of one product that come in a burst count together as few of them;
@@ -24,7 +24,7 @@ UNVERIFIED = 0.3
 # A product's reviews of one day count as at most so many times those of its usual day, and at least as _BURST_MIN.
 _BURST, _BURST_MIN = 3.0, 3.0
 _DAY_S = 86_400.0
-# Texts of at least so many characters are no coincidence.
+# Equal texts of at least so many characters count as copies.
 _COPIED = 20
 # Reviews at the mean of the shop, and neutral texts, that are added.
 PRIOR_RATINGS, PRIOR_TEXTS = 10.0, 5.0

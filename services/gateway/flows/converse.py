@@ -5,14 +5,13 @@ The budget is that of conversations. The assistant calls the gateway with the ca
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from kairos.assistant.v1 import assistant_pb2
 from kairos.gateway.v1 import conversation_pb2
 from services.common.errors import Conflict
+from services.common.scripts import has_han
 from services.gateway import fallbacks
 from services.gateway.convert_conversation import check_turn
 from services.gateway.domain.budget import Stage
@@ -21,7 +20,6 @@ from services.gateway.stage_calls import StageCalls
 from services.gateway.stage_errors import StageFailed, broken
 from services.gateway.stage_stream import stream
 
-_CHINESE = re.compile("[\u4e00-\u9fff]")
 _UNAVAILABLE = {
     "en": "I cannot answer at the moment. Please try again in a little while, or ask the shop's staff.",
     "zh": "我暂时无法回答。请稍后再试，或者联系店铺的工作人员。",
@@ -54,7 +52,7 @@ async def converse(calls: StageCalls, parts: Parts, message: conversation_pb2.Co
                     raise broken(Stage.ASSISTANT)
                 if kind in _WORDS and not has_words:
                     has_words = True
-                    parts.metrics.first_words_seconds.observe(time.monotonic() - calls.info.received_s)
+                    parts.metrics.first_words_seconds.observe(calls.clock() - calls.info.received_s)
                 last = kind
                 if kind == "begun":
                     conversation_id = event.begun.conversation_id
@@ -77,7 +75,7 @@ def _without_assistant(
 ) -> list[assistant_pb2.ConverseResponse]:
     said = message.utterance.text or "".join(each.text for each in message.utterance.transcripts[:1])
     locale = message.shopper.locale
-    is_chinese = locale.split("-")[0].lower() == "zh" if locale else _CHINESE.search(said) is not None
+    is_chinese = locale.split("-")[0].lower() == "zh" if locale else has_han(said)
     language = "zh" if is_chinese else "en"
     event = assistant_pb2.ConverseResponse
     begun = assistant_pb2.TurnBegun(

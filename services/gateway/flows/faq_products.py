@@ -13,12 +13,11 @@ from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.candidates import appended, matching, taken
-from services.gateway.flows.merchandising import AppliedRules
+from services.gateway.flows.merchandising import BY_RELEVANCE, AppliedRules
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
 _AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
-_RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
 # Products of the categories of an entry; and the most of the budget that they, and those it names, may take.
 _OF_CATEGORIES, _SHARE = 20, 0.25
 
@@ -26,7 +25,7 @@ _OF_CATEGORIES, _SHARE = 20, 0.25
 def faq_question(message: gateway_pb2.SearchRequest) -> str:
     """What the FAQ is asked: the query of a first page by relevance. Empty: nothing."""
     is_off = message.faq == gateway_pb2.FAQ_MODE_OFF or message.image or message.similar_to_id
-    return "" if is_off or message.page_token or message.sort not in _RELEVANCE else message.query
+    return "" if is_off or message.page_token or message.sort not in BY_RELEVANCE else message.query
 
 
 async def with_faq_products(
@@ -59,7 +58,7 @@ async def with_faq_products(
             candidates = appended(candidates, taken(allowed, rows))
     if not recommended:
         return candidates, recommended
-    # Candidates of a search are shared by no one else, those of a lookup are.
+    # Copied, because the candidates may come from a lookup whose answer other code also holds.
     raised = retrieval_pb2.Candidates()
     raised.CopyFrom(candidates)
     rows = [row for row, id in enumerate(raised.ids) if id in recommended]

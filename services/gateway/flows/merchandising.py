@@ -48,7 +48,7 @@ from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
-_BY_RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
+BY_RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
 # Of one answer.
 _MAX_BANNERS = 16
 # As retrieval takes them.
@@ -101,7 +101,7 @@ def rules_of_search(
         switched_on=arms.rule_ids, switched_off=arms.without_rule_ids,
     )  # fmt: skip
     return AppliedRules(
-        index.version, index.matches(context), message.sort in _BY_RELEVANCE, message.literal_query,
+        index.version, index.matches(context), message.sort in BY_RELEVANCE, message.literal_query,
         has_query=bool(message.query.strip() or message.image or message.similar_to_id),
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.events import MAX_AHEAD_S, event_violations
 from services.common.limits import MAX_FEEDBACK_TEXT, MAX_RATING, id_problem
 from services.common.personal_data import masked, may_hold_personal_data
-from services.common.visibility import Outcome
+from services.common.visibility import Moderated, Outcome
 from services.gateway.domain.budget import Stage
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -37,7 +37,7 @@ async def import_product_reviews(
     tenant, now_s = calls.info.tenant, parts.clock()
     response = product_reviews_pb2.ImportProductReviewsResponse(request_id=calls.info.request_id)
     record, wrong = ranker_pb2.RecordEventsRequest(), list[FieldViolation]()
-    doubted: list[event_pb2.Event] = []
+    doubted: list[tuple[event_pb2.Event, Moderated]] = []
     async for index, review in in_steps(enumerate(message.reviews)):
         event = _event_of(review, now_s)
         if problems := list(_problems(review, event, now_s)):
@@ -53,7 +53,7 @@ async def import_product_reviews(
         response.blocked_count += moderated.outcome is Outcome.BLOCK
         response.review_count += moderated.outcome is Outcome.REVIEW
         if moderated.outcome is not Outcome.PASS:
-            doubted.append(event)
+            doubted.append((event, moderated))
         record.events.append(event)
     if not record.events:
         raise InvalidArgument(*wrong[:MAX_REVIEWS])
@@ -62,8 +62,8 @@ async def import_product_reviews(
         Stage.RANKER, parts.stubs.ranker.RecordEvents, record,
         is_valid=lambda counts: counts.recorded_count + counts.duplicate_count == count,
     )  # fmt: skip
-    for event in doubted:
-        parts.moderation.ask_about_review(tenant, event)
+    for event, moderated in doubted:
+        parts.moderation.ask_about_review(tenant, event, moderated)
     parts.metrics.product_reviews.labels("recorded").inc(answer.recorded_count)
     parts.metrics.product_reviews.labels("duplicate").inc(answer.duplicate_count)
     parts.metrics.product_reviews.labels("rejected").inc(len(response.rejected))

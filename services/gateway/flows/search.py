@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kairos.common.v1 import common_pb2, product_pb2
+from kairos.common.v1 import common_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -38,7 +38,7 @@ from services.gateway.flows.interpretation import (
     text_to_look_up,
     with_own_conditions,
 )
-from services.gateway.flows.merchandising import AppliedRules, audience_of, rules_of_search
+from services.gateway.flows.merchandising import BY_RELEVANCE, AppliedRules, audience_of, rules_of_search
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.flows.rank_items import rank_items
@@ -49,7 +49,6 @@ from services.gateway.flows.transcripts import heard
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
-_RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
 _AFTER_ENCODER = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
 _AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
 _QUERY = ranker_pb2.CANDIDATE_SOURCE_QUERY
@@ -159,7 +158,7 @@ async def _find_and_rank(
     if (message.facets or message.best_facet_count) and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
         message.ClearField("facets")
         message.ClearField("best_facet_count")
-    by_relevance, vectors = message.sort in _RELEVANCE, _in_session(understood, session)
+    by_relevance, vectors = message.sort in BY_RELEVANCE, _in_session(understood, session)
     query = retrieval_pb2.RetrieveCandidatesRequest(
         text=text,
         query_vectors=vectors[0] if vectors else None,

@@ -36,6 +36,7 @@ if known == '' then redis.call('ZADD', own, redis.call('INCR', all .. ':number')
 redis.call('EXPIRE', own, math.ceil(document.ttl_s))
 redis.call('ZADD', all, document.now_s, document.id)
 redis.call('ZREMRANGEBYSCORE', all, '-inf', document.now_s - document.ttl_s)
+redis.call('EXPIRE', all, math.ceil(document.ttl_s))
 for _ = document.most_of_person + 1, redis.call('ZCARD', own) do
   local id = redis.call('ZPOPMIN', own)[1]
   redis.call('DEL', prefix .. 'conversation:' .. id)

@@ -1,8 +1,8 @@
 """FaqIndex on Qdrant, Edge and server alike: a collection beside that of the products, see faq_points.py.
 
 The entries are in memory as well, with the words of their questions: the engine finds questions, and what they have in
-common with the one that was asked is computed here. A write through this process shows at once. Where other processes
-write, `follow` finds out once a second.
+common with the one that was asked is computed here. A write through this process shows at once. Changes by other
+processes are looked for once a second.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cachetools import LRUCache
 from services.common.arrays import FloatArray, unit_rows
 from services.common.errors import Conflict
 from services.common.faq import MAX_ENTRIES, MAX_QUESTIONS, FaqEntry
+from services.common.periodic import Periodic
 from services.retrieval.adapters.bm25 import Bm25Encoder, numbers_of
 from services.retrieval.adapters.collection import Collection, Collections, VectorQuery
 from services.retrieval.adapters.faq_points import points_of, question_key, unit
@@ -66,9 +67,8 @@ class QdrantFaq:
         self._states: LRUCache[str, FaqState] = LRUCache(_MAX_TENANTS)
         self._reading = threading.Lock()
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._stopping = threading.Event()
-        self._follower = threading.Thread(target=self._follow_forever, name="faq", daemon=True)
-        self._follower.start()
+        self._rounds = 0
+        self._following = Periodic("faq", self._follow, _FOLLOW_S)
 
     def upsert(self, tenant: str, entries: Sequence[FaqEntry], vectors: Sequence[Vectors]) -> tuple[int, int]:
         with self._writing[tenant]:
@@ -147,8 +147,7 @@ class QdrantFaq:
         return FaqAnswer(matches, bool(matches) and matches[0].confidence >= ANSWERS_FROM, is_unknown)
 
     def close(self) -> None:
-        self._stopping.set()
-        self._follower.join()
+        self._following.close()
 
     def _check_size(self, state: FaqState, entries: Sequence[FaqEntry]) -> None:
         after = {**state.entries, **{entry.id: entry for entry in entries}}
@@ -313,22 +312,23 @@ class QdrantFaq:
                 examples.append(Example(best.similarity, best.margin, best.best.entry_id == truth, not truth))
         return prior.fitted(examples)
 
-    def _follow_forever(self) -> None:
-        rounds = 0
-        while not self._stopping.wait(_FOLLOW_S):
-            rounds += 1
-            with self._reading:
-                known = list(self._states.items())
-            for tenant, state in known:
-                if state.collection is None and rounds % _ABSENT_ROUNDS:
-                    continue
-                try:
-                    if self._is_stale(tenant, state):
-                        with self._writing[tenant]:
-                            self._renew(tenant)
-                except Exception as error:
-                    # The entries stay as they are until the engine answers again.
-                    _log.warning("the FAQ was not refreshed", tenant=tenant, exc_info=error)
+    def _follow(self, stop: threading.Event) -> None:
+        """A turn of Periodic: looks for what other processes have written, and for what was just opened."""
+        self._rounds += 1
+        with self._reading:
+            known = list(self._states.items())
+        for tenant, state in known:
+            if stop.is_set():
+                return
+            if state.collection is None and self._rounds % _ABSENT_ROUNDS:
+                continue
+            try:
+                if self._is_stale(tenant, state):
+                    with self._writing[tenant]:
+                        self._renew(tenant)
+            except Exception as error:
+                # The entries stay as they are until the engine answers again.
+                _log.warning("the FAQ was not refreshed", tenant=tenant, exc_info=error)
 
     def _is_stale(self, tenant: str, state: FaqState) -> bool:
         if state.collection is None:

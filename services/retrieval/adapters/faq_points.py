@@ -5,7 +5,6 @@ The collection is like one of products, and so are its records, its files and it
     id           the entry
     stock        the number of the question: 0 for `question`, then those of `alternative_questions`
     product      FaqEntry, serialised; only in the point of question 0
-    fingerprint  the question, in UTF-8
 
 are used. The vectors of each model are item vectors of its version, of length 1.
 """
@@ -40,7 +39,7 @@ def points_of(
         content = b"" if number else faq_entry_to_proto(entry).SerializeToString(deterministic=True)
         record = Record(
             id=entry.id, price=None, currency="", category="", brand="", stock=number, created_at_seconds=0, group="",
-            cost=None, product=content, vector=b"", fingerprint=question.encode(), heading_terms=b"",
+            cost=None, product=content, vector=b"", fingerprint=b"", heading_terms=b"",
         )  # fmt: skip
         yield PointData(question_key(entry.id, number), None, None, lexical(encoder, question), record, items=its)
 
@@ -53,11 +52,6 @@ def lexical(encoder: Bm25Encoder, question: str) -> SparseWeights:
 def entry_of(record: Record) -> FaqEntry | None:
     """The entry, of the record of its question 0; None for any other question."""
     return faq_entry_from_proto(faq_pb2.FaqEntry.FromString(record.product)) if record.product else None
-
-
-def question_of(record: Record) -> tuple[str, int, str]:
-    """(id of the entry, number of the question, its text)."""
-    return record.id, record.stock, record.fingerprint.decode()
 
 
 def unit(row: np.ndarray) -> list[float] | None:

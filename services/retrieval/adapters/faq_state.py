@@ -23,7 +23,7 @@ _SAMPLED = 200
 _PAGE = 1_000
 # By how much clocks of replicas may differ.
 _SKEW_MS = 60_000
-_CONTENT = Columns(products=True, fingerprints=True)
+_CONTENT = Columns()
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FaqState:
     spaces: Mapping[str, ItemSpace] = field(default_factory=dict)
     # By model version; "" without vectors.
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    # What `follow` compares.
+    # What shows whether another process has written: see `counts_of`.
     marks: tuple[int, ...] = ()
     counts: tuple[int, ...] = ()
 

@@ -98,7 +98,7 @@ class ProductWriter:
             if pair.live is None:
                 return list(changes)
             changed: dict[int, PointData] = {}
-            # The staged one first, as it has no product that differs from the live one's if this is interrupted later.
+            # The staged collection first: after an interruption the live one is unchanged and the caller repeats it.
             for collection in (pair.staged, pair.live):
                 if collection is None:
                     continue

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.assistant.convert import MAX_STATE, state_from_proto, state_to_proto
+from services.assistant.convert import state_from_proto, state_to_proto
 from services.assistant.domain.clarification import best_question, expected_bits
 from services.assistant.domain.conversation import Chip, Condition, Dialogue, Question
 from services.assistant.domain.shop import FacetValue, FieldCounts
 from services.assistant.domain.values import conditions_of, named_values
 from services.assistant.flows.understanding import read_amount
+from services.common.limits import MAX_STATE_BYTES
 from tests.unit.assistant.conversations import language
 
 VOCABULARY, _, TEXTS = language()
@@ -121,9 +122,9 @@ def test_a_state_fits_and_is_read_again(
     """Any state has at most 4 KiB and is read again; a small one is the same as before."""
     dialogue = Dialogue(query).with_conditions(conditions).showing(ids).asking(question)
     state = state_to_proto(dialogue)
-    assert state.ByteSize() <= MAX_STATE
+    assert state.ByteSize() <= MAX_STATE_BYTES
     read = state_from_proto(state.SerializeToString())
-    if state.ByteSize() < MAX_STATE // 4 and dialogue.has_search:
+    if state.ByteSize() < MAX_STATE_BYTES // 4 and dialogue.has_search:
         assert read == dialogue
 
 
